@@ -1,0 +1,33 @@
+/** The settings as the rest of the house sees them: validated, defaults applied, paths absolute. */
+export interface Settings {
+  readonly smtp: {
+    readonly host: string;
+    /** 0 asks the operating system for a free one (tests). */
+    readonly port: number;
+    /** Lower case, at least one. */
+    readonly domains: readonly string[];
+    readonly maxMessageBytes: number;
+    readonly requireTls: boolean;
+    readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
+    readonly maxConnections: number;
+    readonly maxRecipients: number;
+    readonly proxyProtocolFrom: readonly string[];
+  };
+  readonly http: { readonly host: string; readonly port: number };
+  /** null: the embedded PostgreSQL under `dataDir`. */
+  readonly databaseUrl: string | null;
+  /** null: files under `dataDir`. */
+  readonly objectStorage: {
+    readonly endpoint: string;
+    readonly region: string;
+    readonly bucket: string;
+    readonly accessKey: string;
+    readonly secretKey: string;
+  } | null;
+  readonly redisUrl: string | null;
+  readonly dataDir: string;
+  readonly log: {
+    readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+    readonly format: 'json' | 'pretty';
+  };
+}

@@ -1,0 +1,66 @@
+/** What the extraction worker reads and writes of a message, always as the message's own organisation. */
+import type { InboundMessageStatus } from './message-store.ts';
+
+export interface MessageToExtract {
+  readonly id: string;
+  readonly orgId: string;
+  readonly status: InboundMessageStatus;
+  readonly rawStorageKey: string;
+  readonly receivedAt: Date;
+  readonly sizeBytes: number;
+  readonly sourceMessageId: string;
+  readonly traceId: string;
+}
+
+export interface NewDocument {
+  readonly id: string;
+  readonly partPath: string;
+  readonly fileName: string;
+  readonly mimeType: string;
+  readonly declaredMimeType: string | null;
+  readonly sizeBytes: number | null;
+  readonly sha256: string | null;
+  readonly storageKey: string | null;
+  readonly status: 'STORED' | 'FAILED';
+  /** Notes on a STORED document (bytes that did not decode), the reason on a FAILED one. */
+  readonly error: DocumentError | null;
+}
+
+export interface DocumentError {
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Why a leaf part is a document or is not; one entry per leaf, so that "where is my file" has an answer. */
+export interface PartDecision {
+  readonly path: string;
+  readonly mediaType: string;
+  readonly fileName: string | null;
+  readonly disposition: string | null;
+  readonly sizeBytes: number;
+  readonly decision: 'document' | 'skipped';
+  readonly reason: string;
+  readonly documentId?: string;
+}
+
+/** Errors: rejects on any fault; the job is then tried again. */
+export interface ExtractionStore {
+  find(inboundMessageId: string): Promise<MessageToExtract | null>;
+
+  /** RECEIVED → STORED; nothing when it is STORED already. */
+  markStored(message: MessageToExtract): Promise<void>;
+
+  /**
+   * In one transaction: documents upserted, `parts_json` written, STORED → PARSED (or FAILED with the error), one
+   * `extract_document` job per STORED document. false when the message had reached PARSED or FAILED already: then
+   * nothing was written.
+   */
+  finish(message: MessageToExtract, result: ExtractionResult): Promise<boolean>;
+}
+
+export interface ExtractionResult {
+  readonly documents: readonly NewDocument[];
+  readonly parts: readonly PartDecision[];
+  /** Set: the message ends FAILED with this; its documents, if any, are kept and handed on all the same. */
+  readonly failure: DocumentError | null;
+}

@@ -1,0 +1,57 @@
+/** The rows behind a 250: written in one transaction, together with the job that reads the attachments out. */
+
+export type InboundMessageStatus = 'RECEIVED' | 'STORED' | 'PARSED' | 'FAILED';
+
+/** One row to be: a mail for one organisation, its raw bytes already durable under `rawStorageKey`. */
+export interface NewMessage {
+  readonly id: string;
+  readonly orgId: string;
+  readonly sourceMessageId: string;
+  readonly messageIdSynthetic: boolean;
+  readonly fromEmail: string | null;
+  readonly toEmail: string;
+  readonly subject: string | null;
+  readonly receivedAt: Date;
+  readonly rawStorageKey: string;
+  readonly traceId: string;
+  readonly sizeBytes: number;
+  /** Units: lower-case hex. */
+  readonly rawSha256: string;
+  /** Digest of everything after the header block. Units: lower-case hex. */
+  readonly contentSha256: string;
+  readonly headerFrom: string | null;
+  readonly headerTo: string | null;
+  readonly headerDate: Date | null;
+  readonly remoteAddress: string;
+  readonly heloName: string | null;
+}
+
+/**
+ * `accepted`: a new row and its job. `duplicate`: the same mail is there already, `id` says which row.
+ * `conflict`: the Message-ID is taken by a mail of other content; an `inbound_conflict` row `id` keeps this one.
+ */
+export interface Recorded {
+  readonly outcome: 'accepted' | 'duplicate' | 'conflict';
+  readonly id: string;
+}
+
+export interface MessageStore {
+  /**
+   * Records every message of every envelope in one transaction, all or nothing.
+   * Shape: the result has the shape of the input: per envelope, per message.
+   * Errors: `RecordError`; `refused` when these very rows cannot be written whatever we do (a poison row: try the
+   * envelopes one by one), `outcome-unknown` when the commit was sent and its answer lost, else `unavailable`.
+   */
+  record(envelopes: readonly (readonly NewMessage[])[]): Promise<readonly (readonly Recorded[])[]>;
+}
+
+export type RecordErrorCode = 'unavailable' | 'outcome-unknown' | 'refused';
+
+export class RecordError extends Error {
+  readonly code: RecordErrorCode;
+  constructor(code: RecordErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'RecordError';
+    this.code = code;
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * Where raw mails and attachments live. A key names one immutable object.
+ *
+ * Shape: a key is `a/b/c.ext` of `[A-Za-z0-9._-]` segments, none empty, `.` or `..`; no byte of it is a sender's.
+ * Errors: `StoreError` only; `storage-full` when there is no room, `object-missing` from `get` and `copy`,
+ * `store-unavailable` for every other fault. Text of a cause goes to the log, never to a client.
+ */
+export interface ObjectStore {
+  /**
+   * Stores all chunks under the key, replacing what was there.
+   * When it resolves, the bytes survive a power failure. When it rejects (also because `chunks` threw, whose error
+   * it rethrows, or the signal aborted), nothing new is visible under the key and nothing is left behind.
+   * Owns: drains `chunks`, asking for the next only when there is room; holds a bounded number of bytes.
+   */
+  put(key: string, chunks: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredObject>;
+
+  /** Opens before it resolves, so that a missing object is an error here and not while reading. */
+  get(key: string, options?: { readonly signal?: AbortSignal }): Promise<AsyncIterable<Uint8Array>>;
+
+  head(key: string): Promise<ObjectFacts | null>;
+
+  /** Durable when it resolves, without moving the bytes through this process. */
+  copy(fromKey: string, toKey: string): Promise<void>;
+
+  /** Removing what is not there is no error. */
+  remove(key: string): Promise<void>;
+
+  list(prefix: string): AsyncIterable<ObjectFacts>;
+
+  /** Resolves when the store can be reached and written to. */
+  check(signal?: AbortSignal): Promise<void>;
+}
+
+export interface PutOptions {
+  /** Media type to remember where the store can. */
+  readonly mediaType?: string;
+  readonly signal?: AbortSignal;
+}
+
+export interface StoredObject {
+  readonly sizeBytes: number;
+}
+
+export interface ObjectFacts {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly modifiedAt: Date;
+}
+
+export type StoreErrorCode = 'store-unavailable' | 'storage-full' | 'object-missing';
+
+export class StoreError extends Error {
+  readonly code: StoreErrorCode;
+  constructor(code: StoreErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StoreError';
+    this.code = code;
+  }
+}

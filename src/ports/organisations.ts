@@ -1,0 +1,46 @@
+/** The organisations we take mail for, and whom they do not want mail from. */
+
+export interface Organisation {
+  readonly id: string;
+  readonly slug: string;
+  readonly name: string;
+  /** A disabled organisation's addresses answer `550 5.2.1`. Kept in `settings_json.disabled`. */
+  readonly disabled: boolean;
+}
+
+/** Errors: rejects when the directory cannot be asked; that is never "unknown". */
+export interface OrganisationDirectory {
+  /** `slug` is lower case. */
+  findBySlug(slug: string, signal?: AbortSignal): Promise<Organisation | null>;
+}
+
+export interface OrganisationRegister extends OrganisationDirectory {
+  /** Errors: `slug-taken`, `slug-invalid`. */
+  add(slug: string, name: string): Promise<Organisation | { readonly problem: 'slug-taken' | 'slug-invalid' }>;
+  list(): Promise<readonly Organisation[]>;
+}
+
+/**
+ * A pattern is a lower-case address `a@b` or a whole domain `@b`.
+ * `orgId` null blocks for every organisation.
+ */
+export interface BlockedSender {
+  readonly orgId: string | null;
+  readonly orgSlug: string | null;
+  readonly pattern: string;
+  readonly createdAt: Date;
+}
+
+/** Errors: rejects when the list cannot be asked. */
+export interface BlockedSenders {
+  /** Is this sender (lower-case address) blocked for everyone (`orgId` null) or for that organisation? */
+  isBlocked(address: string, orgId: string | null, signal?: AbortSignal): Promise<boolean>;
+}
+
+export interface BlockList extends BlockedSenders {
+  /** false when it was there already. */
+  block(pattern: string, orgId: string | null): Promise<boolean>;
+  /** false when there was none. */
+  unblock(pattern: string, orgId: string | null): Promise<boolean>;
+  listBlocked(): Promise<readonly BlockedSender[]>;
+}

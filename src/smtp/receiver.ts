@@ -1,0 +1,83 @@
+/**
+ * The port between the SMTP library and the application behind it: begin, addRecipient, body, commit, abort.
+ * Nothing lasting happens before `commit`, and nothing here knows sockets or reply codes.
+ *
+ * The library calls the methods of one transaction one after another, never two at once. Every call gets a signal
+ * that aborts when the deadline for that step passes or the client is gone; after that the library no longer waits
+ * for the call and a late outcome is ignored.
+ */
+import type { ApplicationRefusal } from './replies.ts';
+
+/** What is known of the client; a session outlives its transactions. */
+export interface SessionFacts {
+  readonly sessionId: string;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** The name given with EHLO or HELO; null before. */
+  readonly heloName: string | null;
+  /** Set once TLS is on. */
+  readonly tls: { readonly version: string; readonly cipher: string } | null;
+}
+
+/** A mailbox as the client wrote it, taken apart. Spec: RFC 5321 §4.1.2 */
+export interface Mailbox {
+  /** Without quotes and quoted pairs. */
+  readonly localPart: string;
+  /** As written; an address literal keeps its brackets. Empty only for `<Postmaster>`. */
+  readonly domain: string;
+  /** As sent: `localPart@domain`, with quoting where it was used. */
+  readonly address: string;
+}
+
+/** A valid MAIL command. Spec: RFC 5321 §3.3, RFC 1870, RFC 6152, RFC 6531 */
+export interface MailCommand {
+  /** null for the null reverse-path `<>`. */
+  readonly reversePath: Mailbox | null;
+  readonly declaredSizeBytes: number | null;
+  readonly body: '7BIT' | '8BITMIME';
+  readonly smtputf8: boolean;
+}
+
+/** Why a step was not done; `refusal` names the reply in `replies.ts`. */
+export interface Refused {
+  readonly refusal: ApplicationRefusal;
+}
+
+/** What became of a mail, once it is durable: one line that the client reads after `250 2.0.0 `. */
+export interface Committed {
+  readonly acknowledgement: string;
+}
+
+/** Why a transaction ended without a commit. */
+export type AbortReason =
+  | 'reset'
+  | 'refused'
+  | 'too-large'
+  | 'connection-lost'
+  | 'deadline'
+  | 'fault'
+  | 'shutdown'
+  | 'protocol-error';
+
+/** Errors: a rejected promise is a fault of ours and answered 451; its text never reaches the client. */
+export interface MailReceiver {
+  begin(session: SessionFacts, mail: MailCommand, signal: AbortSignal): Promise<MailTransaction | Refused>;
+}
+
+export interface MailTransaction {
+  addRecipient(recipient: Mailbox, signal: AbortSignal): Promise<Refused | undefined>;
+
+  /**
+   * Takes the mail, dot-stuffing undone, in chunks of any size, never empty.
+   * Owns: a chunk belongs to the receiver once handed over and is not written to again. The socket is paused while
+   * the receiver does not ask for the next chunk. The iteration throws when the mail does not arrive whole.
+   * A refusal may come early; the library then discards the rest itself.
+   */
+  body(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Refused | undefined>;
+
+  /** Called only after `body` took a whole mail. When it resolves to `Committed`, everything is durable. */
+  commit(signal: AbortSignal): Promise<Committed | Refused>;
+
+  /** Called exactly once unless `commit` resolved to `Committed`; also while another call is still running. */
+  abort(reason: AbortReason): Promise<void>;
+}
