@@ -1,0 +1,93 @@
+import pg from 'pg';
+import type { Log } from '../../telemetry/log.ts';
+
+/** How long we wait for PostgreSQL before a client is told 451; a hung server must never hang a session. */
+const CONNECT_TIMEOUT_MS = 5_000;
+/** Cancelled by the server … */
+const STATEMENT_TIMEOUT_MS = 15_000;
+/** … and given up by us a little later when the server does not even answer (stopped, network gone). */
+const QUERY_TIMEOUT_MS = 17_000;
+
+// bigint columns are byte counts, far below 2^53: numbers, not strings.
+pg.types.setTypeParser(pg.types.builtins.INT8, Number);
+
+/**
+ * Connections for one purpose; `applicationName` shows in pg_stat_activity.
+ * Errors: queries reject; an idle connection that breaks is dropped and replaced at the next use.
+ */
+export function createPool(o: {
+  readonly url: string;
+  readonly applicationName: string;
+  readonly maxConnections: number;
+  readonly log: Log;
+}): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: o.url,
+    application_name: o.applicationName,
+    max: o.maxConnections,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    statement_timeout: STATEMENT_TIMEOUT_MS,
+    query_timeout: QUERY_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: 60_000,
+    keepAlive: true,
+  });
+  pool.on('error', (error) => o.log.warn({ err: error.message }, 'an idle database connection broke'));
+  return pool;
+}
+
+/**
+ * Runs `work` in one transaction on one connection.
+ * Errors: what `work` throws, after a rollback; `CommitUnknownError` when the commit was sent and its answer lost.
+ * A connection that may be out of step is closed, not reused.
+ */
+export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  client.on('error', onError);
+  try {
+    await client.query('BEGIN');
+    const result = await work(client);
+    await commit(client);
+    return result;
+  } catch (error) {
+    if (!isServerError(error)) broken ??= asError(error);
+    if (broken === undefined) {
+      await client.query('ROLLBACK').catch((failure: unknown) => {
+        broken = asError(failure);
+      });
+    }
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}
+
+async function commit(client: pg.PoolClient): Promise<void> {
+  try {
+    const { command } = await client.query('COMMIT');
+    // A COMMIT of a transaction that had failed before answers ROLLBACK and no error.
+    if (command !== 'COMMIT') throw new Error(`the transaction ended in ${command}`);
+  } catch (error) {
+    if (isServerError(error)) throw error;
+    throw new CommitUnknownError('the answer to COMMIT was lost', { cause: error });
+  }
+}
+
+/** Whether the transaction took effect is not known; the same work may be done again, never undone. */
+export class CommitUnknownError extends Error {
+  override readonly name = 'CommitUnknownError';
+}
+
+/** An error that the server itself answered, with an SQLSTATE: the connection is in step and nothing was committed. */
+export function isServerError(error: unknown): error is pg.DatabaseError & { readonly code: string } {
+  // Class 57P0x is the server going away under us: it answered, but for a COMMIT that proves nothing.
+  return error instanceof pg.DatabaseError && typeof error.code === 'string' && !error.code.startsWith('57P');
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
