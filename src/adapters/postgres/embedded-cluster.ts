@@ -1,0 +1,231 @@
+/**
+ * The files of the embedded cluster.
+ *
+ * Shape: `{dataDir}/postgres/data` is PostgreSQL's own folder; in it stand our `orderflow.password` and
+ * `orderflow.port`, so that they come and go with it. `{dataDir}/postgres/postgres.log` is the server's log.
+ * A new cluster is made under a passing name and renamed when it is whole: a crash in the middle, or two processes
+ * at once, cannot leave a half one.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { appendFile, chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Account, chooseAccount, handOver, type Launch } from './embedded-account.ts';
+import type { PostgresBinaries } from './embedded-binaries.ts';
+import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
+
+export const DATABASE = 'orderflow';
+export const USER = 'orderflow';
+const DRAFT_PREFIX = 'data.new-';
+const MAX_LOG_BYTES = 16 * 1024 * 1024;
+
+export interface ClusterPaths {
+  readonly homeDir: string;
+  readonly clusterDir: string;
+  readonly logFile: string;
+}
+
+export function clusterPaths(dataDir: string): ClusterPaths {
+  const homeDir = join(dataDir, 'postgres');
+  return { homeDir, clusterDir: join(homeDir, 'data'), logFile: join(homeDir, 'postgres.log') };
+}
+
+/** Settings of a new cluster, in its own postgresql.conf, where the operator may change them. */
+const SETTINGS: readonly string[] = [
+  'listen_addresses=127.0.0.1',
+  'unix_socket_directories=',
+  'max_connections=100',
+  'shared_buffers=128MB',
+  // Parallel queries need /dev/shm, of which a container has 64 MB, and pay only on tables larger than ours.
+  'max_parallel_workers_per_gather=0',
+  'jit=off',
+  'log_checkpoints=off',
+  'log_line_prefix=%m [%p] ',
+  // No statement and no DETAIL: both would carry subjects and addresses of mails into the log.
+  'log_min_error_statement=panic',
+  'log_error_verbosity=terse',
+];
+
+/** Errors: `EmbeddedPostgresError` when the folder cannot be made or written. */
+export async function prepareHome({ homeDir }: ClusterPaths): Promise<void> {
+  try {
+    await mkdir(homeDir, { recursive: true });
+    // The account that root drops to has to get through.
+    if (process.getuid?.() === 0) await chmod(homeDir, 0o711);
+  } catch (error) {
+    const reason = messageOf(error);
+    throw new EmbeddedPostgresError(
+      `cannot make the database folder ${homeDir} (${reason}); ${remedyFor(reason) ?? 'set DATA_DIR to a folder that can be written'}`,
+      { cause: error },
+    );
+  }
+}
+
+export async function clusterExists({ clusterDir }: ClusterPaths): Promise<boolean> {
+  return stat(join(clusterDir, 'PG_VERSION')).then(
+    () => true,
+    (error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return false;
+      throw unreadable(clusterDir, error);
+    },
+  );
+}
+
+/** Errors: `EmbeddedPostgresError` when the cluster is of another major version than the programs. */
+export async function checkVersion({ clusterDir }: ClusterPaths, binaries: PostgresBinaries): Promise<void> {
+  const version = (await readFile(join(clusterDir, 'PG_VERSION'), 'utf8')).trim();
+  if (version === binaries.majorVersion) return;
+  throw new EmbeddedPostgresError(
+    `the cluster in ${clusterDir} was made by PostgreSQL ${version}, this release carries ${binaries.majorVersion}; dump it with the release that made it and load it into a new DATA_DIR`,
+  );
+}
+
+export interface CreateOptions {
+  readonly paths: ClusterPaths;
+  readonly binaries: PostgresBinaries;
+  /** false: no fsync while creating (a throw-away cluster). */
+  readonly durable: boolean;
+}
+
+/** Makes the cluster with its user and database; does nothing when another process was first. */
+export async function createCluster({ paths, binaries, durable }: CreateOptions): Promise<void> {
+  await removeDeadDrafts(paths.homeDir);
+  const account = await chooseAccount({ ...paths, postgres: binaries.postgres });
+  const draft = join(paths.homeDir, `${DRAFT_PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
+  try {
+    await mkdir(draft, { mode: 0o700 });
+    await handOver(draft, account);
+    await fillDraft(draft, account, binaries, durable);
+    await publish(draft, paths);
+  } catch (error) {
+    if (error instanceof EmbeddedPostgresError) throw error;
+    const reason = messageOf(error);
+    throw new EmbeddedPostgresError(
+      `cannot create the database in ${paths.homeDir} (${reason}); ${remedyFor(reason) ?? 'set DATABASE_URL to use a PostgreSQL of your own'}`,
+      { cause: error },
+    );
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+async function fillDraft(draft: string, account: Account, binaries: PostgresBinaries, durable: boolean): Promise<void> {
+  const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
+  const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
+  const sync = durable ? [] : ['--no-sync'];
+  // Until the line below, nobody may connect; the superuser has no password and so never can over the network.
+  const options = ['-U', 'postgres', '-A', 'reject', '--data-checksums', '--no-instructions', ...locale, ...sync];
+  await run(account.launch(binaries.initdb, ['-D', draft, ...options, ...settings]));
+  await writeFile(join(draft, 'pg_hba.conf'), 'host all all 127.0.0.1/32 scram-sha-256\n');
+  const password = randomBytes(24).toString('hex');
+  await writeFile(passwordFile(draft), `${password}\n`, { mode: 0o600 });
+  await handOver(draft, account);
+  const single = ['--single', '-D', draft, '-c', 'exit_on_error=on', ...(durable ? [] : ['-c', 'fsync=off'])];
+  await run(
+    account.launch(binaries.postgres, [...single, 'postgres']),
+    `CREATE ROLE ${USER} LOGIN CREATEDB CREATEROLE PASSWORD '${password}'\nCREATE DATABASE ${DATABASE} OWNER ${USER}\n`,
+  );
+  if (durable) await syncFiles([join(draft, 'pg_hba.conf'), passwordFile(draft), draft]);
+}
+
+async function publish(draft: string, { homeDir, clusterDir }: ClusterPaths): Promise<void> {
+  await rename(draft, clusterDir).catch((error: unknown) => {
+    if (!['EEXIST', 'ENOTEMPTY'].includes(codeOf(error) ?? '')) throw error;
+  });
+  await syncFiles([homeDir]);
+}
+
+async function syncFiles(paths: readonly string[]): Promise<void> {
+  if (process.platform === 'win32') return; // Windows cannot sync a folder.
+  for (const path of paths) {
+    const handle = await open(path, 'r');
+    await handle.sync().finally(() => handle.close());
+  }
+}
+
+/** What a process that was killed in the middle of `createCluster` left behind. */
+async function removeDeadDrafts(homeDir: string): Promise<void> {
+  for (const name of await readdir(homeDir)) {
+    if (!name.startsWith(DRAFT_PREFIX)) continue;
+    const pid = Number(name.slice(DRAFT_PREFIX.length).split('-')[0]);
+    if (!exists(pid)) await rm(join(homeDir, name), { recursive: true, force: true });
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return codeOf(error) !== 'ESRCH';
+  }
+}
+
+export async function readPassword({ clusterDir }: ClusterPaths): Promise<string> {
+  return (
+    await readFile(passwordFile(clusterDir), 'utf8').catch((error) => Promise.reject(unreadable(clusterDir, error)))
+  ).trim();
+}
+
+function passwordFile(clusterDir: string): string {
+  return join(clusterDir, 'orderflow.password');
+}
+
+function unreadable(clusterDir: string, error: unknown): EmbeddedPostgresError {
+  return new EmbeddedPostgresError(
+    `cannot read the database folder ${clusterDir} (${messageOf(error)}); run as the user who started it first, or set DATA_DIR to a folder of your own`,
+    { cause: error },
+  );
+}
+
+/** The port of the last start, to be kept when it is free; null for a new cluster. */
+export async function readPort({ clusterDir }: ClusterPaths): Promise<number | null> {
+  const text = await readFile(join(clusterDir, 'orderflow.port'), 'utf8').catch(() => '');
+  return Number.parseInt(text, 10) || null;
+}
+
+export async function writePort({ clusterDir }: ClusterPaths, port: number): Promise<void> {
+  const draft = join(clusterDir, `orderflow.port.${process.pid}`);
+  await writeFile(draft, `${port}\n`);
+  await rename(draft, join(clusterDir, 'orderflow.port'));
+}
+
+/** Opens the server's log for appending; one old one is kept. */
+export async function openLog(
+  { logFile }: ClusterPaths,
+  account: Account,
+): Promise<{ fd: number; close(): Promise<void> }> {
+  const size = await stat(logFile).then(
+    (facts) => facts.size,
+    () => 0,
+  );
+  if (size > MAX_LOG_BYTES) await rename(logFile, `${logFile}.1`);
+  await appendFile(logFile, '', { mode: 0o600 });
+  await handOver(logFile, account);
+  return open(logFile, 'a');
+}
+
+/** Errors: an `Error` with the last lines the program wrote. */
+async function run({ file, args, options }: Launch, input = ''): Promise<void> {
+  const child = spawn(file, args, { ...options, cwd: '/', stdio: ['pipe', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    errors = (errors + text).slice(-4096);
+  });
+  child.stdin.on('error', () => {}); // A program that ends early says why on stderr.
+  child.stdin.end(input);
+  const code = await new Promise<number | string | null>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (status, signal) => resolve(status ?? signal));
+  });
+  if (code !== 0) throw new Error(lastLines(errors) || `${file} ended with ${code}`);
+}
+
+/** For an error message: what a program said last, on one line. */
+export function lastLines(text: string, count = 3): string {
+  return text
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '')
+    .slice(-count)
+    .join(' | ');
+}

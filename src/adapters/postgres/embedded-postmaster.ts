@@ -1,0 +1,184 @@
+/** The server process of the cluster: is it there, start it, stop it. */
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { link, readFile, readlink, rename, rm, stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { chooseAccount, handOver } from './embedded-account.ts';
+import type { PostgresBinaries } from './embedded-binaries.ts';
+import { type ClusterPaths, lastLines, openLog } from './embedded-cluster.ts';
+import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
+
+/** What the server wrote into postmaster.pid. */
+export interface Postmaster {
+  readonly pid: number;
+  /** null while it is starting. */
+  readonly port: number | null;
+}
+
+/**
+ * The running server of this cluster, or null. A file left by a killed machine is recognised even when its process
+ * id now belongs to another program, and moved out of the way: PostgreSQL itself would refuse to start.
+ */
+export async function findPostmaster(paths: ClusterPaths): Promise<Postmaster | null> {
+  const found = await readPidFile(join(paths.clusterDir, 'postmaster.pid'));
+  if (!found) return null;
+  if (await isPostmaster(found.pid, paths.clusterDir)) return found;
+  await removeStalePidFile(paths.clusterDir, found.pid);
+  return null;
+}
+
+async function readPidFile(path: string): Promise<Postmaster | null> {
+  const lines = (await readFile(path, 'utf8').catch(() => '')).split('\n');
+  const pid = Number.parseInt(lines[0] ?? '', 10);
+  return pid > 0 ? { pid, port: Number.parseInt(lines[3] ?? '', 10) || null } : null;
+}
+
+/**
+ * A server's working folder is its cluster. Where the system hides that (a container's root looking at another
+ * user's process), its command line names it; both are gone for a zombie.
+ */
+async function isPostmaster(pid: number, clusterDir: string): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    if (codeOf(error) === 'ESRCH') return false;
+  }
+  if (process.platform === 'win32') return true;
+  if (process.platform === 'linux') {
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+    const args = (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')).split('\0');
+    return args.length > 1 && (cwd === clusterDir || args[args.indexOf('-D') + 1] === clusterDir);
+  }
+  return promisify(execFile)('ps', ['-ww', '-o', 'command=', '-p', String(pid)]).then(
+    ({ stdout }) => stdout.includes(clusterDir),
+    () => false,
+  );
+}
+
+/**
+ * Moved aside before it is judged again, so that the file of a server that another process started meanwhile is put
+ * back. (Were it lost all the same, PostgreSQL's lock on its shared memory still keeps a second server out.)
+ */
+async function removeStalePidFile(clusterDir: string, stalePid: number): Promise<void> {
+  const file = join(clusterDir, 'postmaster.pid');
+  const aside = `${file}.stale-${randomBytes(4).toString('hex')}`;
+  try {
+    await rename(file, aside);
+    if ((await readPidFile(aside))?.pid !== stalePid) await link(aside, file);
+  } catch (error) {
+    if (!['ENOENT', 'EEXIST'].includes(codeOf(error) ?? '')) throw error;
+  } finally {
+    await rm(aside, { force: true });
+  }
+}
+
+export interface StartOptions {
+  readonly paths: ClusterPaths;
+  readonly binaries: PostgresBinaries;
+  readonly port: number;
+  /** `name=value`, over the cluster's own. */
+  readonly settings: readonly string[];
+}
+
+/**
+ * Starts the server apart from us: in a session of its own, so that Ctrl-C in the terminal does not reach it before
+ * we have finished. Resolves once the process is there.
+ */
+export async function startPostmaster({ paths, binaries, port, settings }: StartOptions): Promise<StartedPostmaster> {
+  const account = await chooseAccount({ ...paths, postgres: binaries.postgres });
+  await handOver(paths.clusterDir, account);
+  const log = await openLog(paths, account);
+  try {
+    const logStart = (await stat(paths.logFile)).size;
+    const options = ['-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
+    const launch = account.launch(binaries.postgres, ['-D', paths.clusterDir, ...options]);
+    const child = spawn(launch.file, launch.args, {
+      ...launch.options,
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', log.fd, log.fd],
+      windowsHide: true,
+    });
+    let endedWith: string | null = null;
+    child.once('error', (error) => {
+      endedWith = error.message;
+    });
+    child.once('exit', () => {
+      endedWith = logSince(paths.logFile, logStart);
+    });
+    child.unref();
+    return { endedWith: () => endedWith };
+  } finally {
+    await log.close();
+  }
+}
+
+export interface StartedPostmaster {
+  /** What it logged, once it has ended. */
+  endedWith(): string | null;
+}
+
+function logSince(logFile: string, start: number): string {
+  try {
+    return readFileSync(logFile).subarray(start).toString('utf8');
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+/** Makes one line of what a server that did not start has logged. */
+export function startFailure(paths: ClusterPaths, logged: string): EmbeddedPostgresError {
+  const remedy = remedyFor(logged);
+  return new EmbeddedPostgresError(
+    `the embedded PostgreSQL in ${paths.homeDir} does not start (${lastLines(logged) || 'it logged nothing'}); ${remedy ?? `see ${paths.logFile}, or set DATABASE_URL to a PostgreSQL of your own`}`,
+  );
+}
+
+const STOP_TIMEOUT_MS = 60_000;
+
+/** Ends sessions, writes everything out, stops. Errors: `EmbeddedPostgresError` when it does not within a minute. */
+export async function stopPostmaster(paths: ClusterPaths, binaries: PostgresBinaries): Promise<void> {
+  const running = await findPostmaster(paths);
+  if (!running) return;
+  if (process.platform === 'win32') {
+    // A signal would be a kill there.
+    await promisify(execFile)(binaries.pgCtl, ['stop', '-D', paths.clusterDir, '-m', 'fast', '-w']);
+    return;
+  }
+  try {
+    process.kill(running.pid, 'SIGINT');
+  } catch (error) {
+    if (codeOf(error) !== 'ESRCH') throw error;
+  }
+  const deadline = performance.now() + STOP_TIMEOUT_MS;
+  while (await isPostmaster(running.pid, paths.clusterDir)) {
+    if (performance.now() > deadline) {
+      throw new EmbeddedPostgresError(
+        `the embedded PostgreSQL (process ${running.pid}) has not stopped in a minute; see ${paths.logFile}`,
+      );
+    }
+    await sleep(20);
+  }
+}
+
+/**
+ * Below the range from which the system takes ports for outgoing connections, so that the port of last time is
+ * rarely taken by one of those.
+ */
+export async function freePortNear(preferred: number | null): Promise<number> {
+  const others = Array.from({ length: 50 }, () => randomInt(20_000, 30_000));
+  for (const port of preferred === null ? others : [preferred, ...others]) if (await isFree(port)) return port;
+  throw new EmbeddedPostgresError('found no free port for the embedded PostgreSQL on 127.0.0.1; set DATABASE_URL');
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => server.close(() => resolve(true)));
+  });
+}
