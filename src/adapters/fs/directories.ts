@@ -1,0 +1,90 @@
+import { mkdir, open } from 'node:fs/promises';
+import { dirname, sep } from 'node:path';
+import { errnoOf } from './errors.ts';
+
+export const DIRECTORY_MODE = 0o700;
+
+/** An organisation has one directory a month; forgetting one costs a few syncs when it is next used. */
+const MAX_KNOWN_DIRECTORIES = 10_000;
+
+/** Windows has no way to sync a directory; NTFS journals names by itself. */
+const CAN_SYNC_DIRECTORIES = process.platform !== 'win32';
+
+export async function syncDirectory(directory: string): Promise<void> {
+  if (!CAN_SYNC_DIRECTORIES) return;
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Makes the root and syncs everything above it: whoever made those directories may not have, and a file in a directory
+ * whose own name is lost is lost. Directories above that we may not read are their owner's business.
+ */
+export async function openRootDirectory(rootDir: string, incomingDir: string): Promise<void> {
+  await mkdir(incomingDir, { recursive: true, mode: DIRECTORY_MODE });
+  for (let below = incomingDir, above = dirname(below); above !== below; below = above, above = dirname(below)) {
+    try {
+      await syncDirectory(above);
+    } catch (error) {
+      const ours = above === rootDir || above.startsWith(rootDir + sep);
+      if (ours || !isNotOursToSync(error)) throw error;
+    }
+  }
+}
+
+/** EINVAL, ENOTSUP and EROFS: a file system (overlay, FUSE, read-only) that holds no names of ours to lose. */
+function isNotOursToSync(error: unknown): boolean {
+  return ['EACCES', 'EPERM', 'EINVAL', 'ENOTSUP', 'EROFS'].includes(errnoOf(error) ?? '');
+}
+
+/** The directories below the root that objects lie in. */
+export interface ObjectDirectories {
+  /**
+   * Resolves when the directory is there and its name and those of all above it survive a power failure.
+   * The first use in a process always syncs, because another process may have made the directory a moment ago.
+   */
+  ensure(directory: string): Promise<void>;
+  /** It turned out to be gone. */
+  forget(directory: string): void;
+}
+
+export function createObjectDirectories(options: {
+  readonly rootDir: string;
+  readonly syncDirectory: (directory: string) => Promise<void>;
+}): ObjectDirectories {
+  const known = new Map<string, Promise<void>>();
+
+  async function make(directory: string): Promise<void> {
+    const parent = dirname(directory);
+    await ensure(parent);
+    await mkdir(directory, { mode: DIRECTORY_MODE }).catch((error: unknown) => {
+      if (errnoOf(error) === 'ENOENT') forget(parent);
+      if (errnoOf(error) !== 'EEXIST') throw error;
+    });
+    await options.syncDirectory(parent);
+  }
+
+  function ensure(directory: string): Promise<void> {
+    if (directory === options.rootDir) return Promise.resolve();
+    const before = known.get(directory);
+    if (before !== undefined) return before;
+    const made = make(directory);
+    if (known.size >= MAX_KNOWN_DIRECTORIES) known.clear();
+    known.set(directory, made);
+    made.catch(() => known.get(directory) === made && known.delete(directory));
+    return made;
+  }
+
+  /** With everything above it: whoever removes an empty directory often removes its empty parent, too. */
+  function forget(directory: string): void {
+    for (const path of known.keys()) {
+      if (directory === path || directory.startsWith(path + sep)) known.delete(path);
+    }
+  }
+
+  return { ensure, forget };
+}

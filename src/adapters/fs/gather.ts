@@ -1,0 +1,77 @@
+import { unlessAborted } from './abort.ts';
+
+/** Room for an ordinary mail's head and a short body; larger mails double it until the bound. */
+const FIRST_ROOM_BYTES = 16 * 1024;
+
+/**
+ * Chunks of any size in, pieces worth a system call out: all but the last hold at least `pieceBytes`, and a stream
+ * shorter than that is one piece.
+ *
+ * Owns: small chunks are copied, so that what a chunk is cut from (a 64 KiB socket read behind ten bytes) is not kept
+ * alive and a producer may write over a chunk once the next was asked for. A piece is good until the next is asked for.
+ * Holds at most `pieceBytes` beside the producer's chunk; asks for the next chunk only after the last piece was taken.
+ * Errors: rethrows the producer's; throws the signal's reason, also while the producer hangs.
+ */
+export async function* gather(
+  chunks: AsyncIterable<Uint8Array>,
+  pieceBytes: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let room = Buffer.alloc(0);
+  let filled = 0;
+  for await (const chunk of untilAborted(chunks, signal)) {
+    if (filled === 0 && chunk.length >= pieceBytes) {
+      yield chunk;
+      continue;
+    }
+    for (let taken = 0; taken < chunk.length; ) {
+      const count = Math.min(chunk.length - taken, pieceBytes - filled);
+      room = withRoomFor(room, filled, filled + count, pieceBytes);
+      room.set(chunk.subarray(taken, taken + count), filled);
+      taken += count;
+      filled += count;
+      if (filled === pieceBytes) {
+        yield room;
+        filled = 0;
+      }
+    }
+  }
+  if (filled > 0) yield room.subarray(0, filled);
+}
+
+function withRoomFor(room: Buffer<ArrayBuffer>, filled: number, wantedBytes: number, maxBytes: number) {
+  if (wantedBytes <= room.length) return room;
+  const doubled = Math.max(wantedBytes, room.length * 2, FIRST_ROOM_BYTES);
+  const larger = Buffer.allocUnsafeSlow(Math.min(doubled, maxBytes));
+  room.copy(larger, 0, 0, filled);
+  return larger;
+}
+
+/**
+ * The same chunks, but an abort ends the wait for the next one at once.
+ * A producer that hangs cannot be waited for: its `return` is called and not awaited.
+ */
+async function* untilAborted(
+  chunks: AsyncIterable<Uint8Array>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  if (signal === undefined) {
+    yield* chunks;
+    return;
+  }
+  const producer = chunks[Symbol.asyncIterator]();
+  let finished = false;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const next = await unlessAborted(producer.next(), signal);
+      if (next.done === true) {
+        finished = true;
+        return;
+      }
+      yield next.value;
+    }
+  } finally {
+    if (!finished) Promise.resolve(producer.return?.()).catch(() => {});
+  }
+}

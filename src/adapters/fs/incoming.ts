@@ -1,0 +1,87 @@
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Log } from '../../telemetry/log.ts';
+import { isMissing } from './errors.ts';
+
+/** No key can have this segment: `+` is not in their alphabet. */
+export const INCOMING_NAME = '+incoming';
+
+export const FILE_MODE = 0o600;
+
+/** Another process may be writing: nothing takes a day to arrive. */
+const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * One file on its way in. Opened by the first `write` or by `seal`, so that a put that ends before its first piece
+ * never touches the disk.
+ * Shape: write*, seal, moveTo; or discard at any time, which is safe after everything.
+ */
+export interface IncomingFile {
+  readonly path: string;
+  write(bytes: Uint8Array): Promise<void>;
+  /** The bytes survive a power failure when it resolves; the name does not yet. */
+  seal(): Promise<void>;
+  moveTo(path: string): Promise<void>;
+  /** Never throws: failures are logged, and what stays goes with the leftovers. */
+  discard(): Promise<void>;
+}
+
+export function createIncomingFile(path: string, log?: Log): IncomingFile {
+  let file: FileHandle | null = null;
+  let onDisk = false;
+
+  async function opened(): Promise<FileHandle> {
+    if (file !== null) return file;
+    file = await open(path, 'wx', FILE_MODE);
+    onDisk = true;
+    return file;
+  }
+
+  async function close(): Promise<void> {
+    const closing = file;
+    file = null;
+    await closing?.close();
+  }
+
+  return {
+    path,
+    async write(bytes) {
+      const target = await opened();
+      // A full disk takes what fits and says so only on the next call.
+      for (let written = 0; written < bytes.length; ) {
+        written += (await target.write(bytes, written, bytes.length - written, null)).bytesWritten;
+      }
+    },
+    async seal() {
+      await (await opened()).datasync();
+      await close();
+    },
+    async moveTo(target) {
+      await rename(path, target);
+      onDisk = false;
+    },
+    async discard() {
+      try {
+        await close();
+        if (onDisk) await rm(path, { force: true });
+      } catch (error) {
+        log?.warn({ err: error, path }, 'an unfinished file could not be removed');
+      }
+    },
+  };
+}
+
+/** Removes what crashes left. Errors: none; a file that cannot be removed is logged and tried again at the next start. */
+export async function removeLeftovers(incomingDir: string, now: Date, log?: Log): Promise<void> {
+  for (const name of await readdir(incomingDir)) {
+    const path = join(incomingDir, name);
+    try {
+      const { mtimeMs } = await stat(path);
+      if (now.getTime() - mtimeMs < LEFTOVER_AGE_MS) continue;
+      await rm(path, { recursive: true, force: true });
+      log?.info({ path }, 'removed an unfinished file left by a crash');
+    } catch (error) {
+      if (!isMissing(error)) log?.warn({ err: error, path }, 'an unfinished file could not be removed');
+    }
+  }
+}

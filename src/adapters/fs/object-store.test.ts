@@ -1,0 +1,210 @@
+import assert from 'node:assert/strict';
+import { mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeObjectStore, isStoreError, keys, once, read } from '../../ports/object-store.contract.ts';
+import { syncDirectory } from './directories.ts';
+import { INCOMING_NAME } from './incoming.ts';
+import { createFileObjectStore, type FileObjectStoreOptions } from './object-store.ts';
+
+describeObjectStore('the file store', async () => {
+  const rootDir = await mkdtemp(join(tmpdir(), 'objects-'));
+  return {
+    store: await createFileObjectStore({ rootDir }),
+    close: async () => {
+      const left = await readdir(join(rootDir, INCOMING_NAME));
+      await rm(rootDir, { recursive: true });
+      assert.deepEqual(left, [], 'nothing is left behind, whatever failed');
+    },
+  };
+});
+
+describe('the file store', { timeout: 60_000 }, () => {
+  it('keeps an object at root/key, for its owner only', async () => {
+    await withStore({}, async (store, rootDir) => {
+      await store.put('org/2026/11/a.eml', once('a'));
+      assert.equal((await stat(join(rootDir, 'org/2026/11/a.eml'))).mode & 0o777, 0o600);
+      for (const directory of ['org', 'org/2026', 'org/2026/11', INCOMING_NAME]) {
+        assert.equal((await stat(join(rootDir, directory))).mode & 0o777, 0o700, directory);
+      }
+    });
+  });
+
+  it('shares directory syncs: two hundred puts at once need only a few', async () => {
+    let syncs = 0;
+    const counted = async (directory: string) => {
+      if (directory.endsWith('11')) syncs++;
+      // As long as a disk takes; on a memory file system the first sync would end before the second put came.
+      await sleep(2);
+      await syncDirectory(directory);
+    };
+    await withStore({ syncDirectory: counted }, async (store) => {
+      const names = Array.from({ length: 200 }, (_, i) => `org/2026/11/${i}.eml`);
+      await Promise.all(names.map((name) => store.put(name, once(`mail ${name}`))));
+      for (const name of names) assert.equal((await read(store, name)).toString(), `mail ${name}`);
+      assert.ok(syncs >= 1 && syncs < 60, `${syncs} syncs`);
+    });
+  });
+
+  it('a failed directory sync refuses every put it was to serve, and none of them is visible', async () => {
+    let failing = false;
+    const failed = async (directory: string) => {
+      if (failing) throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+      await syncDirectory(directory);
+    };
+    await withStore({ syncDirectory: failed }, async (store) => {
+      await store.put('org/0.eml', once('good'));
+      failing = true;
+      const names = Array.from({ length: 20 }, (_, i) => `org/bad-${i}.eml`);
+      const outcomes = await Promise.allSettled(names.map((name) => store.put(name, once('bad'))));
+      for (const outcome of outcomes) assert.equal(outcome.status, 'rejected');
+      await assert.rejects(store.copy('org/0.eml', 'org/copy.eml'), isStoreError('store-unavailable'));
+      await assert.rejects(store.put('fresh/2026/a.eml', once('bad')), isStoreError('store-unavailable'));
+      assert.deepEqual(await keys(store, ''), ['org/0.eml']);
+      failing = false;
+      await store.put('fresh/2026/a.eml', once('good'));
+      await store.put('org/1.eml', once('good'));
+      assert.deepEqual(await keys(store, ''), ['fresh/2026/a.eml', 'org/0.eml', 'org/1.eml']);
+    });
+  });
+
+  it('a put into a directory another put has just made waits until that directory is durable', async () => {
+    const order: string[] = [];
+    const { promise: mayGoOn, resolve: goOn } = Promise.withResolvers<void>();
+    const slow = async (directory: string) => {
+      if (directory.endsWith('2026')) await mayGoOn;
+      order.push(directory.slice(-4));
+    };
+    await withStore({ syncDirectory: slow }, async (store) => {
+      const puts = ['a', 'b'].map((name) =>
+        store.put(`org/2026/11/${name}.eml`, once(name)).then(() => order.push('done')),
+      );
+      await sleep(50);
+      assert.ok(!order.includes('done'), 'nobody is told before the name of the new directory is synced');
+      goOn();
+      await Promise.all(puts);
+      assert.ok(order.indexOf('2026') < order.indexOf('done'));
+    });
+  });
+
+  it('makes a directory again that someone tidied away', async () => {
+    await withStore({}, async (store, rootDir) => {
+      await store.put('org/2026/11/a.eml', once('a'));
+      await rm(join(rootDir, 'org'), { recursive: true });
+      await store.put('org/2026/11/b.eml', once('b'));
+      await store.copy('org/2026/11/b.eml', 'org/2026/11/c.eml');
+      assert.deepEqual(await keys(store, 'org/'), ['org/2026/11/b.eml', 'org/2026/11/c.eml']);
+    });
+  });
+
+  it('a root that is gone is a fault, never a missing object, and is not made anew', async () => {
+    await withStore({}, async (store, rootDir) => {
+      await store.put('org/a.eml', once('a'));
+      await rename(rootDir, `${rootDir}-unmounted`);
+      const unavailable = isStoreError('store-unavailable');
+      await assert.rejects(store.put('org/b.eml', once('b')), unavailable);
+      await assert.rejects(store.get('org/a.eml'), unavailable);
+      await assert.rejects(store.head('org/a.eml'), unavailable);
+      await assert.rejects(store.copy('org/a.eml', 'org/b.eml'), unavailable);
+      await assert.rejects(keys(store, ''), unavailable);
+      await assert.rejects(store.check(), unavailable);
+      await assert.rejects(stat(rootDir));
+      await rename(`${rootDir}-unmounted`, rootDir);
+      assert.equal((await read(store, 'org/a.eml')).toString(), 'a');
+      await store.check();
+    });
+  });
+
+  it('removes at the start what a crash left a day ago, and nothing younger', async () => {
+    await withStore({}, async (_store, rootDir) => {
+      const incoming = join(rootDir, INCOMING_NAME);
+      const now = new Date('2026-11-22T12:00:00Z');
+      for (const [name, writtenAt] of [
+        ['old', new Date('2026-11-21T11:59:59Z')],
+        ['young', new Date('2026-11-21T12:00:01Z')],
+      ] as const) {
+        await writeFile(join(incoming, name), 'half a mail');
+        await utimes(join(incoming, name), writtenAt, writtenAt);
+      }
+      await createFileObjectStore({ rootDir, clock: () => now });
+      assert.deepEqual(await readdir(incoming), ['young']);
+      await rm(join(incoming, 'young'));
+    });
+  });
+
+  it('lists only objects: no unfinished file, no stranger in the folder', async () => {
+    await withStore({}, async (store, rootDir) => {
+      await store.put('org/a.eml', once('a'));
+      await writeFile(join(rootDir, INCOMING_NAME, 'half'), 'half');
+      await mkdir(join(rootDir, 'lost+found'));
+      await writeFile(join(rootDir, 'lost+found', 'x'), 'x');
+      await symlink('/etc/hostname', join(rootDir, 'org', 'link'));
+      assert.deepEqual(await keys(store, ''), ['org/a.eml']);
+      await rm(join(rootDir, INCOMING_NAME, 'half'));
+    });
+  });
+
+  it('closes its files: read whole, stopped early, never begun, aborted, failed', {
+    skip: process.platform !== 'linux' && 'counts descriptors in /proc',
+  }, async () => {
+    await withStore({}, async (store, rootDir) => {
+      await store.put('org/a.eml', once(Buffer.alloc(1_000_000)));
+      const open = async () => {
+        const links = await Promise.all(
+          (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+        );
+        return links.filter((link) => link.startsWith(rootDir));
+      };
+      await read(store, 'org/a.eml');
+      for await (const _ of await store.get('org/a.eml')) break;
+      await (await store.get('org/a.eml'))[Symbol.asyncIterator]().return?.();
+      const abort = new AbortController();
+      await store.get('org/a.eml', { signal: abort.signal });
+      abort.abort();
+      const aborting = new AbortController();
+      const late = store.get('org/a.eml', { signal: aborting.signal });
+      aborting.abort();
+      await assert.rejects(late);
+      await assert.rejects(store.get('org'));
+      await assert.rejects(store.put('org/a.eml', failing()));
+      for (let tries = 0; (await open()).length > 0 && tries < 100; tries++) await sleep(10);
+      assert.deepEqual(await open(), []);
+    });
+  });
+
+  it('holds a bounded number of bytes of a large mail', async () => {
+    await withStore({}, async (store) => {
+      const chunk = Buffer.alloc(100_000);
+      const before = process.memoryUsage().arrayBuffers;
+      let most = 0;
+      async function* large() {
+        for (let i = 0; i < 500; i++) {
+          most = Math.max(most, process.memoryUsage().arrayBuffers - before);
+          yield chunk;
+        }
+      }
+      assert.equal((await store.put('org/large.eml', large())).sizeBytes, 50_000_000);
+      assert.ok(most < 4_000_000, `${most} bytes held of 50 MB`);
+    });
+  });
+});
+
+async function* failing(): AsyncGenerator<Uint8Array> {
+  yield Buffer.alloc(600_000);
+  throw new Error('connection lost');
+}
+
+async function withStore(
+  options: Omit<FileObjectStoreOptions, 'rootDir'>,
+  work: (store: Awaited<ReturnType<typeof createFileObjectStore>>, rootDir: string) => Promise<void>,
+): Promise<void> {
+  const rootDir = await mkdtemp(join(tmpdir(), 'objects-'));
+  try {
+    await work(await createFileObjectStore({ rootDir, ...options }), rootDir);
+    assert.deepEqual(await readdir(join(rootDir, INCOMING_NAME)), []);
+  } finally {
+    await rm(rootDir, { recursive: true, force: true });
+  }
+}

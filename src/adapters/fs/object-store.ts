@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto';
+import { rm, stat, unlink } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
+import { type ObjectFacts, type ObjectStore, type PutOptions, StoreError } from '../../ports/object-store.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { unlessAborted } from './abort.ts';
+import { linkOrCopy, renameLinked } from './copy.ts';
+import { createObjectDirectories, openRootDirectory, syncDirectory } from './directories.ts';
+import { createDirectorySync } from './directory-sync.ts';
+import { isMissing, objectMissing, storeFault } from './errors.ts';
+import { gather } from './gather.ts';
+import { createIncomingFile, INCOMING_NAME, removeLeftovers } from './incoming.ts';
+import { openFile } from './read.ts';
+import { objectFacts, walkObjects } from './walk.ts';
+
+/**
+ * A mail up to this size is one write; 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each.
+ * Larger pieces gain nothing: the sync at the end is what a large mail waits for.
+ */
+const WRITE_PIECE_BYTES = 256 * 1024;
+
+export interface FileObjectStoreOptions {
+  /** Made when missing. One file system: files are renamed from `+incoming` to their place. */
+  readonly rootDir: string;
+  readonly clock?: () => Date;
+  readonly log?: Log;
+  /** For tests that count or fail syncs. */
+  readonly syncDirectory?: (directory: string) => Promise<void>;
+}
+
+/**
+ * Objects as files at `rootDir/{key}`, shared by any number of processes.
+ *
+ * A put is written beside (`+incoming/`), synced, renamed, and its directory synced; each order matters, and what is
+ * half done is in `+incoming` only. A file whose sync failed is removed and never tried again: the kernel drops the
+ * failed pages and calls the next sync of the same file good. A signal is honoured until the rename.
+ * Errors: rejects with `StoreError` when the root cannot be made, read and written.
+ */
+export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {
+  const { clock = () => new Date(), log } = options;
+  const rootDir = resolve(options.rootDir);
+  const incomingDir = join(rootDir, INCOMING_NAME);
+  const syncShared = createDirectorySync({ syncDirectory: options.syncDirectory ?? syncDirectory });
+  const directories = createObjectDirectories({ rootDir, syncDirectory: syncShared });
+
+  await translated('open', async () => {
+    await openRootDirectory(rootDir, incomingDir);
+    await removeLeftovers(incomingDir, clock(), log);
+  });
+
+  const incomingPath = () => join(incomingDir, randomUUID());
+
+  function pathOf(key: string): string {
+    if (!isObjectKey(key)) throw new StoreError('store-unavailable', `not an object key: ${JSON.stringify(key)}`);
+    return join(rootDir, key);
+  }
+
+  /**
+   * Moves a finished file to its name, durably or not at all.
+   * A directory known from before may be gone (someone tidied up): then it is made once more.
+   */
+  async function publish(path: string, move: () => Promise<void>): Promise<void> {
+    const directory = dirname(path);
+    await directories.ensure(directory);
+    await move().catch(async (error: unknown) => {
+      if (!isMissing(error)) throw error;
+      directories.forget(directory);
+      await directories.ensure(directory);
+      await move();
+    });
+    await syncShared(directory).catch(async (error: unknown) => {
+      await rm(path, { force: true }).catch((err: unknown) =>
+        log?.error({ err, path }, 'a file whose name may not be durable stays'),
+      );
+      throw error;
+    });
+  }
+
+  /** "Missing" is a verdict; a root that is not mounted is a fault, and must not look like a thousand lost mails. */
+  async function assertRootIsThere(): Promise<void> {
+    await stat(incomingDir);
+  }
+
+  async function put(key: string, chunks: AsyncIterable<Uint8Array>, { signal }: PutOptions = {}) {
+    const path = pathOf(key);
+    const file = createIncomingFile(incomingPath(), log);
+    let sizeBytes = 0;
+    try {
+      for await (const piece of gather(chunks, WRITE_PIECE_BYTES, signal)) {
+        await translated('write', () => file.write(piece));
+        sizeBytes += piece.length;
+      }
+      await translated('sync', () => file.seal());
+      signal?.throwIfAborted();
+      await translated('publish', () => publish(path, () => file.moveTo(path)));
+    } catch (error) {
+      await file.discard();
+      throw error;
+    }
+    return { sizeBytes };
+  }
+
+  async function get(key: string, { signal }: { readonly signal?: AbortSignal } = {}) {
+    const path = pathOf(key);
+    signal?.throwIfAborted();
+    const opening = openFile(path);
+    const file = await translated('open', () => unlessAborted(opening, signal)).catch((error: unknown) => {
+      if (!signal?.aborted) throw error;
+      opening.then((late) => late?.close()).catch(() => {});
+      throw signal.reason;
+    });
+    if (file !== null) return file.read(signal);
+    await translated('open', assertRootIsThere);
+    throw objectMissing(key);
+  }
+
+  async function head(key: string): Promise<ObjectFacts | null> {
+    const path = pathOf(key);
+    return translated('head', async () => {
+      const facts = await objectFacts(path, key);
+      if (facts === null) await assertRootIsThere();
+      return facts;
+    });
+  }
+
+  async function copy(fromKey: string, toKey: string): Promise<void> {
+    const [fromPath, toPath] = [pathOf(fromKey), pathOf(toKey)];
+    if ((await head(fromKey)) === null) throw objectMissing(fromKey);
+    if (fromKey === toKey) return;
+    const beside = incomingPath();
+    try {
+      await linkOrCopy(fromPath, beside);
+      await publish(toPath, () => renameLinked(beside, toPath));
+    } catch (error) {
+      await rm(beside, { force: true }).catch(() => {});
+      if (isMissing(error) && (await head(fromKey)) === null) throw objectMissing(fromKey, error);
+      throw storeFault('copy', error);
+    }
+  }
+
+  async function remove(key: string): Promise<void> {
+    const path = pathOf(key);
+    await translated('remove', () =>
+      unlink(path).catch(async (error: unknown) => {
+        // A directory is a part of other keys, no object.
+        if ((await objectFacts(path, key)) !== null) throw error;
+      }),
+    );
+  }
+
+  async function* list(prefix: string): AsyncGenerator<ObjectFacts, void, undefined> {
+    if (!isObjectKeyPrefix(prefix))
+      throw new StoreError('store-unavailable', `not a prefix: ${JSON.stringify(prefix)}`);
+    try {
+      await assertRootIsThere();
+      yield* walkObjects(rootDir, prefix);
+    } catch (error) {
+      throw storeFault('list', error);
+    }
+  }
+
+  async function check(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    const file = createIncomingFile(incomingPath(), log);
+    const written = translated('check', async () => {
+      await file.write(Buffer.from('.'));
+      await file.seal();
+    }).finally(() => file.discard());
+    await unlessAborted(written, signal);
+  }
+
+  return { put, get, head, copy, remove, list, check };
+}
+
+/** Only our own system calls run inside: a producer's ECONNRESET is not the store's fault. */
+async function translated<T>(action: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw storeFault(action, error);
+  }
+}
