@@ -39,7 +39,7 @@ export interface EmbeddedPostgres {
   stop(): Promise<void>;
 }
 
-const THROW_AWAY = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off'];
+const THROW_AWAY = ['fsync=off', 'full_page_writes=off', 'synchronous_commit=off', 'autovacuum=off'];
 const MAX_RESTART_DELAY_MS = 10_000;
 
 /**

@@ -1,0 +1,59 @@
+/** What tests of the tables begin with: a migrated database of their own, an organisation or two, a message. */
+import { createHash, randomUUID } from 'node:crypto';
+import type { TestContext } from 'node:test';
+import type pg from 'pg';
+import pino from 'pino';
+import { createPool } from '../adapters/postgres/pool.ts';
+import type { NewMessage } from '../ports/message-store.ts';
+import { createTestDatabase } from './database.ts';
+
+export async function openTestPool(t: Pick<TestContext, 'after'>): Promise<{ pool: pg.Pool; url: string }> {
+  const database = await createTestDatabase();
+  const pool = createPool({
+    url: database.url,
+    applicationName: 'test',
+    maxConnections: 8,
+    log: pino({ level: 'silent' }),
+  });
+  t.after(async () => {
+    await pool.end();
+    await database.close();
+  });
+  return { pool, url: database.url };
+}
+
+export async function addOrganisation(pool: pg.Pool, slug: string): Promise<string> {
+  const { rows } = await pool.query<{ id: string }>('INSERT INTO org (slug, name) VALUES ($1, $1) RETURNING id', [
+    slug,
+  ]);
+  return rows[0]?.id ?? assertNever();
+}
+
+export function newMessage(orgId: string, over: Partial<NewMessage> = {}): NewMessage {
+  const id = randomUUID();
+  return {
+    id,
+    orgId,
+    sourceMessageId: `<${id}@buyer.example>`,
+    messageIdSynthetic: false,
+    fromEmail: 'Buyer@Example.com',
+    toEmail: 'orders+acme@orderflow.example.com',
+    subject: 'Order 4711',
+    receivedAt: new Date('2026-03-01T10:00:00Z'),
+    rawStorageKey: `${orgId}/2026/03/${id}.eml`,
+    traceId: '0af7651916cd43dd8448eb211c80319c',
+    sizeBytes: 1234,
+    rawSha256: createHash('sha256').update(id).digest('hex'),
+    contentSha256: createHash('sha256').update('content').digest('hex'),
+    headerFrom: 'Buyer <buyer@example.com>',
+    headerTo: 'orders@example.com',
+    headerDate: new Date('2026-03-01T09:59:00Z'),
+    remoteAddress: '127.0.0.1',
+    heloName: 'client.example',
+    ...over,
+  };
+}
+
+function assertNever(): never {
+  throw new Error('the database answered no row');
+}
