@@ -1,13 +1,17 @@
 /** What tests of the tables begin with: a migrated database of their own, an organisation or two, a message. */
 import { createHash, randomUUID } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import type pg from 'pg';
 import pino from 'pino';
 import { createPool } from '../adapters/postgres/pool.ts';
 import type { NewMessage } from '../ports/message-store.ts';
 import { createTestDatabase } from './database.ts';
 
-export async function openTestPool(t: Pick<TestContext, 'after'>): Promise<{ pool: pg.Pool; url: string }> {
+/** `t.after` of a test, or anything that runs what it is given when the test is over. */
+export interface CleanUp {
+  after(undo: () => Promise<void>): void;
+}
+
+export async function openTestPool(t: CleanUp): Promise<{ pool: pg.Pool; url: string }> {
   const database = await createTestDatabase();
   const pool = createPool({
     url: database.url,

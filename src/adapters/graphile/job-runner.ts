@@ -1,0 +1,124 @@
+import { EventEmitter } from 'node:events';
+import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'graphile-worker';
+import type pg from 'pg';
+import type { JobRunner, Task } from '../../ports/job-runner.ts';
+import type { Log } from '../../telemetry/log.ts';
+import { holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
+import { workerLogger } from './logger.ts';
+
+/** A job left by a killed worker waits at most this, plus the sweep's grace, before somebody takes it up. */
+const SWEEP_INTERVAL_MS = 15_000;
+/** Jobs are announced by NOTIFY; polling is for what a lost connection has swallowed, and for retries that fall due. */
+const POLL_INTERVAL_MS = 2_000;
+
+/** graphile-worker gives up after some failures in a row, as when the database is away for a minute; we do not. */
+const RESTART_DELAY_MS = 2_000;
+
+export function createGraphileJobRunner(o: {
+  readonly url: string;
+  readonly pool: pg.Pool;
+  readonly tasks: Readonly<Record<string, Task>>;
+  readonly concurrency: number;
+  readonly log: Log;
+}): JobRunner {
+  const stopping = new AbortController();
+  let running: RunningPool | undefined;
+  let stopped = false;
+  let sweeping: NodeJS.Timeout | undefined;
+  let restarting: NodeJS.Timeout | undefined;
+
+  const restart = (): void => {
+    if (stopped) return;
+    restarting = setTimeout(() => {
+      startPool().catch((error: unknown) => {
+        o.log.warn({ err: String(error) }, 'the job runner could not start, trying again');
+        restart();
+      });
+    }, RESTART_DELAY_MS);
+  };
+
+  const startPool = async (): Promise<void> => {
+    const pool = await runPool(o, stopping.signal);
+    running = pool;
+    void pool.ended.then((reason) => {
+      running = undefined;
+      if (!stopped) o.log.warn({ err: reason }, 'the job runner stopped, starting it again');
+      restart();
+    });
+  };
+
+  return {
+    async start() {
+      await sweep(o);
+      await startPool();
+      sweeping = setInterval(() => void sweep(o), SWEEP_INTERVAL_MS);
+    },
+
+    async stop(graceMs) {
+      stopped = true;
+      clearInterval(sweeping);
+      clearTimeout(restarting);
+      const impatient = setTimeout(() => stopping.abort(new Error('the worker is stopping')), graceMs);
+      await running?.stop();
+      clearTimeout(impatient);
+    },
+
+    async check() {
+      if (running === undefined) throw new Error('the job runner is not running');
+      await o.pool.query('SELECT FROM graphile_worker.jobs LIMIT 0');
+    },
+  };
+}
+
+type RunnerOptions = Parameters<typeof createGraphileJobRunner>[0];
+
+async function sweep(o: RunnerOptions): Promise<void> {
+  try {
+    const freed = await sweepAbandonedJobs(o.pool, Object.keys(o.tasks));
+    if (freed.length > 0) o.log.warn({ workers: freed }, 'jobs of a worker that died are given back to the queue');
+  } catch (error) {
+    o.log.warn({ err: String(error) }, 'could not look for jobs of dead workers, trying again');
+  }
+}
+
+/** One life of a graphile-worker pool, with the lease that says it lives. */
+interface RunningPool {
+  /** Says why; never rejects. */
+  readonly ended: Promise<string>;
+  stop(): Promise<void>;
+}
+
+async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<RunningPool> {
+  let lease: Lease | undefined;
+  const events: WorkerEvents = new EventEmitter();
+  events.on('pool:create', ({ workerPool }) => {
+    lease = holdLease({ url: o.url, poolId: workerPool.id, log: o.log });
+  });
+  const runner: Runner = await run({
+    pgPool: o.pool,
+    taskList: Object.fromEntries(Object.entries(o.tasks).map(([name, task]) => [name, wrap(task, stopping)])),
+    parsedCronItems: [],
+    concurrency: o.concurrency,
+    pollInterval: POLL_INTERVAL_MS,
+    noHandleSignals: true,
+    logger: workerLogger(o.log),
+    events,
+  });
+  const ended = runner.promise.then(() => 'it was stopped', String).finally(() => lease?.release());
+  return {
+    ended,
+    async stop() {
+      await runner.stop().catch((error: unknown) => o.log.debug({ err: String(error) }, 'stopping the job runner'));
+      await ended;
+    },
+  };
+}
+
+function wrap(task: Task, stopping: AbortSignal): WorkerTask {
+  return (payload, helpers) =>
+    task(payload, {
+      attempt: helpers.job.attempts,
+      lastAttempt: helpers.job.attempts >= helpers.job.max_attempts,
+      signal: stopping,
+    });
+}

@@ -1,0 +1,125 @@
+/** What the extraction worker reads and writes. Spec: FR-007, FR-009, FR-ORQ-001 */
+import type pg from 'pg';
+import type {
+  DocumentError,
+  ExtractionResult,
+  ExtractionStore,
+  MessageToExtract,
+  NewDocument,
+} from '../../ports/extraction-store.ts';
+import { inTransaction } from './pool.ts';
+import { enterOrganisation, leaveOrganisation } from './tenant.ts';
+import { storableJson, storableText } from './text.ts';
+
+const FIND = `
+  SELECT id, org_id AS "orgId", status, raw_storage_key AS "rawStorageKey", received_at AS "receivedAt",
+    size_bytes AS "sizeBytes", source_message_id AS "sourceMessageId", trace_id AS "traceId"
+  FROM inbound_message WHERE id = $1`;
+
+/** Upserted, because a run that was cut off before its commit may be followed by one that knows better. */
+const UPSERT_DOCUMENTS = `
+  INSERT INTO document (
+    id, org_id, inbound_message_id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key,
+    status, error_json)
+  SELECT id, $1, $2, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json
+  FROM unnest(
+    $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
+    $12::jsonb[]
+  ) AS found (
+    id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json)
+  ON CONFLICT (inbound_message_id, part_path) DO UPDATE SET
+    file_name = excluded.file_name, mime_type = excluded.mime_type, declared_mime_type = excluded.declared_mime_type,
+    size_bytes = excluded.size_bytes, sha256 = excluded.sha256, storage_key = excluded.storage_key,
+    status = excluded.status, error_json = excluded.error_json`;
+
+/** The key keeps a second job for the same document from ever waiting beside the first. */
+const ADD_DOCUMENT_JOBS = `
+  SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
+    SELECT (
+      'extract_document',
+      json_build_object('document_id', document_id, 'org_id', $2::uuid, 'trace_id', $3::text),
+      NULL, NULL, NULL, 'extract_document:' || document_id, NULL, NULL
+    )::graphile_worker.job_spec
+    FROM unnest($1::uuid[]) AS document_id), true)`;
+
+export function createPostgresExtractionStore(o: { readonly pool: pg.Pool }): ExtractionStore {
+  return {
+    async find(inboundMessageId) {
+      const { rows } = await o.pool.query<MessageToExtract>({
+        name: 'find-message-to-extract',
+        text: FIND,
+        values: [inboundMessageId],
+      });
+      return rows[0] ?? null;
+    },
+
+    markStored: (message) =>
+      inTransaction(o.pool, async (client) => {
+        await enterOrganisation(client, message.orgId);
+        await client.query(`UPDATE inbound_message SET status = 'STORED' WHERE id = $1 AND status = 'RECEIVED'`, [
+          message.id,
+        ]);
+      }),
+
+    finish: (message, result) => inTransaction(o.pool, (client) => finish(client, message, result)),
+  };
+}
+
+async function finish(client: pg.PoolClient, message: MessageToExtract, result: ExtractionResult): Promise<boolean> {
+  await enterOrganisation(client, message.orgId);
+  const { rowCount } = await client.query({
+    name: 'finish-message',
+    text: `UPDATE inbound_message SET status = $2, parts_json = $3, error_json = $4
+           WHERE id = $1 AND status IN ('RECEIVED', 'STORED')`,
+    values: [
+      message.id,
+      result.failure === null ? 'PARSED' : 'FAILED',
+      storableJson(result.parts.map(partRow)),
+      storableJson(result.failure),
+    ],
+  });
+  // Somebody else finished it while this run was under way: its documents and jobs are there, ours would be second ones.
+  if (rowCount !== 1) return false;
+  if (result.documents.length > 0) {
+    await client.query({
+      name: 'upsert-documents',
+      text: UPSERT_DOCUMENTS,
+      values: [message.orgId, message.id, ...documentColumns(result.documents)],
+    });
+  }
+  const stored = result.documents.filter((document) => document.status === 'STORED').map((document) => document.id);
+  if (stored.length > 0) {
+    await leaveOrganisation(client);
+    await client.query(ADD_DOCUMENT_JOBS, [stored, message.orgId, message.traceId]);
+  }
+  return true;
+}
+
+function documentColumns(documents: readonly NewDocument[]): unknown[] {
+  const column = (value: (document: NewDocument) => unknown): unknown[] => documents.map(value);
+  return [
+    column((d) => d.id),
+    column((d) => d.partPath),
+    column((d) => storableText(d.fileName)),
+    column((d) => storableText(d.mimeType)),
+    column((d) => storableText(d.declaredMimeType)),
+    column((d) => d.sizeBytes),
+    column((d) => d.sha256),
+    column((d) => d.storageKey),
+    column((d) => d.status),
+    column((d) => storableJson(d.error satisfies DocumentError | null)),
+  ];
+}
+
+function partRow(part: ExtractionResult['parts'][number]): Record<string, unknown> {
+  return {
+    path: part.path,
+    media_type: part.mediaType,
+    file_name: part.fileName,
+    disposition: part.disposition,
+    size_bytes: part.sizeBytes,
+    decision: part.decision,
+    reason: part.reason,
+    ...(part.documentId === undefined ? {} : { document_id: part.documentId }),
+  };
+}

@@ -1,0 +1,18 @@
+import type pg from 'pg';
+import type { InboundMessageStatus } from '../../ports/message-store.ts';
+import type { DatabaseCounts } from '../../telemetry/metrics.ts';
+
+/** What the metrics page reads from the database. Errors: rejects when it cannot be asked. */
+export async function readDatabaseCounts(pool: pg.Pool): Promise<DatabaseCounts> {
+  const [messages, jobs] = await Promise.all([
+    pool.query<{ status: InboundMessageStatus; count: number }>(
+      'SELECT status, count(*) AS count FROM inbound_message GROUP BY status',
+    ),
+    // A job out of attempts waits for nothing any more: its message is FAILED and counted there.
+    pool.query<{ task: string; count: number }>(
+      `SELECT task_identifier AS task, count(*) AS count FROM graphile_worker.jobs
+       WHERE attempts < max_attempts OR locked_at IS NOT NULL GROUP BY task_identifier`,
+    ),
+  ]);
+  return { messages: messages.rows, jobs: jobs.rows };
+}

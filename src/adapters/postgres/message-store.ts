@@ -1,0 +1,184 @@
+/** The statements behind a 250. Spec: FR-006, FR-008, FR-013, TC-003 */
+import type pg from 'pg';
+import type { MessageStore, NewMessage, Recorded } from '../../ports/message-store.ts';
+import { RecordError } from '../../ports/message-store.ts';
+import { CommitUnknownError, inTransaction, isServerError } from './pool.ts';
+import { storableText } from './text.ts';
+
+/**
+ * One row per message that is not there yet, one job per new row. A row whose identity is taken, by an earlier mail or by
+ * one of this very statement, is left out of the answer. Arrays keep the statement the same for any number of rows, so
+ * that it is planned once per connection.
+ */
+const INSERT = `
+  WITH inserted AS (
+    INSERT INTO inbound_message (
+      id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
+      raw_storage_key, status, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
+      remote_address, helo_name)
+    SELECT id, org_id, 'EMAIL', source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
+      raw_storage_key, 'RECEIVED', trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
+      remote_address, helo_name
+    FROM unnest(
+      $1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
+      $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[],
+      $17::text[], $18::text[]
+    ) AS message (
+      id, org_id, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
+      raw_storage_key, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
+      remote_address, helo_name)
+    ON CONFLICT (org_id, source, source_message_id) WHERE source_message_id IS NOT NULL DO NOTHING
+    RETURNING id, org_id, trace_id
+  ), jobs AS (
+    SELECT count(job.id) FROM (
+      SELECT array_agg((
+        'extract_attachments',
+        json_build_object('inbound_message_id', id, 'org_id', org_id, 'trace_id', trace_id),
+        NULL, NULL, NULL, NULL, NULL, NULL
+      )::graphile_worker.job_spec) AS specs
+      FROM inserted HAVING count(*) > 0
+    ) AS wanted, graphile_worker.add_jobs(wanted.specs) AS job
+  )
+  SELECT id, (SELECT count FROM jobs) AS jobs FROM inserted`;
+
+const FIND_TAKEN = `
+  SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
+  FROM unnest($1::uuid[], $2::text[]) AS wanted (org_id, source_message_id)
+  JOIN inbound_message AS message
+    ON message.org_id = wanted.org_id AND message.source = 'EMAIL'
+    AND message.source_message_id = wanted.source_message_id`;
+
+/** A conflict that was kept before answers with the row that keeps it. */
+const KEEP_CONFLICT = `
+  INSERT INTO inbound_conflict (
+    id, org_id, inbound_message_id, raw_storage_key, content_sha256, from_email, to_email, subject, received_at, trace_id,
+    size_bytes, raw_sha256)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+  ON CONFLICT (inbound_message_id, content_sha256) DO UPDATE SET content_sha256 = excluded.content_sha256
+  RETURNING id`;
+
+export function createPostgresMessageStore(o: { readonly pool: pg.Pool }): MessageStore {
+  return {
+    async record(envelopes) {
+      const messages = envelopes.flat();
+      if (messages.length === 0) return envelopes.map(() => []);
+      try {
+        const recorded = await inTransaction(o.pool, (client) => recordMessages(client, messages));
+        return envelopes.map((envelope) => envelope.map((message) => required(recorded.get(message.id))));
+      } catch (error) {
+        throw asRecordError(error);
+      }
+    },
+  };
+}
+
+async function recordMessages(client: pg.PoolClient, messages: readonly NewMessage[]): Promise<Map<string, Recorded>> {
+  const { rows } = await client.query<{ id: string }>({
+    name: 'insert-inbound-messages',
+    text: INSERT,
+    values: columns(inLockOrder(messages)),
+  });
+  const recorded = new Map<string, Recorded>(rows.map(({ id }) => [id, { outcome: 'accepted', id }]));
+  const taken = messages.filter(({ id }) => !recorded.has(id));
+  if (taken.length > 0) await settleTaken(client, taken, recorded);
+  return recorded;
+}
+
+/** Same identity: a duplicate when the content is the same too, else a conflict, kept aside. */
+async function settleTaken(
+  client: pg.PoolClient,
+  taken: readonly NewMessage[],
+  recorded: Map<string, Recorded>,
+): Promise<void> {
+  const { rows } = await client.query<TakenRow>({
+    name: 'find-taken-messages',
+    text: FIND_TAKEN,
+    values: [taken.map(({ orgId }) => orgId), taken.map((message) => storableText(message.sourceMessageId))],
+  });
+  const earlier = new Map(rows.map((row) => [identity(row.org_id, row.source_message_id), row]));
+  for (const message of taken) {
+    const first = earlier.get(identity(message.orgId, storableText(message.sourceMessageId)));
+    if (first === undefined) throw new Error('a message was refused as taken, and nothing has taken it');
+    recorded.set(
+      message.id,
+      first.content_sha256 === message.contentSha256
+        ? { outcome: 'duplicate', id: first.id }
+        : await keepConflict(client, message, first.id),
+    );
+  }
+}
+
+async function keepConflict(client: pg.PoolClient, message: NewMessage, takenBy: string): Promise<Recorded> {
+  const { rows } = await client.query<{ id: string }>(KEEP_CONFLICT, [
+    message.id,
+    message.orgId,
+    takenBy,
+    message.rawStorageKey,
+    message.contentSha256,
+    storableText(message.fromEmail),
+    storableText(message.toEmail),
+    storableText(message.subject),
+    message.receivedAt,
+    message.traceId,
+    message.sizeBytes,
+    message.rawSha256,
+  ]);
+  const id = required(rows[0]).id;
+  return { outcome: id === message.id ? 'conflict' : 'duplicate', id };
+}
+
+interface TakenRow {
+  readonly id: string;
+  readonly org_id: string;
+  readonly source_message_id: string;
+  readonly content_sha256: string | null;
+}
+
+/** Two processes that record the same mails in other orders would wait for each other for ever; in one order they queue. */
+function inLockOrder(messages: readonly NewMessage[]): readonly NewMessage[] {
+  const key = (message: NewMessage): string => identity(message.orgId, message.sourceMessageId);
+  return messages.length === 1
+    ? messages
+    : messages.toSorted((a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0));
+}
+
+/** The order of the parameters of INSERT. */
+function columns(messages: readonly NewMessage[]): unknown[] {
+  const column = (value: (message: NewMessage) => unknown): unknown[] => messages.map(value);
+  const text = (value: (message: NewMessage) => string | null): unknown[] => column((m) => storableText(value(m)));
+  return [
+    column((m) => m.id),
+    column((m) => m.orgId),
+    text((m) => m.sourceMessageId),
+    column((m) => m.messageIdSynthetic),
+    text((m) => m.fromEmail),
+    text((m) => m.toEmail),
+    text((m) => m.subject),
+    column((m) => m.receivedAt),
+    column((m) => m.rawStorageKey),
+    column((m) => m.traceId),
+    column((m) => m.sizeBytes),
+    column((m) => m.rawSha256),
+    column((m) => m.contentSha256),
+    text((m) => m.headerFrom),
+    text((m) => m.headerTo),
+    column((m) => m.headerDate),
+    column((m) => m.remoteAddress),
+    text((m) => m.heloName),
+  ];
+}
+
+function asRecordError(error: unknown): RecordError {
+  const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CommitUnknownError) return new RecordError('outcome-unknown', message, { cause: error });
+  // Classes 22 (data) and 23 (integrity) judge the rows themselves; everything else may pass.
+  if (isServerError(error) && /^2[23]/.test(error.code)) return new RecordError('refused', message, { cause: error });
+  return new RecordError('unavailable', message, { cause: error });
+}
+
+const identity = (orgId: string, sourceMessageId: string): string => `${orgId}\n${sourceMessageId}`;
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error('the database answered fewer rows than it was given');
+  return value;
+}

@@ -1,0 +1,73 @@
+import type pg from 'pg';
+import type { BlockList, Organisation, OrganisationRegister } from '../../ports/organisations.ts';
+import { isServerError } from './pool.ts';
+import { storableText } from './text.ts';
+
+const COLUMNS = `id, slug, name, coalesce(settings_json->>'disabled' = 'true', false) AS disabled`;
+
+const CHECK_VIOLATION = '23514';
+
+export function createPostgresOrganisations(o: { readonly pool: pg.Pool }): OrganisationRegister {
+  return {
+    async findBySlug(slug) {
+      const { rows } = await o.pool.query<Organisation>({
+        name: 'find-org-by-slug',
+        text: `SELECT ${COLUMNS} FROM org WHERE slug = $1`,
+        values: [slug],
+      });
+      return rows[0] ?? null;
+    },
+    async add(slug, name) {
+      try {
+        const { rows } = await o.pool.query<Organisation>(
+          `INSERT INTO org (slug, name) VALUES ($1, $2) ON CONFLICT (slug) DO NOTHING RETURNING ${COLUMNS}`,
+          [storableText(slug), storableText(name)],
+        );
+        return rows[0] ?? { problem: 'slug-taken' };
+      } catch (error) {
+        if (isServerError(error) && error.code === CHECK_VIOLATION) return { problem: 'slug-invalid' };
+        throw error;
+      }
+    },
+    async list() {
+      const { rows } = await o.pool.query<Organisation>(`SELECT ${COLUMNS} FROM org ORDER BY slug`);
+      return rows;
+    },
+  };
+}
+
+export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockList {
+  return {
+    async isBlocked(address, orgId) {
+      const { rows } = await o.pool.query<{ blocked: boolean }>({
+        name: 'is-sender-blocked',
+        text: `SELECT EXISTS (
+          SELECT FROM blocked_sender WHERE pattern = ANY ($1) AND org_id IS NOT DISTINCT FROM $2::uuid) AS blocked`,
+        values: [[address, address.slice(address.lastIndexOf('@'))], orgId],
+      });
+      return rows[0]?.blocked === true;
+    },
+    async block(pattern, orgId) {
+      const { rowCount } = await o.pool.query(
+        'INSERT INTO blocked_sender (pattern, org_id) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+        [pattern, orgId],
+      );
+      return rowCount === 1;
+    },
+    async unblock(pattern, orgId) {
+      const { rowCount } = await o.pool.query(
+        'DELETE FROM blocked_sender WHERE pattern = $1 AND org_id IS NOT DISTINCT FROM $2::uuid',
+        [pattern, orgId],
+      );
+      return rowCount === 1;
+    },
+    async listBlocked() {
+      const { rows } = await o.pool.query(
+        `SELECT blocked.org_id AS "orgId", org.slug AS "orgSlug", pattern, blocked.created_at AS "createdAt"
+         FROM blocked_sender AS blocked LEFT JOIN org ON org.id = blocked.org_id
+         ORDER BY org.slug NULLS FIRST, pattern`,
+      );
+      return rows;
+    },
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * Group commit: messages that end while a commit is under way go together into the next one.
+ *
+ * Idle: nothing waits, a message that arrives is committed at once. Busy: one commit is under way, what arrives waits;
+ * when it ends, everything that waits (up to MAX_BATCH) is the next commit. So the latency is one commit when idle and at
+ * most two under load, and the price of a commit is shared by all who are in it.
+ */
+import type { MessageStore, NewMessage, Recorded } from '../ports/message-store.ts';
+import { RecordError } from '../ports/message-store.ts';
+
+/** Keeps one statement's parameters below a few hundred kilobytes. */
+const MAX_BATCH = 200;
+
+export interface Recorder {
+  /**
+   * One envelope: a row for each of its organisations, all or nothing.
+   * Errors: `RecordError` as `MessageStore.record`; `refused` is then about this envelope alone.
+   */
+  record(envelope: readonly NewMessage[]): Promise<readonly Recorded[]>;
+}
+
+interface Waiting {
+  readonly envelope: readonly NewMessage[];
+  resolve(recorded: readonly Recorded[]): void;
+  reject(error: unknown): void;
+}
+
+export function createRecorder(o: { readonly store: MessageStore }): Recorder {
+  const waiting: Waiting[] = [];
+  let committing = false;
+
+  const commitWaiting = async (): Promise<void> => {
+    committing = true;
+    while (waiting.length > 0) await commitTogether(o.store, waiting.splice(0, MAX_BATCH));
+    committing = false;
+  };
+
+  return {
+    record: (envelope) =>
+      new Promise((resolve, reject) => {
+        waiting.push({ envelope, resolve, reject });
+        if (!committing) void commitWaiting();
+      }),
+  };
+}
+
+/** Never rejects: every outcome goes to the one who waits for it. */
+async function commitTogether(store: MessageStore, batch: readonly Waiting[]): Promise<void> {
+  try {
+    const recorded = await store.record(batch.map(({ envelope }) => envelope));
+    for (const [index, one] of batch.entries()) one.resolve(recorded[index] ?? []);
+  } catch (error) {
+    // One row that the database will not take must not take the others down with it.
+    const poisoned = error instanceof RecordError && error.code === 'refused' && batch.length > 1;
+    if (!poisoned) for (const one of batch) one.reject(error);
+    else for (const one of batch) await commitTogether(store, [one]);
+  }
+}
