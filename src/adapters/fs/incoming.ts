@@ -72,12 +72,12 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
 }
 
 /** Removes what crashes left. Errors: none; a file that cannot be removed is logged and tried again at the next start. */
-export async function removeLeftovers(incomingDir: string, now: Date, log?: Log): Promise<void> {
+export async function removeLeftovers(incomingDir: string, nowMs: number, log?: Log): Promise<void> {
   for (const name of await readdir(incomingDir)) {
     const path = join(incomingDir, name);
     try {
       const { mtimeMs } = await stat(path);
-      if (now.getTime() - mtimeMs < LEFTOVER_AGE_MS) continue;
+      if (nowMs - mtimeMs < LEFTOVER_AGE_MS) continue;
       await rm(path, { recursive: true, force: true });
       log?.info({ path }, 'removed an unfinished file left by a crash');
     } catch (error) {

@@ -128,7 +128,7 @@ describe('the file store', { timeout: 60_000 }, () => {
         await writeFile(join(incoming, name), 'half a mail');
         await utimes(join(incoming, name), writtenAt, writtenAt);
       }
-      await createFileObjectStore({ rootDir, clock: () => now });
+      await createFileObjectStore({ rootDir, clock: () => now.getTime() });
       assert.deepEqual(await readdir(incoming), ['young']);
       await rm(join(incoming, 'young'));
     });

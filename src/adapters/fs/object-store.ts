@@ -23,7 +23,8 @@ const WRITE_PIECE_BYTES = 256 * 1024;
 export interface FileObjectStoreOptions {
   /** Made when missing. One file system: files are renamed from `+incoming` to their place. */
   readonly rootDir: string;
-  readonly clock?: () => Date;
+  /** Units: milliseconds since 1970. */
+  readonly clock?: () => number;
   readonly log?: Log;
   /** For tests that count or fail syncs. */
   readonly syncDirectory?: (directory: string) => Promise<void>;
@@ -38,7 +39,7 @@ export interface FileObjectStoreOptions {
  * Errors: rejects with `StoreError` when the root cannot be made, read and written.
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {
-  const { clock = () => new Date(), log } = options;
+  const { clock = Date.now, log } = options;
   const rootDir = resolve(options.rootDir);
   const incomingDir = join(rootDir, INCOMING_NAME);
   const syncShared = createDirectorySync({ syncDirectory: options.syncDirectory ?? syncDirectory });

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import type { Log } from '../telemetry/log.ts';
+import { createHeaderBlock } from './header-block.ts';
+
+/** The MIME engine's own bound for a header; honest ones have a few KiB. 1,000 transactions at once: at most 1 GiB, by attack only. */
+export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;
+
+export interface RawStore {
+  /**
+   * Streams a mail into the object store, counted and hashed on the way. Durable under every key when it resolves.
+   * When it rejects, nothing is left under any of them.
+   * Owns: drains `chunks`; holds the header block and what the object store holds.
+   * Errors: `StoreError`, what `chunks` threw, or the signal's reason. Copies under way are waited for before that.
+   */
+  store(mail: {
+    /** At least one, none twice: the first is written, the others are copies of it. */
+    readonly keys: readonly string[];
+    readonly chunks: AsyncIterable<Uint8Array>;
+    readonly signal?: AbortSignal;
+  }): Promise<StoredRawMail>;
+
+  /** Removes, as well as it goes: a failure is logged, and what stays is an object without a row. Never rejects. */
+  discard(keys: readonly string[]): Promise<void>;
+}
+
+export interface StoredRawMail {
+  readonly sizeBytes: number;
+  /** Units: lower-case hex. */
+  readonly rawSha256: string;
+  /** Digest of everything after the empty line that ends the header block. Units: lower-case hex. */
+  readonly contentSha256: string;
+  /** Line ends as sent, without the empty line; at most `MAX_HEADER_BLOCK_BYTES`. */
+  readonly headerBlock: Uint8Array;
+  readonly headerTruncated: boolean;
+}
+
+export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
+  const { objects, log } = options;
+
+  async function discard(keys: readonly string[]): Promise<void> {
+    await Promise.all(
+      keys.map((key) =>
+        objects
+          .remove(key)
+          .catch((err: unknown) => log?.error({ err, key }, 'an unneeded raw mail could not be removed')),
+      ),
+    );
+  }
+
+  /** Waits for all, also after one failed: a copy that ends later would be left behind. */
+  async function copyToAll(fromKey: string, toKeys: readonly string[]): Promise<void> {
+    const outcomes = await Promise.allSettled(toKeys.map((key) => objects.copy(fromKey, key)));
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  }
+
+  return {
+    async store({ keys, chunks, signal }) {
+      const [firstKey, ...otherKeys] = keys;
+      if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
+      const facts = createMailFacts();
+      const putOptions = { mediaType: 'message/rfc822', ...(signal && { signal }) };
+      const stored = await objects.put(firstKey, facts.observe(chunks), putOptions);
+      try {
+        const mail = facts.finish();
+        if (stored.sizeBytes !== mail.sizeBytes) {
+          throw new StoreError('store-unavailable', `the store took ${stored.sizeBytes} of ${mail.sizeBytes} bytes`);
+        }
+        await copyToAll(firstKey, otherKeys);
+        signal?.throwIfAborted();
+        return mail;
+      } catch (error) {
+        await discard(keys);
+        throw error;
+      }
+    },
+    discard,
+  };
+}
+
+/** Everything worth knowing of a mail's bytes, learned while they pass. */
+function createMailFacts() {
+  const raw = createHash('sha256');
+  const content = createHash('sha256');
+  const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+  let sizeBytes = 0;
+
+  return {
+    async *observe(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+      for await (const chunk of chunks) {
+        sizeBytes += chunk.length;
+        raw.update(chunk);
+        const contentFrom = header.add(chunk);
+        if (contentFrom < chunk.length) content.update(contentFrom === 0 ? chunk : chunk.subarray(contentFrom));
+        yield chunk;
+      }
+    },
+    finish(): StoredRawMail {
+      return { sizeBytes, rawSha256: raw.digest('hex'), contentSha256: content.digest('hex'), ...header.finish() };
+    },
+  };
+}
