@@ -1,4 +1,38 @@
-import type { Logger } from 'pino';
+import { Writable } from 'node:stream';
+import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
+import pretty from 'pino-pretty';
+import type { Settings } from '../config/settings.ts';
+import { escapeInsideJson } from './visible-text.ts';
 
 /** One JSON line per event; see `docs/operations.md` for the fields. Never mail content, never a secret. */
 export type Log = Logger;
+
+/**
+ * Writes synchronously: a line that was logged is out before the process can end, however it ends.
+ * Lines carry no process id or host name; whatever collects them knows both better than a container does.
+ */
+export function createLog(settings: Settings['log'], stream?: DestinationStream): Log {
+  const out = stream ?? destination({ fd: 1, sync: true });
+  return pino(
+    {
+      level: settings.level,
+      base: null,
+      timestamp: stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    settings.format === 'pretty' ? prettyLines(out) : out,
+  );
+}
+
+/** pino-pretty prints error texts raw; what a sender or peer wrote must not reach the terminal as an escape sequence. */
+function prettyLines(out: DestinationStream): DestinationStream {
+  const sink = new Writable({
+    decodeStrings: false,
+    write(line: string, _encoding, done) {
+      out.write(line);
+      done();
+    },
+  });
+  const printer = pretty({ colorize: true, sync: true, destination: sink });
+  return { write: (line: string): void => void printer.write(escapeInsideJson(line)) };
+}

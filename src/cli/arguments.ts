@@ -1,0 +1,88 @@
+/** What the user typed, checked before anything is opened. Each throws commander's error: exit 2 and one line. */
+import { InvalidArgumentError } from 'commander';
+import { isHostName } from '../config/forms.ts';
+import type { InboundMessageStatus } from '../ports/message-store.ts';
+import { type Role, roles } from './context.ts';
+
+/** The local part `orders+slug` must fit into 64 octets. Spec: RFC 5321 §4.5.3.1.1 */
+const maxSlugLength = 64 - 'orders+'.length;
+
+export function slugArgument(text: string): string {
+  const slug = text.toLowerCase();
+  if (/^[a-z0-9-]+$/.test(slug) && slug.length <= maxSlugLength) return slug;
+  throw new InvalidArgumentError(`A slug is 1 to ${maxSlugLength} of a-z, 0-9 and hyphen, such as acme.`);
+}
+
+export function idArgument(text: string): string {
+  const id = text.toLowerCase();
+  if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id)) return id;
+  throw new InvalidArgumentError('An id looks like 01890a5d-ac96-774b-bcce-b302099a8057; messages list shows them.');
+}
+
+export function limitArgument(text: string): number {
+  const limit = /^[0-9]{1,6}$/.test(text) ? Number(text) : 0;
+  if (limit >= 1 && limit <= 100_000) return limit;
+  throw new InvalidArgumentError('It is a whole number from 1 to 100000.');
+}
+
+export const statuses: readonly InboundMessageStatus[] = ['RECEIVED', 'STORED', 'PARSED', 'FAILED'];
+
+export function statusArgument(text: string): InboundMessageStatus {
+  const status = statuses.find((one) => one === text.toUpperCase());
+  if (status !== undefined) return status;
+  throw new InvalidArgumentError(`It is one of ${statuses.join(', ')}.`);
+}
+
+export function rolesArgument(text: string): readonly Role[] {
+  const named = text.split(',').map((name) => name.trim().toLowerCase());
+  const chosen = roles.filter((role) => named.includes(role));
+  if (named.every((name) => roles.some((role) => role === name))) return chosen;
+  throw new InvalidArgumentError(`They are one or more of ${roles.join(', ')}, separated by commas.`);
+}
+
+export function processesArgument(text: string): number {
+  if (text === '1') return 1;
+  if (/^[1-9][0-9]{0,3}$/.test(text)) {
+    throw new InvalidArgumentError('More than one process comes with a later version; leave it out or say 1.');
+  }
+  throw new InvalidArgumentError('It is a whole number from 1.');
+}
+
+/** An address, at least in outline: the server has the last word. */
+const localPart = /^[^\s@<>\u0000-\u001f\u007f]{1,64}$/u;
+/** A sender's domain may be international (RFC 6531), so letters of any script. */
+const domainLabel = /^[\p{L}\p{N}]([\p{L}\p{N}\p{M}-]{0,61}[\p{L}\p{N}\p{M}])?$/u;
+
+const isDomain = (text: string): boolean =>
+  isHostName(text) ||
+  (text.length <= 253 && /[^\x00-\x7f]/.test(text) && text.split('.').every((part) => domainLabel.test(part)));
+
+export function blockPatternArgument(text: string): string {
+  const pattern = text.trim().toLowerCase();
+  const at = pattern.lastIndexOf('@');
+  const domain = pattern.slice(at + 1);
+  if (at >= 0 && isDomain(domain) && (at === 0 || localPart.test(pattern.slice(0, at)))) return pattern;
+  const hint = at < 0 && isDomain(domain) ? ` Did you mean @${domain}?` : '';
+  throw new InvalidArgumentError(
+    `It is an address such as spam@example.net or a whole domain such as @example.net.${hint}`,
+  );
+}
+
+export function addressArgument(text: string): string {
+  const at = text.lastIndexOf('@');
+  if (at > 0 && localPart.test(text.slice(0, at)) && /^\S+$/.test(text.slice(at + 1))) return text;
+  throw new InvalidArgumentError('It is an address such as buyer@example.com.');
+}
+
+/** Shape: a slug, or a whole address. */
+export function recipientArgument(text: string): string {
+  return text.includes('@') ? addressArgument(text) : slugArgument(text);
+}
+
+export function endpointArgument(text: string): { readonly host: string; readonly port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:\s[\]]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host !== undefined && port >= 1 && port <= 65535) return { host, port };
+  throw new InvalidArgumentError('It is host:port such as 127.0.0.1:2525 or [::1]:2525.');
+}

@@ -1,0 +1,74 @@
+/** What commands are given instead of reaching for the process, the settings or an adapter themselves. */
+import type { Environment } from '../config/environment.ts';
+import type { Settings } from '../config/settings.ts';
+import type { MessageViews } from '../ports/message-view.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Output } from './output.ts';
+
+export interface Toolbox {
+  readonly organisations: OrganisationRegister;
+  readonly blockList: BlockList;
+  readonly messages: MessageViews;
+  readonly objects: ObjectStore;
+  close(): Promise<void>;
+}
+
+export type Role = 'smtp' | 'worker' | 'http';
+export const roles: readonly Role[] = ['smtp', 'worker', 'http'];
+
+export interface RunningServer {
+  readonly smtp: { readonly host: string; readonly port: number } | null;
+  readonly http: { readonly host: string; readonly port: number } | null;
+  readonly databaseUrl: string;
+  readonly embeddedDatabase: boolean;
+  /** Slug of the organisation created because there was none. */
+  readonly firstOrganisation: string | null;
+  /** Some slugs. */
+  readonly organisations: readonly string[];
+  stop(): Promise<void>;
+  /** Rejects when something essential dies. */
+  readonly failed: Promise<never>;
+}
+
+/** What `src/compose.ts` exports. */
+export interface Compose {
+  openToolbox(options: { settings: Settings; log: Log }): Promise<Toolbox>;
+  migrate(options: { settings: Settings; log: Log }): Promise<{ readonly applied: readonly string[] }>;
+  startServer(options: { settings: Settings; roles: readonly Role[]; log: Log }): Promise<RunningServer>;
+  readonly StartError: abstract new (...given: never[]) => Error;
+}
+
+export interface CliContext {
+  readonly env: Environment;
+  readonly cwd: string;
+  /** Data only. */
+  readonly out: Output;
+  /** Everything else. */
+  readonly err: Output;
+  /** Late, so that `--help` need not load the product. */
+  loadCompose(): Promise<Compose>;
+  /** SIGTERM and SIGINT. Shape: returns how to stop listening. */
+  onSignal(handler: (signal: NodeJS.Signals) => void): () => void;
+  /** For a second signal only: nothing more is flushed or closed. */
+  exitNow(code: number): void;
+  /** How long `send` follows a message. */
+  readonly followDeadlineMs: number;
+}
+
+/** The command cannot be done as asked, for a reason the user understands: one or more lines, exit 1. */
+export class CommandFailure extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'CommandFailure';
+  }
+}
+
+/** The command was used wrongly: one or more lines, exit 2. */
+export class UsageError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = 'UsageError';
+  }
+}

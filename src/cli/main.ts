@@ -1,0 +1,26 @@
+/** The process behind the command line; bin/orderflow-ingest.cjs starts it. */
+import { processEnvironment } from '../config/environment.ts';
+import type { CliContext } from './context.ts';
+import { createOutput } from './output.ts';
+import { runCli } from './program.ts';
+
+const followDeadlineMs = 60_000;
+
+const context: CliContext = {
+  env: processEnvironment(),
+  cwd: process.cwd(),
+  out: createOutput(process.stdout),
+  err: createOutput(process.stderr),
+  loadCompose: () => import('../compose.ts'),
+  onSignal(handler) {
+    process.on('SIGTERM', handler).on('SIGINT', handler);
+    return () => process.off('SIGTERM', handler).off('SIGINT', handler);
+  },
+  exitNow: (code) => process.exit(code),
+  followDeadlineMs,
+};
+
+const code = await runCli(process.argv.slice(2), context);
+// Whatever a part left open must not keep the process: everything that matters has been closed and waited for.
+await Promise.all([context.out.write(''), context.err.write('')]);
+process.exit(code);

@@ -1,0 +1,93 @@
+/** Messages as text for people. Everything a sender chose is made harmless for the terminal. */
+import type { DocumentView, MessageSummary, MessageView } from '../ports/message-view.ts';
+import { visible } from '../telemetry/visible-text.ts';
+import { shortened, table } from './output.ts';
+
+export function summaryTable(messages: readonly MessageSummary[]): string {
+  return table(
+    ['received', 'status', 'organisation', 'files', 'from', 'subject', 'id'],
+    messages.map((one) => [
+      one.receivedAt.toISOString(),
+      one.status,
+      one.orgSlug,
+      one.documentCount,
+      shortened(one.fromEmail, 40),
+      shortened(one.subject, 50),
+      one.id,
+    ]),
+  );
+}
+
+export function documentTable(documents: readonly DocumentView[]): string {
+  return table(
+    ['file', 'type', 'bytes', 'status', 'sha256', 'id'],
+    documents.map((one) => [one.fileName, one.mimeType, one.sizeBytes, one.status, one.sha256, one.id]),
+  );
+}
+
+export function messageText(message: MessageView): string {
+  const synthetic = message.messageIdSynthetic ? ' (made by us, the mail had none)' : '';
+  const sections = [
+    fields([
+      ['id', message.id],
+      ['status', message.status],
+      ['organisation', `${message.orgSlug} (${message.orgId})`],
+      ['received', message.receivedAt.toISOString()],
+      ['from', message.fromEmail],
+      ['to', message.toEmail],
+      ['subject', message.subject],
+      ['Message-ID', message.sourceMessageId === null ? null : `${message.sourceMessageId}${synthetic}`],
+      ['header From', message.headerFrom],
+      ['header To', message.headerTo],
+      ['header Date', message.headerDate?.toISOString() ?? null],
+      ['client', `${message.remoteAddress ?? '-'} (${message.heloName ?? '-'})`],
+      ['bytes', message.sizeBytes],
+      ['raw mail', message.rawStorageKey],
+      ['raw sha256', message.rawSha256],
+      ['trace', message.traceId],
+      ['error', message.error === null || message.error === undefined ? null : JSON.stringify(message.error)],
+    ]),
+    documentsText(message.documents),
+    partsText(message.parts),
+    conflictsText(message),
+  ];
+  return sections.filter((section) => section !== '').join('\n\n');
+}
+
+function fields(rows: readonly (readonly [string, string | number | null])[]): string {
+  return rows
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name.padEnd(14)}${visible(String(value))}`)
+    .join('\n');
+}
+
+function documentsText(documents: readonly DocumentView[]): string {
+  if (documents.length === 0) return 'no documents';
+  const errors = documents
+    .filter((one) => one.error !== null && one.error !== undefined)
+    .map((one) => `${visible(one.fileName)}: ${visible(JSON.stringify(one.error))}`);
+  return ['documents', documentTable(documents), ...errors].join('\n');
+}
+
+/** `parts_json` is ours, but written by another version perhaps: anything unexpected is shown as JSON. */
+function partsText(parts: unknown): string {
+  if (!Array.isArray(parts) || parts.length === 0) return '';
+  const rows = parts.map((part: unknown) => {
+    const one = (typeof part === 'object' && part !== null ? part : {}) as Record<string, unknown>;
+    const text = (name: string): string | null =>
+      one[name] === undefined || one[name] === null ? null : String(one[name]);
+    return [text('path'), text('mediaType'), text('decision'), text('fileName'), text('reason')];
+  });
+  return `parts\n${table(['part', 'type', 'decision', 'file', 'reason'], rows)}`;
+}
+
+function conflictsText(message: MessageView): string {
+  if (message.conflicts.length === 0) return '';
+  const rows = message.conflicts.map((one) => [
+    one.receivedAt.toISOString(),
+    shortened(one.fromEmail, 40),
+    shortened(one.subject, 50),
+    one.id,
+  ]);
+  return `other mails with the same Message-ID, kept aside\n${table(['received', 'from', 'subject', 'id'], rows)}`;
+}

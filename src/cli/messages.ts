@@ -1,0 +1,102 @@
+import { StringDecoder } from 'node:string_decoder';
+import type { Command } from 'commander';
+import type { InboundMessageStatus } from '../ports/message-store.ts';
+import type { MessageView } from '../ports/message-view.ts';
+import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { visibleLines } from '../telemetry/visible-text.ts';
+import { idArgument, limitArgument, slugArgument, statusArgument } from './arguments.ts';
+import { type CliContext, CommandFailure, type Toolbox } from './context.ts';
+import { messageJson, summaryJson } from './message-json.ts';
+import { messageText, summaryTable } from './message-text.ts';
+import type { Output } from './output.ts';
+import { organisationId, settingsFor, withToolbox } from './session.ts';
+
+interface ListOptions {
+  readonly org?: string;
+  readonly status?: InboundMessageStatus;
+  readonly limit: number;
+  readonly json?: true;
+}
+
+const defaultLimit = 50;
+
+export function addMessagesCommands(program: Command, context: CliContext): void {
+  const messages = program.command('messages').description('look at what was received');
+  messages
+    .command('list')
+    .description('list messages, newest first')
+    .option('--org <slug>', 'only those of this organisation', slugArgument)
+    .option('--status <status>', 'only those that are RECEIVED, STORED, PARSED or FAILED', statusArgument)
+    .option('--limit <count>', 'at most so many', limitArgument, defaultLimit)
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ orderflow-ingest messages list --org acme --status FAILED')
+    .action(async (options: ListOptions) => listMessages(context, options));
+  messages
+    .command('show')
+    .description('show a message: its documents, and why each part of the mail is one or is not')
+    .argument('<id>', 'id of the message, or of a mail kept aside', idArgument)
+    .option('--json', 'print JSON')
+    .addHelpText('after', '\nExample:\n  $ orderflow-ingest messages show 01890a5d-ac96-774b-bcce-b302099a8057')
+    .action(async (id: string, options: { json?: true }) => showMessage(context, id, options.json === true));
+  messages
+    .command('raw')
+    .description('print the mail as it was received, byte for byte')
+    .argument('<id>', 'id of the message, or of a mail kept aside', idArgument)
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ orderflow-ingest messages raw 01890a5d-ac96-774b-bcce-b302099a8057 > order.eml',
+    )
+    .action(async (id: string) => printRaw(context, id));
+}
+
+async function listMessages(context: CliContext, options: ListOptions): Promise<void> {
+  const found = await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
+    const orgId = options.org === undefined ? undefined : await organisationId(toolbox, options.org);
+    return await toolbox.messages.listMessages({
+      limit: options.limit,
+      ...(orgId === undefined ? {} : { orgId }),
+      ...(options.status === undefined ? {} : { status: options.status }),
+    });
+  });
+  if (options.json) await context.out.json(found.map(summaryJson));
+  else if (found.length === 0) await context.err.line('no such message');
+  else await context.out.line(summaryTable(found));
+  if (found.length === options.limit) await context.err.line(`the newest ${options.limit}; --limit shows more`);
+}
+
+async function showMessage(context: CliContext, id: string, json: boolean): Promise<void> {
+  const settings = settingsFor(context, context.err);
+  const message = await withToolbox(context, settings, (toolbox) => findMessage(toolbox, id));
+  if (json) await context.out.json(messageJson(message));
+  else await context.out.line(messageText(message));
+}
+
+async function printRaw(context: CliContext, id: string): Promise<void> {
+  await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
+    const message = await findMessage(toolbox, id);
+    const key = message.conflicts.find((conflict) => conflict.id === id)?.rawStorageKey ?? message.rawStorageKey;
+    if (key === null) throw new CommandFailure(`message ${id} has no raw mail`);
+    await copyObject(toolbox.objects, key, context.out);
+  });
+}
+
+async function findMessage(toolbox: Toolbox, id: string): Promise<MessageView> {
+  const message = await toolbox.messages.findMessage(id);
+  if (message === null) throw new CommandFailure(`no message ${id}`);
+  return message;
+}
+
+async function copyObject(objects: ObjectStore, key: string, out: Output): Promise<void> {
+  const decoder = new StringDecoder('utf8');
+  try {
+    for await (const chunk of await objects.get(key)) {
+      if (out.broken) return;
+      // A mail may hold escape sequences for whoever looks at it; a file or pipe gets every byte as it is.
+      await out.write(out.isTerminal ? visibleLines(decoder.write(Buffer.from(chunk))) : chunk);
+    }
+  } catch (error) {
+    if (!(error instanceof StoreError)) throw error;
+    const reason = error.code === 'object-missing' ? 'is missing from' : 'cannot be read from';
+    throw new CommandFailure(`the raw mail ${key} ${reason} the object store`, { cause: error });
+  }
+}

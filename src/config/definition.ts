@@ -1,0 +1,164 @@
+/**
+ * Every setting, once: validation, `.env.example` and the README's table all come from here.
+ * The order is the order in the documents.
+ */
+import * as forms from './forms.ts';
+
+export interface Definition<T> {
+  readonly form: forms.Form<T>;
+  /** Text as it would stand in the environment; null when there is no default. */
+  readonly fallback: string | null;
+  /** Shown in the documents where `fallback` does not say it. */
+  readonly fallbackShown?: string;
+  readonly meaning: string;
+  /** Shown in `.env.example` when there is no default. */
+  readonly example?: string;
+  /** Its value appears in no message. */
+  readonly secret?: true;
+}
+
+const setting = <T>(definition: Definition<T>): Definition<T> => definition;
+
+const filesUnderDataDir = 'files under `DATA_DIR`';
+
+export const definitions = {
+  SMTP_HOST: setting({
+    form: forms.bindAddress,
+    fallback: '127.0.0.1',
+    meaning: 'Address the SMTP server listens on; `0.0.0.0` in the container image',
+  }),
+  SMTP_PORT: setting({
+    form: forms.port('2525'),
+    fallback: '2525',
+    meaning: 'Port the SMTP server listens on; `25` in the container image',
+  }),
+  SMTP_DOMAIN: setting({
+    form: forms.domains,
+    fallback: 'orderflow.example.com',
+    meaning: 'Domains that are ours, separated by commas; mail to any other is refused',
+  }),
+  SMTP_MAX_MESSAGE_SIZE: setting({
+    // Below 1 KiB not even the header of an ordinary mail fits; sizes stay below 2^31 in the tables.
+    form: forms.wholeNumber({ min: 1024, max: 2_147_483_647, unit: 'bytes', example: '26214400' }),
+    fallback: '26214400',
+    meaning: 'Largest mail taken, in bytes',
+  }),
+  SMTP_REQUIRE_TLS: setting({
+    form: forms.trueOrFalse,
+    fallback: 'false',
+    meaning: 'Refuse mail before STARTTLS',
+  }),
+  SMTP_TLS_CERT_FILE: setting({
+    form: forms.path,
+    fallback: null,
+    meaning: 'PEM file with the certificate chain; with `SMTP_TLS_KEY_FILE` it enables STARTTLS',
+    example: '/etc/orderflow/tls.crt',
+  }),
+  SMTP_TLS_KEY_FILE: setting({
+    form: forms.path,
+    fallback: null,
+    meaning: 'PEM file with the private key of `SMTP_TLS_CERT_FILE`',
+    example: '/etc/orderflow/tls.key',
+  }),
+  SMTP_MAX_CONNECTIONS: setting({
+    form: forms.wholeNumber({ min: 1, max: 100_000, example: '1000' }),
+    fallback: '1000',
+    meaning: 'SMTP connections open at the same time; more are told to come back later',
+  }),
+  SMTP_MAX_RECIPIENTS: setting({
+    form: forms.wholeNumber({ min: 1, max: 10_000, example: '100' }),
+    fallback: '100',
+    meaning: 'Recipients of one mail; senders expect at least 100 (RFC 5321 §4.5.3.1.8)',
+  }),
+  SMTP_PROXY_PROTOCOL_FROM: setting({
+    form: forms.networks,
+    fallback: null,
+    meaning: 'Addresses or networks of balancers that may send a PROXY header, separated by commas',
+    example: '10.0.0.5,192.168.0.0/16',
+  }),
+  HTTP_HOST: setting({
+    form: forms.bindAddress,
+    fallback: '127.0.0.1',
+    meaning: 'Address the HTTP server (`/healthz`, `/readyz`, `/metrics`) listens on',
+  }),
+  HTTP_PORT: setting({
+    form: forms.port('8025'),
+    fallback: '8025',
+    meaning: 'Port the HTTP server listens on',
+  }),
+  DATABASE_URL: setting({
+    form: forms.postgresUrl,
+    fallback: null,
+    fallbackShown: 'embedded PostgreSQL under `DATA_DIR`',
+    meaning: 'PostgreSQL 15 or newer to use instead of the embedded one',
+    example: 'postgresql://orderflow:password@db.example.com:5432/orderflow',
+    secret: true,
+  }),
+  OBJECT_STORAGE_ENDPOINT: setting({
+    form: forms.httpUrl,
+    fallback: null,
+    fallbackShown: filesUnderDataDir,
+    meaning: 'S3-compatible store for raw mails and attachments',
+    example: 'https://s3.eu-central-1.amazonaws.com',
+  }),
+  OBJECT_STORAGE_REGION: setting({
+    form: forms.regionName,
+    fallback: null,
+    fallbackShown: '`us-east-1`',
+    meaning: 'Region of the store',
+    example: 'eu-central-1',
+  }),
+  OBJECT_STORAGE_BUCKET: setting({
+    form: forms.bucketName,
+    fallback: null,
+    meaning: 'Bucket in the store; it must exist',
+    example: 'orderflow-mail',
+  }),
+  OBJECT_STORAGE_ACCESS_KEY: setting({
+    form: forms.credential,
+    fallback: null,
+    meaning: 'Access key of the store',
+    example: 'AKIAEXAMPLE',
+    secret: true,
+  }),
+  OBJECT_STORAGE_SECRET_KEY: setting({
+    form: forms.credential,
+    fallback: null,
+    meaning: 'Secret key of the store',
+    example: 'change-me',
+    secret: true,
+  }),
+  REDIS_URL: setting({
+    form: forms.redisUrl,
+    fallback: null,
+    meaning: 'Publish `extract_document` jobs to BullMQ on this Redis as well',
+    example: 'redis://redis.example.com:6379',
+    secret: true,
+  }),
+  DATA_DIR: setting({
+    form: forms.path,
+    fallback: './data',
+    meaning: 'Embedded database in `postgres/`, object files in `objects/`',
+  }),
+  LOG_LEVEL: setting({
+    form: forms.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    fallback: 'info',
+    meaning: 'Least severe log line that is written',
+  }),
+  LOG_FORMAT: setting({
+    form: forms.oneOf(['json', 'pretty']),
+    fallback: null,
+    fallbackShown: '`json`; `pretty` on a terminal',
+    meaning: 'One JSON object a line, or coloured text for people',
+    example: 'json',
+  }),
+} as const;
+
+export type SettingName = keyof typeof definitions;
+
+export const settingNames = Object.keys(definitions) as readonly SettingName[];
+
+type ValueOf<D> = D extends Definition<infer T> ? T : never;
+
+/** Every setting's value by name; undefined when it is neither set nor has a default. */
+export type Values = { readonly [N in SettingName]?: ValueOf<(typeof definitions)[N]> };

@@ -1,0 +1,135 @@
+/** How one setting's text becomes a value: a zod schema each, whose message says what would be right. */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+/** A schema from a setting's text (trimmed, never empty) to its value. */
+export type Form<T> = z.ZodType<T, string>;
+
+/** Shape: `parse` returns the value, or null when the text is not of the form. */
+export function form<T>(right: string, parse: (text: string) => T | null): Form<T> {
+  return z.string().transform((text, context) => {
+    const value = parse(text);
+    if (value !== null) return value;
+    context.addIssue({ code: 'custom', message: `must be ${right}` });
+    return z.NEVER;
+  });
+}
+
+/** Only decimal digits: `Number('1e3')`, `Number(' ')` and `Number('0x10')` are numbers too, and traps. */
+export function wholeNumber(options: { min: number; max: number; unit?: string; example: string }): Form<number> {
+  const unit = options.unit === undefined ? '' : ` of ${options.unit}`;
+  const right = `a whole number${unit} from ${options.min} to ${options.max}, digits only, such as ${options.example}`;
+  return form(right, (text) => {
+    if (!/^[0-9]{1,15}$/.test(text)) return null;
+    const value = Number(text);
+    return value >= options.min && value <= options.max ? value : null;
+  });
+}
+
+/** Kubernetes gives every container `SMTP_PORT=tcp://10.0.0.7:25` when a Service is called `smtp`. */
+const injectedByKubernetes = /^(tcp|udp|sctp):\/\//;
+
+export function port(example: string): Form<number> {
+  const number = wholeNumber({ min: 1, max: 65535, example });
+  return z.string().transform((text, context) => {
+    const outcome = number.safeParse(text);
+    if (outcome.success) return outcome.data;
+    const message = outcome.error.issues[0]?.message ?? '';
+    context.addIssue({
+      code: 'custom',
+      message: injectedByKubernetes.test(text)
+        ? `looks like what Kubernetes injects for a Service of that name; ${message}: set it in the pod itself, rename the Service, or set enableServiceLinks: false`
+        : message,
+    });
+    return z.NEVER;
+  });
+}
+
+export const trueOrFalse: Form<boolean> = form('true or false', (text) => {
+  const word = text.toLowerCase();
+  return word === 'true' ? true : word === 'false' ? false : null;
+});
+
+export function oneOf<const T extends string>(words: readonly T[]): Form<T> {
+  return form(`one of ${words.join(', ')}`, (text) => words.find((word) => word === text.toLowerCase()) ?? null);
+}
+
+const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** Spec: RFC 1123 §2.1. Not a dotted number: `127.0.0` and `300.1.1.1` are mistyped addresses, not names. */
+export function isHostName(text: string): boolean {
+  const name = text.toLowerCase();
+  return name.length <= 253 && !/^[0-9.]+$/.test(name) && name.split('.').every((part) => label.test(part));
+}
+
+export const bindAddress: Form<string> = form(
+  'an IP address or host name to listen on, without port or brackets, such as 127.0.0.1, 0.0.0.0 or ::',
+  (text) => (isIP(text) !== 0 || isHostName(text) ? text : null),
+);
+
+export const domains: Form<readonly string[]> = form(
+  'one or more domain names separated by commas, international ones in their xn-- form, such as orders.example.com,example.net',
+  (text) => {
+    const names = text.split(',').map((name) => name.trim().toLowerCase());
+    return names.every(isHostName) ? [...new Set(names)] : null;
+  },
+);
+
+export const path: Form<string> = form('a path', (text) => (text.includes('\0') ? null : text));
+
+function parsedUrl(text: string, protocols: readonly string[]): URL | null {
+  const url = URL.parse(text);
+  return url !== null && protocols.includes(url.protocol) ? url : null;
+}
+
+/** A socket directory may stand in `?host=` instead of a host, as libpq allows. */
+export const postgresUrl: Form<string> = form(
+  'a URL such as postgresql://user:password@db.example.com:5432/orderflow (special characters in the password percent-encoded)',
+  (text) => {
+    const url = parsedUrl(text, ['postgres:', 'postgresql:']);
+    return url !== null && (url.hostname !== '' || url.searchParams.has('host')) ? text : null;
+  },
+);
+
+export const redisUrl: Form<string> = form('a URL such as redis://redis.example.com:6379', (text) => {
+  const url = parsedUrl(text, ['redis:', 'rediss:']);
+  return url !== null && url.hostname !== '' ? text : null;
+});
+
+export const httpUrl: Form<string> = form(
+  'an http:// or https:// URL without user name, path or query, such as https://s3.eu-central-1.amazonaws.com',
+  (text) => {
+    const url = parsedUrl(text, ['http:', 'https:']);
+    if (url === null || url.username !== '' || url.password !== '') return null;
+    return url.pathname === '/' && url.search === '' && url.hash === '' ? url.origin : null;
+  },
+);
+
+/** Spec: the S3 naming rules that every S3-compatible store shares. */
+export const bucketName: Form<string> = form(
+  'a bucket name of 3 to 63 characters a-z, 0-9, dot and hyphen, such as orderflow-mail',
+  (text) => (/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(text) && !text.includes('..') ? text : null),
+);
+
+export const regionName: Form<string> = form('a region name such as eu-central-1', (text) =>
+  /^[A-Za-z0-9-]{1,64}$/.test(text) ? text : null,
+);
+
+export const credential: Form<string> = form('without spaces or control characters', (text) =>
+  /^[\x21-\x7e]+$/.test(text) ? text : null,
+);
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}
+
+export const networks: Form<readonly string[]> = form(
+  'IP addresses or networks separated by commas, such as 10.0.0.5,192.168.0.0/16',
+  (text) => {
+    const entries = text.split(',').map((entry) => entry.trim());
+    return entries.every(isNetwork) ? entries : null;
+  },
+);

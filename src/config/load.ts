@@ -1,0 +1,151 @@
+/** Reads and validates the settings, once, at start. */
+import { resolve } from 'node:path';
+import { type Definition, definitions, type SettingName, settingNames, type Values } from './definition.ts';
+import type { ReadEnvFile } from './environment.ts';
+import { type Environment, type MergedEnvironment, mergeEnvironment, readEnvFileFromDisk } from './environment.ts';
+import { notYetSupported } from './not-yet.ts';
+import type { Settings } from './settings.ts';
+import { unknownNameProblems } from './unknown-names.ts';
+
+export interface LoadOptions {
+  readonly env: Environment;
+  readonly cwd: string;
+  readonly readEnvFile?: ReadEnvFile;
+  /** Where log lines will go is a terminal: the default of LOG_FORMAT is then `pretty`. */
+  readonly terminal?: boolean;
+}
+
+/** Shape: either the settings, or one line per problem, each naming the setting and what would be right. */
+export type Loaded = { readonly settings: Settings } | { readonly problems: readonly string[] };
+
+export function loadSettings(options: LoadOptions): Loaded {
+  const environment = mergeEnvironment({ readEnvFile: readEnvFileFromDisk, ...options });
+  const problems = [...environment.problems];
+  const values = parseAll(environment, problems);
+  problems.push(
+    ...halfGivenProblems(environment),
+    ...notYetProblems(environment),
+    ...unknownNameProblems(environment.values),
+  );
+  if (problems.length > 0) return { problems };
+  return { settings: toSettings(values, options) };
+}
+
+function parseAll(environment: MergedEnvironment, problems: string[]): Values {
+  const values: Record<string, unknown> = {};
+  for (const name of settingNames) {
+    const definition: Definition<unknown> = definitions[name];
+    const text = environment.values.get(name) ?? definition.fallback;
+    if (text === null) continue;
+    const outcome = definition.form.safeParse(text);
+    if (outcome.success) values[name] = outcome.data;
+    else problems.push(`${given(name, environment)}: ${outcome.error.issues[0]?.message ?? 'is wrong'}`);
+  }
+  return values as Values;
+}
+
+/** Name, origin and value of a setting as a message may show them. */
+function given(name: SettingName, environment: MergedEnvironment): string {
+  const definition: Definition<unknown> = definitions[name];
+  const origin = environment.fromFile.has(name) ? ' (from .env)' : '';
+  if (definition.secret) return `${name}${origin} (value not shown)`;
+  return `${name}${origin} is ${shown(environment.values.get(name) ?? '')}`;
+}
+
+/** Quoted, on one line, at most 80 characters, without credentials that someone put into a URL. */
+function shown(text: string): string {
+  const redacted = text.replace(/\/\/[^/@]*@/g, '//***@');
+  return JSON.stringify(redacted.length > 80 ? `${redacted.slice(0, 80)}…` : redacted);
+}
+
+/** Names that make sense only together: with any of `given` set, all of `needed` must be. */
+const groups: readonly { readonly given: readonly SettingName[]; readonly needed: readonly SettingName[] }[] = [
+  {
+    given: ['SMTP_TLS_CERT_FILE', 'SMTP_TLS_KEY_FILE'],
+    needed: ['SMTP_TLS_CERT_FILE', 'SMTP_TLS_KEY_FILE'],
+  },
+  {
+    given: [
+      'OBJECT_STORAGE_ENDPOINT',
+      'OBJECT_STORAGE_REGION',
+      'OBJECT_STORAGE_BUCKET',
+      'OBJECT_STORAGE_ACCESS_KEY',
+      'OBJECT_STORAGE_SECRET_KEY',
+    ],
+    needed: [
+      'OBJECT_STORAGE_ENDPOINT',
+      'OBJECT_STORAGE_BUCKET',
+      'OBJECT_STORAGE_ACCESS_KEY',
+      'OBJECT_STORAGE_SECRET_KEY',
+    ],
+  },
+];
+
+function halfGivenProblems({ values }: MergedEnvironment): string[] {
+  const problems = groups.flatMap((group) => {
+    const present = group.given.filter((name) => values.has(name));
+    if (present.length === 0) return [];
+    return group.needed
+      .filter((name) => !values.has(name))
+      .map(
+        (name) =>
+          `${name} is not set, but ${present.join(', ')} ${present.length === 1 ? 'is' : 'are'}: ` +
+          `set ${group.needed.join(', ')} together, or none of them`,
+      );
+  });
+  const requireTls = values.get('SMTP_REQUIRE_TLS')?.toLowerCase() === 'true';
+  if (requireTls && !values.has('SMTP_TLS_CERT_FILE') && !values.has('SMTP_TLS_KEY_FILE')) {
+    problems.push('SMTP_REQUIRE_TLS is "true": needs SMTP_TLS_CERT_FILE and SMTP_TLS_KEY_FILE');
+  }
+  return problems;
+}
+
+function notYetProblems({ values }: MergedEnvironment): string[] {
+  return settingNames.flatMap((name) => {
+    const text = values.get(name);
+    const asks = notYetSupported[name];
+    if (text === undefined || asks === undefined || !asks(text)) return [];
+    return [`${name} is not supported by this version yet: leave it out`];
+  });
+}
+
+function toSettings(values: Values, options: LoadOptions): Settings {
+  const required = <N extends SettingName>(name: N): NonNullable<Values[N]> => {
+    const value = values[name];
+    if (value === undefined) throw new Error(`setting ${name} has neither value nor default`);
+    return value as NonNullable<Values[N]>;
+  };
+  const absolute = (path: string): string => resolve(options.cwd, path);
+  const { SMTP_TLS_CERT_FILE: certFile, SMTP_TLS_KEY_FILE: keyFile } = values;
+  return {
+    smtp: {
+      host: required('SMTP_HOST'),
+      port: required('SMTP_PORT'),
+      domains: required('SMTP_DOMAIN'),
+      maxMessageBytes: required('SMTP_MAX_MESSAGE_SIZE'),
+      requireTls: required('SMTP_REQUIRE_TLS'),
+      tls:
+        certFile === undefined || keyFile === undefined
+          ? null
+          : { certFile: absolute(certFile), keyFile: absolute(keyFile) },
+      maxConnections: required('SMTP_MAX_CONNECTIONS'),
+      maxRecipients: required('SMTP_MAX_RECIPIENTS'),
+      proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],
+    },
+    http: { host: required('HTTP_HOST'), port: required('HTTP_PORT') },
+    databaseUrl: values.DATABASE_URL ?? null,
+    objectStorage:
+      values.OBJECT_STORAGE_ENDPOINT === undefined
+        ? null
+        : {
+            endpoint: values.OBJECT_STORAGE_ENDPOINT,
+            region: values.OBJECT_STORAGE_REGION ?? 'us-east-1',
+            bucket: required('OBJECT_STORAGE_BUCKET'),
+            accessKey: required('OBJECT_STORAGE_ACCESS_KEY'),
+            secretKey: required('OBJECT_STORAGE_SECRET_KEY'),
+          },
+    redisUrl: values.REDIS_URL ?? null,
+    dataDir: absolute(required('DATA_DIR')),
+    log: { level: required('LOG_LEVEL'), format: values.LOG_FORMAT ?? (options.terminal ? 'pretty' : 'json') },
+  };
+}

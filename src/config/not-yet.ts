@@ -1,0 +1,21 @@
+/**
+ * Settings that are defined and validated, but whose parts come with the next version.
+ * Setting them is a problem rather than a silent no-op: an operator who asks for TLS must not go without unawares.
+ * To release one, delete its line.
+ */
+import type { SettingName } from './definition.ts';
+
+const always = (): boolean => true;
+
+export const notYetSupported: Readonly<Partial<Record<SettingName, (text: string) => boolean>>> = {
+  SMTP_REQUIRE_TLS: (text) => text.toLowerCase() === 'true',
+  SMTP_TLS_CERT_FILE: always,
+  SMTP_TLS_KEY_FILE: always,
+  SMTP_PROXY_PROTOCOL_FROM: always,
+  OBJECT_STORAGE_ENDPOINT: always,
+  OBJECT_STORAGE_REGION: always,
+  OBJECT_STORAGE_BUCKET: always,
+  OBJECT_STORAGE_ACCESS_KEY: always,
+  OBJECT_STORAGE_SECRET_KEY: always,
+  REDIS_URL: always,
+};

@@ -1,0 +1,99 @@
+/** Runs the checks behind `/readyz` and says in words what is wrong, without a secret and without an address. */
+import { askWithDeadline, DeadlineError } from '../telemetry/deadline.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Resolves when the dependency can do its work now. */
+export type Check = (signal: AbortSignal) => Promise<void>;
+
+/** Shape: by the names `/readyz` shows: `database`, `object_store`, `jobs`. */
+export type Checks = Readonly<Record<string, Check>>;
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly checks: Readonly<Record<string, { readonly ready: boolean; readonly reason?: string }>>;
+}
+
+export function createReadiness(options: { checks: Checks; deadlineMs: number; log: Log }): () => Promise<Readiness> {
+  const probes = Object.entries(options.checks).map(([name, check]) => ({
+    name,
+    ask: askWithDeadline(check, options.deadlineMs),
+    report: createReporter(name, options.log),
+  }));
+  return async () => {
+    const outcomes = await Promise.all(
+      probes.map(async ({ name, ask, report }) => {
+        try {
+          await ask();
+          report(null);
+          return [name, { ready: true }] as const;
+        } catch (error) {
+          const reason = inWords(error, options.deadlineMs);
+          report({ error, reason });
+          return [name, { ready: false, reason }] as const;
+        }
+      }),
+    );
+    return { ready: outcomes.every(([, { ready }]) => ready), checks: Object.fromEntries(outcomes) };
+  };
+}
+
+/** Probes come every few seconds: only a change is worth a line, and the full cause stands only there. */
+function createReporter(name: string, log: Log): (failure: { error: unknown; reason: string } | null) => void {
+  let last: string | null = null;
+  return (failure) => {
+    const reason = failure?.reason ?? null;
+    if (reason === last) return;
+    last = reason;
+    if (failure === null) log.info({ check: name }, 'ready again');
+    else log.warn({ check: name, err: failure.error }, `not ready: ${failure.reason}`);
+  };
+}
+
+/** By error code of Node, PostgreSQL or the object store port. Never the error's own text: it may name anything. */
+const reasonsByCode: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'refuses connections: it is not running, or not at the configured address',
+  ECONNRESET: 'closed the connection',
+  EPIPE: 'closed the connection',
+  ETIMEDOUT: 'cannot be reached: the connection timed out',
+  EHOSTUNREACH: 'cannot be reached: no route to the host',
+  ENETUNREACH: 'cannot be reached: no route to the network',
+  ENOTFOUND: 'cannot be found: its host name does not resolve',
+  EAI_AGAIN: 'cannot be found: the name service does not answer',
+  ENOENT: 'is not there: its directory or socket is missing',
+  EACCES: 'denies access: permissions',
+  EPERM: 'denies access: permissions',
+  EROFS: 'is read-only',
+  ENOSPC: 'has no room left',
+  EDQUOT: 'has no room left: quota',
+  EMFILE: 'cannot be opened: too many open files in this process',
+  '28P01': 'refuses our user name or password',
+  '28000': 'refuses our user name or password',
+  '3D000': 'has no database of the configured name',
+  '42501': 'denies access: permissions',
+  '42P01': 'has not been brought up to date: run migrate',
+  '53100': 'has no room left',
+  '53300': 'has too many connections open',
+  '57P01': 'is shutting down',
+  '57P02': 'has crashed and is restarting',
+  '57P03': 'is starting up or shutting down',
+  '25006': 'is read-only',
+  'storage-full': 'has no room left',
+  'store-unavailable': 'cannot be reached or written to',
+};
+
+function inWords(error: unknown, deadlineMs: number): string {
+  for (const one of causes(error)) {
+    if (one instanceof DeadlineError || one.name === 'TimeoutError') return `gave no answer within ${deadlineMs} ms`;
+    const code = (one as { code?: unknown }).code;
+    const reason = typeof code === 'string' && Object.hasOwn(reasonsByCode, code) ? reasonsByCode[code] : undefined;
+    if (reason !== undefined) return reason;
+  }
+  return 'failed; the log says more';
+}
+
+/** The most specific first: a store's `store-unavailable` is caused by something more telling. */
+function causes(error: unknown, depth = 0): Error[] {
+  if (!(error instanceof Error) || depth > 5) return [];
+  const inner = error instanceof AggregateError ? error.errors.slice(0, 3) : [error.cause];
+  return [...inner.flatMap((one) => causes(one, depth + 1)), error];
+}
