@@ -155,7 +155,7 @@ export async function stopPostmaster(paths: ClusterPaths, binaries: PostgresBina
     if (codeOf(error) !== 'ESRCH') throw error;
   }
   const deadline = performance.now() + STOP_TIMEOUT_MS;
-  while (await isPostmaster(running.pid, paths.clusterDir)) {
+  while (!(await hasExited(running.pid))) {
     if (performance.now() > deadline) {
       throw new EmbeddedPostgresError(
         `the embedded PostgreSQL (process ${running.pid}) has not stopped in a minute; see ${paths.logFile}`,
@@ -163,6 +163,17 @@ export async function stopPostmaster(paths: ClusterPaths, binaries: PostgresBina
     }
     await sleep(20);
   }
+}
+
+/** A zombie has: its ports and files are closed; only whoever adopted it has not looked yet. */
+async function hasExited(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0);
+  } catch (error) {
+    return codeOf(error) === 'ESRCH';
+  }
+  const state = /.*\) (\w)/s.exec(await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''))?.[1];
+  return state === 'Z' || state === 'X';
 }
 
 /**
