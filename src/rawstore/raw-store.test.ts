@@ -94,17 +94,21 @@ describe('the raw store', { timeout: 60_000 }, () => {
   });
 
   it('leaves nothing when one of the copies fails, however late the others are', async () => {
+    let underWay = 0;
     const failing: ObjectStore = {
       ...objects,
       async copy(fromKey, toKey) {
         if (toKey.endsWith('2.eml')) throw new StoreError('storage-full', 'no room for this one');
+        underWay++;
         await new Promise((resolve) => setTimeout(resolve, 20));
         await objects.copy(fromKey, toKey);
+        underWay--;
       },
     };
     const all = ['copies/1.eml', 'copies/2.eml', 'copies/3.eml'];
     const store = createRawStore({ objects: failing });
     await assert.rejects(store.store({ keys: all, chunks: once(mail) }), isStoreError('storage-full'));
+    assert.equal(underWay, 0, 'a copy that ended later would be left behind');
     assert.deepEqual(await keys(objects, 'copies/'), []);
   });
 

@@ -3,7 +3,7 @@ import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHeaderBlock } from './header-block.ts';
 
-/** The MIME engine's own bound for a header; honest ones have a few KiB. 1,000 transactions at once: at most 1 GiB, by attack only. */
+/** Honest headers have a few KiB, and memory is taken as they come; the rest of a longer one is stored, not held. */
 export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;
 
 export interface RawStore {
