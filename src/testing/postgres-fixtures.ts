@@ -1,17 +1,27 @@
 /** What tests of the tables begin with: a migrated database of their own, an organisation or two, a message. */
 import { createHash, randomUUID } from 'node:crypto';
+import type { TestContext } from 'node:test';
 import type pg from 'pg';
 import pino from 'pino';
 import { createPool } from '../adapters/postgres/pool.ts';
 import type { NewMessage } from '../ports/message-store.ts';
+import { cleanUp } from './clean-up.ts';
 import { createTestDatabase } from './database.ts';
 
-/** `t.after` of a test, or anything that runs what it is given when the test is over. */
-export interface CleanUp {
-  after(undo: () => Promise<void>): void;
+export interface TestPool {
+  readonly pool: pg.Pool;
+  readonly url: string;
 }
 
-export async function openTestPool(t: CleanUp): Promise<{ pool: pg.Pool; url: string }> {
+/** A migrated database and connections to it, gone when the test is over. */
+export async function openTestPool(t: TestContext): Promise<TestPool> {
+  const { close, ...opened } = await createTestPool();
+  cleanUp(t, close);
+  return opened;
+}
+
+/** The same for a whole suite, whose `after` closes it. */
+export async function createTestPool(): Promise<TestPool & { close(): Promise<void> }> {
   const database = await createTestDatabase();
   const pool = createPool({
     url: database.url,
@@ -19,11 +29,14 @@ export async function openTestPool(t: CleanUp): Promise<{ pool: pg.Pool; url: st
     maxConnections: 8,
     log: pino({ level: 'silent' }),
   });
-  t.after(async () => {
-    await pool.end();
-    await database.close();
-  });
-  return { pool, url: database.url };
+  return {
+    pool,
+    url: database.url,
+    async close() {
+      await pool.end();
+      await database.close();
+    },
+  };
 }
 
 export async function addOrganisation(pool: pg.Pool, slug: string): Promise<string> {

@@ -32,6 +32,8 @@ export function createPool(o: {
     keepAlive: true,
   });
   pool.on('error', (error) => o.log.warn({ err: error.message }, 'an idle database connection broke'));
+  // In use when it breaks: the query under way, or the next one, rejects. Unheard, the event would end the process.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
@@ -43,17 +45,13 @@ export function createPool(o: {
 export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
-  const onError = (error: Error): void => {
-    broken = error;
-  };
-  client.on('error', onError);
   try {
     await client.query('BEGIN');
     const result = await work(client);
     await commit(client);
     return result;
   } catch (error) {
-    if (!isServerError(error)) broken ??= asError(error);
+    if (!isServerError(error)) broken = asError(error);
     if (broken === undefined) {
       await client.query('ROLLBACK').catch((failure: unknown) => {
         broken = asError(failure);
@@ -61,7 +59,6 @@ export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClie
     }
     throw error;
   } finally {
-    client.off('error', onError);
     client.release(broken);
   }
 }

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 import type pg from 'pg';
 import type { MessageToExtract } from '../../ports/extraction-store.ts';
-import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
+import { addOrganisation, createTestPool, newMessage } from '../../testing/postgres-fixtures.ts';
 import { createPostgresExtractionStore } from './extraction-store.ts';
 import { createPostgresMessageStore } from './message-store.ts';
 import { createPostgresMessageViews } from './message-views.ts';
@@ -18,13 +18,12 @@ describe('row-level security: an organisation and the rows of another', () => {
   let globex: string;
   let acmeMessage: MessageToExtract;
 
-  const cleanUp: (() => Promise<void>)[] = [];
-  after(async () => {
-    for (const undo of cleanUp) await undo();
-  });
+  let close: () => Promise<void>;
+
+  after(() => close());
 
   before(async () => {
-    ({ pool } = await openTestPool({ after: (undo) => cleanUp.push(undo) }));
+    ({ pool, close } = await createTestPool());
     acme = await addOrganisation(pool, 'acme');
     globex = await addOrganisation(pool, 'globex');
     const store = createPostgresMessageStore({ pool });

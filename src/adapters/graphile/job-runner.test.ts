@@ -1,0 +1,194 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { describe, it, type TestContext } from 'node:test';
+import pg from 'pg';
+import pino from 'pino';
+import type { JobContext, JobRunner, Task } from '../../ports/job-runner.ts';
+import { cleanUp } from '../../testing/clean-up.ts';
+import { openTestPool, type TestPool } from '../../testing/postgres-fixtures.ts';
+import { waitFor } from '../../testing/wait-for.ts';
+import { createGraphileJobRunner } from './job-runner.ts';
+import { holdLease, sweepAbandonedJobs } from './lease.ts';
+
+const log = pino({ level: 'silent' });
+const TASK = 'extract_attachments';
+
+async function addJob(pool: pg.Pool, payload: unknown, maxAttempts = 25): Promise<void> {
+  await pool.query('SELECT graphile_worker.add_job($1, $2, max_attempts => $3)', [
+    TASK,
+    JSON.stringify(payload),
+    maxAttempts,
+  ]);
+}
+
+async function jobs(pool: pg.Pool): Promise<{ attempts: number; locked_by: string | null }[]> {
+  return (await pool.query('SELECT attempts, locked_by FROM graphile_worker.jobs ORDER BY id')).rows;
+}
+
+async function start(t: TestContext, o: TestPool, task: Task): Promise<JobRunner> {
+  const runner = createGraphileJobRunner({ ...o, tasks: { [TASK]: task }, concurrency: 2, log });
+  cleanUp(t, () => runner.stop(100));
+  await runner.start();
+  return runner;
+}
+
+/** As a worker that was killed leaves it: locked for a while by a pool that no longer exists. */
+async function lockJobs(pool: pg.Pool, poolId: string, task = TASK): Promise<void> {
+  await pool.query(
+    `UPDATE graphile_worker._private_jobs SET locked_by = $1, locked_at = now() - interval '11 seconds', attempts = 1
+     WHERE task_id = (SELECT id FROM graphile_worker._private_tasks WHERE identifier = $2)`,
+    [poolId, task],
+  );
+}
+
+describe('running jobs from the queue in the database', () => {
+  it('hands each job to its task once, with attempt and payload, and forgets it', async (t) => {
+    const database = await openTestPool(t);
+    const seen: [unknown, Pick<JobContext, 'attempt' | 'lastAttempt'>][] = [];
+    await addJob(database.pool, { n: 1 });
+
+    await start(t, database, async (payload, { attempt, lastAttempt }) => {
+      seen.push([payload, { attempt, lastAttempt }]);
+    });
+    await waitFor(async () => (await jobs(database.pool)).length === 0, { timeoutMs: 10_000, what: 'the job done' });
+
+    assert.deepEqual(seen, [[{ n: 1 }, { attempt: 1, lastAttempt: false }]]);
+  });
+
+  it('keeps a job that failed for a later try, and says when it is the last', async (t) => {
+    const database = await openTestPool(t);
+    const attempts: boolean[] = [];
+    await addJob(database.pool, {}, 2);
+
+    await start(t, database, async (_payload, { lastAttempt }) => {
+      attempts.push(lastAttempt);
+      throw new Error('not today');
+    });
+    await waitFor(() => attempts.length === 2, { timeoutMs: 20_000, what: 'the second attempt' });
+
+    assert.deepEqual(attempts, [false, true]);
+  });
+
+  it('waits for a job under way when it stops, and takes no other', async (t) => {
+    const database = await openTestPool(t);
+    const begun = Promise.withResolvers<void>();
+    const may = Promise.withResolvers<void>();
+    let done = 0;
+    await addJob(database.pool, {});
+    const runner = await start(t, database, async () => {
+      begun.resolve();
+      await may.promise;
+      done++;
+    });
+    await begun.promise;
+
+    const stopped = runner.stop(10_000);
+    await addJob(database.pool, {});
+    may.resolve();
+    await stopped;
+
+    assert.equal(done, 1);
+    assert.equal((await jobs(database.pool)).length, 1);
+  });
+
+  it('tells a job that takes longer than the grace to give up, and leaves it for another try', async (t) => {
+    const database = await openTestPool(t);
+    const begun = Promise.withResolvers<void>();
+    await addJob(database.pool, {});
+    const runner = await start(t, database, async (_payload, { signal }) => {
+      begun.resolve();
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    });
+    await begun.promise;
+
+    await runner.stop(50);
+
+    // The queue is told a moment after the runner has stopped.
+    await waitFor(async () => (await jobs(database.pool))[0]?.locked_by === null, {
+      timeoutMs: 5_000,
+      what: 'the job given back',
+    });
+    assert.deepEqual(await jobs(database.pool), [{ attempts: 1, locked_by: null }]);
+  });
+
+  it('works on after every connection was cut', async (t) => {
+    const database = await openTestPool(t);
+    let done = 0;
+    await start(t, database, async () => void done++);
+    const other = new pg.Client({ connectionString: database.url });
+    await other.connect();
+    await other.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    );
+    await other.end();
+
+    await waitFor(
+      async () => {
+        await addJob(database.pool, {}).catch(() => {});
+        return done > 0;
+      },
+      { timeoutMs: 15_000, what: 'a job done after the cut' },
+    );
+  });
+});
+
+describe('jobs of a worker that was killed', () => {
+  const poolId = (): string => `pool-${randomBytes(9).toString('hex')}`;
+
+  it('are taken up at the next start, long before the queue itself would give them back', async (t) => {
+    const database = await openTestPool(t);
+    let done = 0;
+    await addJob(database.pool, {});
+    await lockJobs(database.pool, poolId());
+
+    await start(t, database, async () => void done++);
+
+    await waitFor(() => done === 1, { timeoutMs: 10_000, what: 'the job of the dead worker' });
+  });
+
+  it('are left alone while the worker holds its lease, and given back when its connection ends', async (t) => {
+    const { pool, url } = await openTestPool(t);
+    const alive = poolId();
+    const lease = holdLease({ url, poolId: alive, log });
+    cleanUp(t, () => lease.release());
+    await waitFor(async () => (await leaseCount(pool)) === 1, { timeoutMs: 5_000, what: 'the lease' });
+    await addJob(pool, {});
+    await lockJobs(pool, alive);
+
+    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), []);
+    assert.equal((await jobs(pool))[0]?.locked_by, alive);
+    await lease.release();
+    await waitFor(async () => (await leaseCount(pool)) === 0, { timeoutMs: 5_000, what: 'the lease gone' });
+    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), [alive]);
+    assert.equal((await jobs(pool))[0]?.locked_by, null);
+  });
+
+  it('keep a worker whose lease connection was cut from being robbed for more than a moment', async (t) => {
+    const { pool, url } = await openTestPool(t);
+    const lease = holdLease({ url, poolId: poolId(), log });
+    cleanUp(t, () => lease.release());
+    await waitFor(async () => (await leaseCount(pool)) === 1, { timeoutMs: 5_000, what: 'the lease' });
+    await pool.query(
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'orderflow-worker-lease' AND datname = current_database()`,
+    );
+    await waitFor(async () => (await leaseCount(pool)) === 1, { timeoutMs: 8_000, what: 'the lease taken again' });
+  });
+
+  it('are given back only if the task is ours: the next stage has workers of its own', async (t) => {
+    const { pool } = await openTestPool(t);
+    await pool.query(`SELECT graphile_worker.add_job('extract_document', '{}')`);
+    const stranger = poolId();
+    await lockJobs(pool, stranger, 'extract_document');
+
+    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), []);
+    assert.equal((await jobs(pool))[0]?.locked_by, stranger);
+  });
+});
+
+async function leaseCount(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query(
+    `SELECT count(*) AS count FROM pg_locks WHERE locktype = 'advisory' AND granted
+     AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND objsubid = 2`,
+  );
+  return rows[0].count;
+}
