@@ -20,8 +20,8 @@ describe('shared directory syncs', { timeout: 10_000 }, () => {
   it('a sync that began before I came is not mine; one more serves all who came since', async () => {
     const { sync, begun } = createSlowDisk();
     const done: string[] = [];
-    sync('d').then(() => done.push('first'));
-    for (const name of ['second', 'third']) sync('d').then(() => done.push(name));
+    void sync('d').then(() => done.push('first'));
+    for (const name of ['second', 'third']) void sync('d').then(() => done.push(name));
     await turn();
     assert.equal(begun.length, 1);
     begun[0]?.end();
@@ -35,13 +35,13 @@ describe('shared directory syncs', { timeout: 10_000 }, () => {
     begun[2]?.end();
     await late;
     assert.equal(begun.length, 3);
-    sync('d');
+    void sync('d');
     assert.equal(begun.length, 4, 'an idle directory is synced at once');
   });
 
   it('directories do not wait for each other', async () => {
     const { sync, begun } = createSlowDisk();
-    sync('a');
+    void sync('a');
     const b = sync('b');
     begun[1]?.end();
     await b;
