@@ -12,7 +12,7 @@ import { appendFile, chmod, mkdir, open, readdir, readFile, rename, rm, stat, wr
 import { join } from 'node:path';
 import { type Account, chooseAccount, handOver, type Launch } from './embedded-account.ts';
 import type { PostgresBinaries } from './embedded-binaries.ts';
-import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
+import { codeOf, EmbeddedPostgresError, messageOf } from './embedded-error.ts';
 
 export const DATABASE = 'orderflow';
 export const USER = 'orderflow';
@@ -46,19 +46,10 @@ const SETTINGS: readonly string[] = [
   'log_error_verbosity=terse',
 ];
 
-/** Errors: `EmbeddedPostgresError` when the folder cannot be made or written. */
+/** Makes the folder around the cluster; the account that root drops to has to get through it. */
 export async function prepareHome({ homeDir }: ClusterPaths): Promise<void> {
-  try {
-    await mkdir(homeDir, { recursive: true });
-    // The account that root drops to has to get through.
-    if (process.getuid?.() === 0) await chmod(homeDir, 0o711);
-  } catch (error) {
-    const reason = messageOf(error);
-    throw new EmbeddedPostgresError(
-      `cannot make the database folder ${homeDir} (${reason}); ${remedyFor(reason) ?? 'set DATA_DIR to a folder that can be written'}`,
-      { cause: error },
-    );
-  }
+  await mkdir(homeDir, { recursive: true });
+  if (process.getuid?.() === 0) await chmod(homeDir, 0o711);
 }
 
 export async function clusterExists({ clusterDir }: ClusterPaths): Promise<boolean> {
@@ -89,7 +80,6 @@ export interface CreateOptions {
 
 /** Makes the cluster with its user and database; does nothing when another process was first. */
 export async function createCluster({ paths, binaries, durable }: CreateOptions): Promise<void> {
-  await removeDeadDrafts(paths.homeDir);
   const account = await chooseAccount({ ...paths, postgres: binaries.postgres });
   const draft = join(paths.homeDir, `${DRAFT_PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
   try {
@@ -97,13 +87,6 @@ export async function createCluster({ paths, binaries, durable }: CreateOptions)
     await handOver(draft, account);
     await fillDraft(draft, account, binaries, durable);
     await publish(draft, paths);
-  } catch (error) {
-    if (error instanceof EmbeddedPostgresError) throw error;
-    const reason = messageOf(error);
-    throw new EmbeddedPostgresError(
-      `cannot create the database in ${paths.homeDir} (${reason}); ${remedyFor(reason) ?? 'set DATABASE_URL to use a PostgreSQL of your own'}`,
-      { cause: error },
-    );
   } finally {
     await rm(draft, { recursive: true, force: true });
   }
@@ -143,12 +126,15 @@ async function syncFiles(paths: readonly string[]): Promise<void> {
   }
 }
 
-/** What a process that was killed in the middle of `createCluster` left behind. */
-async function removeDeadDrafts(homeDir: string): Promise<void> {
+/**
+ * Removes what a process that was killed in the middle of `createCluster` left behind. Its initdb may still be
+ * writing there; then it is the next start's turn.
+ */
+export async function removeDeadDrafts({ homeDir }: ClusterPaths): Promise<void> {
   for (const name of await readdir(homeDir)) {
     if (!name.startsWith(DRAFT_PREFIX)) continue;
     const pid = Number(name.slice(DRAFT_PREFIX.length).split('-')[0]);
-    if (!exists(pid)) await rm(join(homeDir, name), { recursive: true, force: true });
+    if (!exists(pid)) await rm(join(homeDir, name), { recursive: true, force: true }).catch(() => {});
   }
 }
 
@@ -183,10 +169,12 @@ export async function readPort({ clusterDir }: ClusterPaths): Promise<number | n
   return Number.parseInt(text, 10) || null;
 }
 
-export async function writePort({ clusterDir }: ClusterPaths, port: number): Promise<void> {
-  const draft = join(clusterDir, `orderflow.port.${process.pid}`);
+export async function keepPort(paths: ClusterPaths, port: number): Promise<void> {
+  if ((await readPort(paths)) === port) return;
+  const file = join(paths.clusterDir, 'orderflow.port');
+  const draft = `${file}.${process.pid}`;
   await writeFile(draft, `${port}\n`);
-  await rename(draft, join(clusterDir, 'orderflow.port'));
+  await rename(draft, file);
 }
 
 /** Opens the server's log for appending; one old one is kept. */
@@ -217,15 +205,16 @@ async function run({ file, args, options }: Launch, input = ''): Promise<void> {
     child.once('error', reject);
     child.once('close', (status, signal) => resolve(status ?? signal));
   });
-  if (code !== 0) throw new Error(lastLines(errors) || `${file} ended with ${code}`);
+  if (code !== 0) throw new Error(complaintIn(errors) || `${file} ended with ${code}`);
 }
 
-/** For an error message: what a program said last, on one line. */
-export function lastLines(text: string, count = 3): string {
-  return text
+/** For an error message: what a program complained of first, with the line before it, or else what it wrote last. */
+export function complaintIn(text: string): string {
+  const lines = text
     .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line !== '')
-    .slice(-count)
-    .join(' | ');
+    .map((line) => line.replace(/^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] /, '').trim())
+    .filter((line) => line !== '');
+  const first = lines.findIndex((line) => /FATAL|PANIC|error:|could not/i.test(line));
+  const start = first < 0 ? -3 : Math.max(0, first - 1);
+  return lines.slice(start).slice(0, 3).join(' | ');
 }

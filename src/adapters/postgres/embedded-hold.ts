@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
 import type { PostgresBinaries } from './embedded-binaries.ts';
-import { type ClusterPaths, readPort, USER, writePort } from './embedded-cluster.ts';
+import { type ClusterPaths, keepPort, readPort, USER } from './embedded-cluster.ts';
 import { codeOf, EmbeddedPostgresError, messageOf } from './embedded-error.ts';
 import {
   findPostmaster,
@@ -96,11 +96,9 @@ async function hold({ paths, password }: Cluster, port: number): Promise<Attempt
   session.on('error', () => {}); // A broken session is seen by its `end`.
   try {
     await session.connect();
+    await keepPort(paths, port); // Before the lock: from then on nothing may come between it and its watcher.
     const { rows } = await session.query<{ held: boolean }>('SELECT pg_try_advisory_lock_shared($1) AS held', [LOCK]);
-    if (rows[0]?.held) {
-      await writePort(paths, port);
-      return { share: { session, port } };
-    }
+    if (rows[0]?.held) return { share: { session, port } };
     await session.end();
     return { wait: 'another process is stopping it' };
   } catch (error) {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { chooseAccount, handOver } from './embedded-account.ts';
 import type { PostgresBinaries } from './embedded-binaries.ts';
-import { type ClusterPaths, lastLines, openLog } from './embedded-cluster.ts';
+import { type ClusterPaths, complaintIn, openLog } from './embedded-cluster.ts';
 import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
 
 /** What the server wrote into postmaster.pid. */
@@ -134,7 +134,7 @@ function logSince(logFile: string, start: number): string {
 export function startFailure(paths: ClusterPaths, logged: string): EmbeddedPostgresError {
   const remedy = remedyFor(logged);
   return new EmbeddedPostgresError(
-    `the embedded PostgreSQL in ${paths.homeDir} does not start (${lastLines(logged) || 'it logged nothing'}); ${remedy ?? `see ${paths.logFile}, or set DATABASE_URL to a PostgreSQL of your own`}`,
+    `the embedded PostgreSQL in ${paths.homeDir} does not start (${complaintIn(logged) || 'it logged nothing'}); ${remedy ?? `see ${paths.logFile}, or set DATABASE_URL to a PostgreSQL of your own`}`,
   );
 }
 

@@ -241,7 +241,10 @@ test('a failure is one line that says what to mend', async (t) => {
     error instanceof EmbeddedPostgresError && !error.message.includes('\n') && pattern.test(error.message);
 
   await writeFile(join(dataDir, 'file'), '');
-  await assert.rejects(open(t, join(dataDir, 'file')), oneLine(/cannot make the data folder .*set DATA_DIR/));
+  await assert.rejects(
+    open(t, join(dataDir, 'file')),
+    oneLine(/no embedded PostgreSQL in .*already exists.*set DATA_DIR/),
+  );
 
   await (await open(t, dataDir)).stop();
   await appendFile(file(dataDir, 'postgresql.conf'), 'no_such_setting = 1\n');

@@ -18,6 +18,7 @@ import {
   DATABASE,
   prepareHome,
   readPassword,
+  removeDeadDrafts,
   USER,
 } from './embedded-cluster.ts';
 import { EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
@@ -47,9 +48,9 @@ const MAX_RESTART_DELAY_MS = 10_000;
  * Errors: `EmbeddedPostgresError` with one line on what to mend.
  */
 export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
-  const cluster = await openCluster(options);
   const leaving = new AbortController();
-  const first = await joinServer(cluster, null, leaving.signal);
+  const cluster = await explained(options.dataDir, openCluster(options));
+  const first = await explained(options.dataDir, joinServer(cluster, null, leaving.signal));
   const held = keepHeld(cluster, first, leaving.signal);
   let stopped: Promise<void> | undefined;
   return {
@@ -61,28 +62,30 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
   };
 }
 
+/** Whatever else goes wrong is the file system's word; it names the path, we add what to do. */
+async function explained<T>(dataDir: string, work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    if (error instanceof EmbeddedPostgresError) throw error;
+    const reason = messageOf(error);
+    const remedy = remedyFor(reason) ?? 'set DATA_DIR to a folder that can be written, or DATABASE_URL';
+    throw new EmbeddedPostgresError(`no embedded PostgreSQL in ${dataDir} (${reason}); ${remedy}`, { cause: error });
+  });
+}
+
 async function openCluster({ dataDir, log, durable = true }: EmbeddedPostgresOptions): Promise<Cluster> {
-  const paths = clusterPaths(await makeFolder(dataDir));
+  await mkdir(dataDir, { recursive: true });
+  const paths = clusterPaths(await realpath(dataDir));
   await prepareHome(paths);
+  const exists = await clusterExists(paths);
+  await removeDeadDrafts(paths);
   const binaries = await locateBinaries(paths.homeDir);
-  if (!(await clusterExists(paths))) {
+  if (!exists) {
     log.info({ dir: paths.homeDir }, 'creating the embedded PostgreSQL');
     await createCluster({ paths, binaries, durable });
   }
   await checkVersion(paths, binaries);
   const password = await readPassword(paths);
   return { paths, binaries, password, settings: durable ? [] : THROW_AWAY, log };
-}
-
-async function makeFolder(dataDir: string): Promise<string> {
-  try {
-    await mkdir(dataDir, { recursive: true });
-    return await realpath(dataDir);
-  } catch (error) {
-    const reason = messageOf(error);
-    const remedy = remedyFor(reason) ?? 'set DATA_DIR to a folder that can be written';
-    throw new EmbeddedPostgresError(`cannot make the data folder ${dataDir} (${reason}); ${remedy}`, { cause: error });
-  }
 }
 
 interface Held {
@@ -100,8 +103,8 @@ function keepHeld(cluster: Cluster, first: Share, signal: AbortSignal): Held {
     share = next;
     next.session.once('end', () => {
       share = null;
-      if (!signal.aborted)
-        restarting = rejoin(cluster, next.port, signal).then((again) => (again ? take(again) : undefined));
+      if (signal.aborted) return;
+      restarting = rejoin(cluster, next.port, signal).then((again) => (again ? take(again) : undefined));
     });
   };
   take(first);
@@ -111,7 +114,7 @@ function keepHeld(cluster: Cluster, first: Share, signal: AbortSignal): Held {
 /** Never rejects; null when we leave before the server is back. */
 async function rejoin(cluster: Cluster, port: number, signal: AbortSignal): Promise<Share | null> {
   const { log, paths } = cluster;
-  log.error({ dir: paths.homeDir }, 'the embedded PostgreSQL is gone; starting it again');
+  log.error({ dir: paths.homeDir }, 'lost the embedded PostgreSQL; starting it again');
   for (let delayMs = 100; !signal.aborted; delayMs = Math.min(delayMs * 2, MAX_RESTART_DELAY_MS)) {
     try {
       const share = await joinServer(cluster, port, signal);
