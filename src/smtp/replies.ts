@@ -1,4 +1,94 @@
-/** Placeholder until the reply table is written: the names an application may refuse with. */
+/**
+ * Every reply this library can send, in one table; `docs/replies.md` is the same table for readers and a test holds
+ * the two together. The class digit of the enhanced code is computed, so it can never disagree with the reply code.
+ * Texts are generic: they never name configuration, a library or an exception.
+ * Spec: RFC 5321 §4.2, RFC 2034 §4, RFC 3463, RFC 6531 §3.5
+ */
+export type ReplyCode =
+  | 214
+  | 220
+  | 221
+  | 250
+  | 252
+  | 354
+  | 421
+  | 451
+  | 452
+  | 500
+  | 501
+  | 503
+  | 550
+  | 552
+  | 553
+  | 554
+  | 555;
+
+export interface Reply {
+  readonly code: ReplyCode;
+  /** Second and third digit of the enhanced code; null where RFC 2034 wants none (220, EHLO, HELO, 354). */
+  readonly subject: number | null;
+  readonly detail: number | null;
+  /** May hold `{hostName}`, `{heloName}`, `{acknowledgement}` or `{sessionId}`. */
+  readonly text: string;
+}
+
+const plain = (code: ReplyCode, text: string): Reply => ({ code, subject: null, detail: null, text });
+const reply = (code: ReplyCode, subject: number, detail: number, text: string): Reply => ({
+  code,
+  subject,
+  detail,
+  text,
+});
+
+export const replies = {
+  greeting: plain(220, '{hostName} ESMTP'),
+  'helo-ok': plain(250, '{hostName}'),
+  'ehlo-ok': plain(250, '{hostName} greets {heloName}'),
+  'sender-ok': reply(250, 1, 0, 'Sender ok'),
+  'recipient-ok': reply(250, 1, 5, 'Recipient ok'),
+  'start-mail': plain(354, 'Start mail input; end with <CRLF>.<CRLF>'),
+  accepted: reply(250, 0, 0, '{acknowledgement}'),
+  'reset-ok': reply(250, 0, 0, 'Reset'),
+  'noop-ok': reply(250, 0, 0, 'OK'),
+  'cannot-verify': reply(252, 5, 0, 'Cannot verify; send mail and see'),
+  help: reply(214, 0, 0, 'Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT'),
+  goodbye: reply(221, 0, 0, 'Goodbye'),
+
+  'unknown-recipient': reply(550, 1, 1, 'Unknown recipient'),
+  'relaying-denied': reply(550, 7, 1, 'Relaying denied'),
+  'mailbox-disabled': reply(550, 2, 1, 'Mailbox disabled'),
+  'sender-blocked': reply(550, 7, 1, 'Sender not accepted'),
+  unavailable: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
+  'storage-full': reply(452, 3, 1, 'Insufficient storage, try again later'),
+  fault: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
+
+  'malformed-sender': reply(501, 1, 7, 'Malformed sender address'),
+  'malformed-recipient': reply(501, 1, 3, 'Malformed recipient address'),
+  'non-ascii-address': reply(553, 6, 7, 'Non-ASCII address without SMTPUTF8'),
+  'unknown-parameter': reply(555, 5, 4, 'Parameter not recognized or not implemented'),
+  'too-many-recipients': reply(452, 5, 3, 'Too many recipients'),
+  'declared-too-large': reply(552, 3, 4, 'Message too large'),
+  'too-large': reply(552, 3, 4, 'Message too large'),
+  'no-valid-recipient': reply(554, 5, 1, 'No valid recipients'),
+  'bad-sequence': reply(503, 5, 1, 'Bad sequence of commands'),
+  'syntax-error': reply(501, 5, 4, 'Syntax error in parameters'),
+  'unknown-command': reply(500, 5, 2, 'Command not recognized'),
+  'bare-line-feed': reply(500, 5, 2, 'Lines must end with CR LF'),
+  'line-too-long': reply(500, 5, 2, 'Line too long'),
+  'too-many-errors': reply(421, 7, 0, 'Too many errors, closing connection'),
+  'mail-after-refused-data': reply(421, 7, 0, 'Mail sent after a refused DATA, closing connection'),
+  'too-many-connections-from-address': reply(421, 7, 0, 'Too many connections from your address, try again later'),
+  'too-many-connections': reply(421, 3, 2, 'Too many connections, try again later'),
+  'early-talker': reply(554, 5, 1, 'Client spoke before the greeting'),
+  'other-protocol': reply(554, 5, 1, 'This is an SMTP server'),
+  'idle-timeout': reply(421, 4, 2, 'Timeout, closing connection'),
+  'shutting-down': reply(421, 3, 2, 'Service shutting down, try again later'),
+} as const satisfies Record<string, Reply>;
+
+/** The name of a reply is the condition it answers; logs and metrics carry it. */
+export type ReplyName = keyof typeof replies;
+
+/** The names an application may refuse with; the library sends the reply of the same name. */
 export type ApplicationRefusal =
   | 'unknown-recipient'
   | 'relaying-denied'
@@ -6,3 +96,22 @@ export type ApplicationRefusal =
   | 'sender-blocked'
   | 'unavailable'
   | 'storage-full';
+
+/** `5.1.1`, or null where there is none. Spec: RFC 2034 §4 (same class as the reply code) */
+export function enhancedCode(of: Reply): string | null {
+  return of.subject === null ? null : `${Math.floor(of.code / 100)}.${of.subject}.${of.detail}`;
+}
+
+/** The reply without its line end: `550 5.1.1 Unknown recipient`. */
+export function replyLine(of: Reply, text: string = of.text): string {
+  const enhanced = enhancedCode(of);
+  return enhanced === null ? `${of.code} ${text}` : `${of.code} ${enhanced} ${text}`;
+}
+
+/** RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets; room is left for code, enhanced code and CRLF. */
+const maxReplyTextLength = 512 - '250 2.0.000 \r\n'.length;
+
+/** One line of printable ASCII, whatever the application gave: a CR LF in here would be a second reply. */
+export function safeReplyText(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?').slice(0, maxReplyTextLength);
+}

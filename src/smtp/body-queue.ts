@@ -1,0 +1,121 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
+/**
+ * The mail on its way from the socket to the receiver: an async iterable for one reader.
+ * Owns: chunks until they are handed over. Bounded by its filler, which stops the socket on `full` and goes on when
+ * `onEmpty` says so.
+ * Errors: the iteration throws `MailIncomplete` when the mail does not arrive whole.
+ */
+import { maxBufferedChunks } from './limits.ts';
+import type { AbortReason } from './receiver.ts';
+
+/** The mail will not arrive whole; whatever was taken of it is to be thrown away. */
+export class MailIncomplete extends Error {
+  readonly reason: AbortReason;
+  constructor(reason: AbortReason) {
+    super(`the mail did not arrive whole: ${reason}`);
+    this.name = 'MailIncomplete';
+    this.reason = reason;
+  }
+}
+
+type Result = IteratorResult<Uint8Array, undefined>;
+
+const finished: Result = { done: true, value: undefined };
+
+export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
+  /** The reader was given the last chunk and was told so. */
+  delivered = false;
+  private readonly chunks: Buffer[] = [];
+  private bytes = 0;
+  private ended = false;
+  private readerLeft = false;
+  private failure: MailIncomplete | null = null;
+  private waiting: { resolve: (result: Result) => void; reject: (error: MailIncomplete) => void } | null = null;
+  private readonly maxBytes: number;
+  private readonly onEmpty: () => void;
+
+  constructor({ maxBytes, onEmpty }: { maxBytes: number; onEmpty: () => void }) {
+    this.maxBytes = maxBytes;
+    this.onEmpty = onEmpty;
+  }
+
+  get full(): boolean {
+    return this.bytes >= this.maxBytes || this.chunks.length >= maxBufferedChunks;
+  }
+
+  get empty(): boolean {
+    return this.chunks.length === 0;
+  }
+
+  /** The reader asks for what the client has not sent yet. */
+  get readerWaits(): boolean {
+    return this.waiting !== null;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.readerLeft || this.failure !== null) return;
+    if (this.waiting !== null) return this.settle({ done: false, value: chunk });
+    this.chunks.push(chunk);
+    this.bytes += chunk.length;
+  }
+
+  end(): void {
+    this.ended = true;
+    if (this.waiting === null) return;
+    this.delivered = true;
+    this.settle(finished);
+  }
+
+  fail(reason: AbortReason): void {
+    if (this.failure !== null || this.delivered) return;
+    this.failure = new MailIncomplete(reason);
+    this.drop();
+    const { waiting } = this;
+    this.waiting = null;
+    waiting?.reject(this.failure);
+  }
+
+  next(): Promise<Result> {
+    if (this.failure !== null) return Promise.reject(this.failure);
+    const chunk = this.chunks.shift();
+    if (chunk !== undefined) {
+      this.bytes -= chunk.length;
+      if (this.chunks.length === 0) this.onEmpty();
+      return Promise.resolve({ done: false, value: chunk });
+    }
+    if (this.readerLeft) return Promise.resolve(finished);
+    if (this.ended) {
+      this.delivered = true;
+      return Promise.resolve(finished);
+    }
+    if (this.waiting !== null)
+      return Promise.reject(new TypeError('the body is read by one reader, one chunk at a time'));
+    return new Promise((resolve, reject) => {
+      this.waiting = { resolve, reject };
+      this.onEmpty();
+    });
+  }
+
+  /** The reader has seen enough: what still comes is dropped. */
+  return(): Promise<Result> {
+    this.readerLeft = true;
+    this.drop();
+    this.onEmpty();
+    return Promise.resolve(finished);
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  private settle(result: Result): void {
+    const { waiting } = this;
+    this.waiting = null;
+    waiting?.resolve(result);
+  }
+
+  private drop(): void {
+    this.chunks.length = 0;
+    this.bytes = 0;
+  }
+}

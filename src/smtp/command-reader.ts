@@ -1,0 +1,67 @@
+/**
+ * Cuts command lines out of chunks. Holds at most one line of the longest kind; a longer one is read to its end
+ * without being stored.
+ * Spec: RFC 5321 §2.3.8 (only CRLF ends a line), §4.5.3.1.4
+ */
+import { maxMailLineBytes } from './limits.ts';
+
+export type ReadLine =
+  | { readonly kind: 'line'; readonly line: Buffer; readonly lineBytes: number }
+  /** A line that ended with a bare LF: never run, but answered, so that the client is not left waiting. */
+  | { readonly kind: 'bare-line-feed' }
+  | { readonly kind: 'too-long' }
+  /** The line goes on past what we are willing to read through. */
+  | { readonly kind: 'endless' };
+
+const lf = 0x0a;
+const cr = 0x0d;
+
+export class CommandReader {
+  /** Index behind what the last `read` used. */
+  next = 0;
+  private partial: Buffer | null = null;
+  private discardedBytes = 0;
+  private readonly maxDiscardedBytes: number;
+
+  constructor(maxDiscardedBytes: number) {
+    this.maxDiscardedBytes = maxDiscardedBytes;
+  }
+
+  /** A line has begun and not ended. */
+  get midLine(): boolean {
+    return this.partial !== null || this.discardedBytes > 0;
+  }
+
+  /** null when the chunk, used up, holds no line end. */
+  read(chunk: Buffer, start: number): ReadLine | null {
+    const end = chunk.indexOf(lf, start);
+    if (end === -1) {
+      this.next = chunk.length;
+      return this.hold(chunk.subarray(start));
+    }
+    this.next = end + 1;
+    if (this.discardedBytes > 0) {
+      this.discardedBytes = 0;
+      return { kind: 'too-long' };
+    }
+    const tail = chunk.subarray(start, end);
+    const line = this.partial === null ? tail : Buffer.concat([this.partial, tail]);
+    this.partial = null;
+    const lineBytes = line.length + 1;
+    if (lineBytes > maxMailLineBytes) return { kind: 'too-long' };
+    if (line[line.length - 1] !== cr) return { kind: 'bare-line-feed' };
+    return { kind: 'line', line: line.subarray(0, -1), lineBytes };
+  }
+
+  private hold(piece: Buffer): ReadLine | null {
+    const heldBytes = (this.partial?.length ?? this.discardedBytes) + piece.length;
+    if (heldBytes <= maxMailLineBytes && this.discardedBytes === 0) {
+      // A copy, so that a few bytes do not keep a whole chunk alive.
+      this.partial = this.partial === null ? Buffer.from(piece) : Buffer.concat([this.partial, piece]);
+      return null;
+    }
+    this.partial = null;
+    this.discardedBytes = heldBytes;
+    return heldBytes > this.maxDiscardedBytes ? { kind: 'endless' } : null;
+  }
+}

@@ -1,0 +1,517 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
+/**
+ * The protocol without sockets, clocks or promises: bytes and answers go in, replies and events come out, at once and
+ * in order.
+ *
+ * Stages:
+ *   silent    nobody may speak: before the greeting, and before a DATA is refused. Input here is a client that does
+ *             not wait its turn; left by `greet` or `turnPassed`. (A PROXY header will be read before this stage.)
+ *   command   a command line is awaited. (STARTTLS will leave from here: what is buffered is dropped, the session reset.)
+ *   receiver  the application was asked; input is kept, not read. Left by `answer`.
+ *   data      the mail arrives. Left by its terminator, into `receiver`, or to `command` when it was refused meanwhile.
+ *   closed    the last reply is out; input is ignored.
+ *
+ * One mail transaction at most, from a valid MAIL to the final reply, RSET, EHLO, a refused DATA or the end.
+ *
+ * After a refused DATA (or a BDAT, which is not offered) the client may have sent the mail already; its lines must not
+ * run as commands. Whatever is there when the refusal is due, and whatever follows that is no ordinary next command,
+ * closes the session. So a mail can only be taken for commands when its first line is one and it left the client later
+ * than our refusal left us: a client that waits.
+ * Spec: RFC 5321, RFC 2920, RFC 1870, RFC 2034, RFC 6152, RFC 6531
+ */
+import { BodyDecoder } from './body.ts';
+import { type Command, type Malformed, parseCommand } from './command.ts';
+import { CommandReader, type ReadLine } from './command-reader.ts';
+import { type Charge, ErrorBudget } from './error-budget.ts';
+import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits } from './limits.ts';
+import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
+import { type ApplicationRefusal, type ReplyName, replies, replyLine, safeReplyText } from './replies.ts';
+
+export type Stage = 'silent' | 'command' | 'receiver' | 'data' | 'closed';
+
+/** Which command a reply belongs to; `connection` for those nobody asked for, `mail` for the end of DATA. */
+export type ReplyStage = Command['verb'] | 'connection' | 'mail' | 'unknown';
+
+/** How a step of the application went. `dead` is a fault after which the transaction cannot go on. */
+export type Answer =
+  | 'done'
+  | 'fault'
+  | 'dead'
+  | { readonly committed: string }
+  | { readonly refusal: ApplicationRefusal };
+
+export interface EngineEvents {
+  /** `wire` is complete, with CRLF. `address` is the one that was judged, if any. */
+  reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void;
+  /** Wait one turn of the event loop, reading, then call `turnPassed`. */
+  passTurn(): void;
+  beginTransaction(mail: MailCommand): void;
+  addRecipient(recipient: Mailbox): void;
+  beginBody(): void;
+  /** Owns: the chunk goes to the listener. */
+  bodyChunk(chunk: Buffer): void;
+  endBody(): void;
+  /** The transaction is over without the application having said so. */
+  abandonTransaction(reason: AbortReason): void;
+  /** Send what is due, close, read no more. `cut`: do not wait for the client to notice. */
+  close(cut: boolean): void;
+}
+
+export interface EngineOptions {
+  readonly hostName: string;
+  readonly sessionId: string;
+  readonly limits: SmtpLimits;
+  readonly events: EngineEvents;
+}
+
+interface Envelope {
+  readonly mail: MailCommand;
+  recipients: number;
+  /** A step never came back: whatever comes until the end of this transaction is answered 451. */
+  dead: boolean;
+}
+
+/** What the receiver was asked last, and what the reply to it will name. */
+type Question = { readonly step: 'begin' | 'recipient'; readonly address: string | null } | { readonly step: 'mail' };
+
+export class Engine {
+  stage: Stage = 'silent';
+  heloName: string | null = null;
+
+  private readonly hostName: string;
+  private readonly sessionId: string;
+  private readonly limits: SmtpLimits;
+  private readonly events: EngineEvents;
+  private readonly reader: CommandReader;
+  private readonly budget: ErrorBudget;
+
+  private extended = false;
+  private envelope: Envelope | null = null;
+  private question: Question | null = null;
+  private body: BodyDecoder | null = null;
+  private bodyBytes = 0;
+  /** Decided before the mail had ended: it is discarded to its end, then this is the reply. */
+  private verdict: ReplyName | null = null;
+  private heldRefusal: { readonly condition: ReplyName; readonly stage: ReplyStage } | null = null;
+  private afterRefusedData = false;
+
+  private readonly queue: Buffer[] = [];
+  private queueBytes = 0;
+  /** Into the first of the queue. */
+  private offset = 0;
+  private running = false;
+  private inputEnded = false;
+  private shuttingDown = false;
+
+  constructor({ hostName, sessionId, limits, events }: EngineOptions) {
+    this.hostName = hostName;
+    this.sessionId = sessionId;
+    this.limits = limits;
+    this.events = events;
+    this.reader = new CommandReader(limits.maxDiscardedLineBytes);
+    this.budget = new ErrorBudget(limits);
+  }
+
+  /** Input not read yet, because something must happen first. */
+  get bufferedBytes(): number {
+    return this.queueBytes;
+  }
+
+  get bufferedChunks(): number {
+    return this.queue.length;
+  }
+
+  /** Replies may go out now: nothing the client has already asked for will follow them at once. */
+  get outputDue(): boolean {
+    return this.stage !== 'silent' && (this.stage !== 'receiver' || this.question?.step === 'mail');
+  }
+
+  get midCommand(): boolean {
+    return this.reader.midLine;
+  }
+
+  /** A DATA was accepted and its final reply is still due. */
+  get mailUnderWay(): boolean {
+    return this.body !== null;
+  }
+
+  greet(): void {
+    if (this.stage !== 'silent') return;
+    if (this.shuttingDown) return this.closeWith('shutting-down', 'connection', 'shutdown');
+    this.stage = 'command';
+    this.reply('greeting', 'connection');
+    this.run();
+  }
+
+  /** Instead of `greet`. */
+  refuseConnection(condition: 'too-many-connections' | 'too-many-connections-from-address' | 'shutting-down'): void {
+    this.closeWith(condition, 'connection', 'protocol-error');
+  }
+
+  /** Owns: `bytes` belong to the engine from here on and may be rewritten. */
+  receive(bytes: Buffer): void {
+    if (this.stage === 'closed' || bytes.length === 0) return;
+    if (this.stage === 'silent') return this.speaksOutOfTurn();
+    this.queue.push(bytes);
+    this.queueBytes += bytes.length;
+    this.run();
+  }
+
+  /** The client will send no more; what it has sent is still answered. */
+  endOfInput(): void {
+    this.inputEnded = true;
+    this.run();
+  }
+
+  turnPassed(): void {
+    const held = this.heldRefusal;
+    if (this.stage !== 'silent' || held === null) return;
+    this.heldRefusal = null;
+    this.stage = 'command';
+    this.afterRefusedData = true;
+    this.refuse(held.condition, held.stage, 'error');
+    this.run();
+  }
+
+  /** What the application said to the last question; before the mail has ended, a verdict on it. */
+  answer(answer: Answer): void {
+    if (this.stage === 'data') {
+      if (answer !== 'done') this.verdict ??= refusalOf(answer);
+      return;
+    }
+    const { question } = this;
+    if (this.stage !== 'receiver' || question === null) return;
+    this.question = null;
+    this.stage = 'command';
+    if (question.step === 'mail') this.finishMail(answer);
+    else this.finishStep(question.step, question.address, answer);
+    this.run();
+  }
+
+  /** The client kept us waiting too long. */
+  timeout(): void {
+    this.closeWith('idle-timeout', 'connection', 'deadline');
+  }
+
+  /** Closes between two commands; a mail whose DATA is under way comes to its reply first. */
+  shutdown(): void {
+    this.shuttingDown = true;
+    if (this.stage === 'command') this.run();
+  }
+
+  private run(): void {
+    if (this.running) return;
+    this.running = true;
+    while (this.stage === 'command' || this.stage === 'data') {
+      if (this.stage === 'command' && this.shuttingDown) {
+        this.closeWith('shutting-down', 'connection', 'shutdown');
+        break;
+      }
+      const chunk = this.queue[0];
+      if (chunk === undefined) {
+        if (this.inputEnded) this.close('connection-lost');
+        break;
+      }
+      if (this.stage === 'data') this.takeBody(chunk);
+      else this.takeLine(chunk);
+    }
+    this.running = false;
+  }
+
+  private advance(chunk: Buffer, next: number): void {
+    this.queueBytes -= next - this.offset;
+    this.offset = next;
+    if (next < chunk.length) return;
+    this.queue.shift();
+    this.offset = 0;
+  }
+
+  private takeLine(chunk: Buffer): void {
+    const read = this.reader.read(chunk, this.offset);
+    // Before the command runs: what it finds buffered is what stands behind it.
+    this.advance(chunk, this.reader.next);
+    if (read === null) return;
+    if (read.kind === 'line') this.takeCommand(read.line, read.lineBytes);
+    else this.refuseLine(read);
+  }
+
+  private refuseLine(read: Exclude<ReadLine, { kind: 'line' }>): void {
+    if (this.afterRefusedData) return this.mailAfterRefusedData();
+    if (read.kind === 'bare-line-feed') return this.refuse('bare-line-feed', 'unknown', 'error');
+    if (read.kind === 'endless' || !this.budget.charge('overlong-line'))
+      return this.closeWith('line-too-long', 'unknown', 'protocol-error');
+    this.refuse('line-too-long', 'unknown', 'error');
+  }
+
+  private takeCommand(line: Buffer, lineBytes: number): void {
+    const command = parseCommand(line, this.extended);
+    if (lineBytes > lineLimit(command.verb)) return this.refuseLine({ kind: 'too-long' });
+    if (this.afterRefusedData) {
+      if (!isOrdinaryNextCommand(command)) return this.mailAfterRefusedData();
+      this.afterRefusedData = false;
+    }
+    const outOfSequence = this.sequenceProblem(command.verb);
+    if (outOfSequence !== null) this.refuseCommand(outOfSequence, command);
+    else if ('malformed' in command) this.refuseCommand(command.malformed, command);
+    else this.execute(command);
+  }
+
+  /** RFC 5321 §4.1.4 */
+  private sequenceProblem(verb: Command['verb'] | null): ReplyName | null {
+    switch (verb) {
+      case 'MAIL':
+        return this.heloName === null || this.envelope !== null ? 'bad-sequence' : null;
+      case 'RCPT':
+        return this.envelope === null ? 'bad-sequence' : this.envelope.dead ? 'fault' : null;
+      case 'DATA':
+        if (this.envelope === null) return 'bad-sequence';
+        if (this.envelope.dead) return 'fault';
+        return this.envelope.recipients === 0 ? 'no-valid-recipient' : null;
+      default:
+        return null;
+    }
+  }
+
+  private refuseCommand(condition: ReplyName, command: Command | Malformed): void {
+    const stage = command.verb ?? 'unknown';
+    // Also a DATA that is malformed: its mail may follow all the same.
+    if (stage === 'DATA' || stage === 'BDAT') return this.refuseData(condition, stage);
+    const address = 'recipient' in command ? command.recipient.address : null;
+    this.refuse(condition, stage, condition === 'fault' ? 'refusal' : 'error', address);
+  }
+
+  private execute(command: Command): void {
+    const { verb } = command;
+    switch (verb) {
+      case 'EHLO':
+      case 'HELO':
+        return this.hello(verb, command.heloName);
+      case 'MAIL':
+        return this.beginTransaction(command.mail);
+      case 'RCPT':
+        return this.addRecipient(command.recipient, command.nonAscii);
+      case 'DATA':
+        return this.beginBody();
+      case 'RSET':
+        this.abandon('reset');
+        return this.junk('reset-ok', verb);
+      case 'NOOP':
+        return this.junk('noop-ok', verb);
+      case 'VRFY':
+        return this.junk('cannot-verify', verb);
+      case 'HELP':
+        return this.junk('help', verb);
+      case 'QUIT':
+        this.reply('goodbye', verb);
+        return this.close('reset');
+      case 'BDAT':
+        return this.refuseData('unknown-command', verb);
+      case 'other-protocol':
+        return this.closeWith('other-protocol', verb, 'protocol-error');
+    }
+  }
+
+  private hello(verb: 'EHLO' | 'HELO', heloName: string): void {
+    const first = this.heloName === null;
+    this.abandon('reset');
+    this.heloName = heloName;
+    this.extended = verb === 'EHLO';
+    if (!first && !this.budget.charge('junk')) return this.tooMany(verb);
+    if (verb === 'HELO') return this.reply('helo-ok', verb);
+    const lines = [
+      this.text('ehlo-ok'),
+      'PIPELINING',
+      `SIZE ${this.limits.maxMessageBytes}`,
+      '8BITMIME',
+      'SMTPUTF8',
+      'ENHANCEDSTATUSCODES',
+    ];
+    const last = lines.length - 1;
+    const wire = lines.map((text, index) => `${replies['ehlo-ok'].code}${index < last ? '-' : ' '}${text}\r\n`);
+    this.events.reply('ehlo-ok', wire.join(''), verb, null);
+  }
+
+  private beginTransaction(mail: MailCommand): void {
+    const address = mail.reversePath?.address ?? '';
+    if (mail.declaredSizeBytes !== null && mail.declaredSizeBytes > this.limits.maxMessageBytes)
+      return this.refuse('declared-too-large', 'MAIL', 'refusal', address);
+    this.envelope = { mail, recipients: 0, dead: false };
+    this.ask({ step: 'begin', address });
+    this.events.beginTransaction(mail);
+  }
+
+  private addRecipient(recipient: Mailbox, nonAscii: boolean): void {
+    const envelope = this.envelope as Envelope;
+    const { address } = recipient;
+    if (nonAscii && !envelope.mail.smtputf8) return this.refuse('non-ascii-address', 'RCPT', 'error', address);
+    if (envelope.recipients >= this.limits.maxRecipients)
+      return this.refuse('too-many-recipients', 'RCPT', 'excess-recipient', address);
+    this.ask({ step: 'recipient', address });
+    this.events.addRecipient(recipient);
+  }
+
+  private ask(question: Question): void {
+    this.question = question;
+    this.stage = 'receiver';
+  }
+
+  private finishStep(step: 'begin' | 'recipient', address: string | null, answer: Answer): void {
+    const envelope = this.envelope as Envelope;
+    if (answer === 'done') {
+      if (step === 'recipient') envelope.recipients++;
+      return this.reply(step === 'begin' ? 'sender-ok' : 'recipient-ok', step === 'begin' ? 'MAIL' : 'RCPT', address);
+    }
+    if (step === 'begin') this.envelope = null;
+    else if (answer === 'dead') envelope.dead = true;
+    this.refuse(refusalOf(answer), step === 'begin' ? 'MAIL' : 'RCPT', 'refusal', address);
+  }
+
+  private beginBody(): void {
+    this.body = new BodyDecoder();
+    this.bodyBytes = 0;
+    this.verdict = null;
+    this.stage = 'data';
+    this.reply('start-mail', 'DATA');
+    this.events.beginBody();
+  }
+
+  private takeBody(chunk: Buffer): void {
+    const body = this.body as BodyDecoder;
+    const wire = this.offset === 0 ? chunk : chunk.subarray(this.offset);
+    const used = body.push(wire, this.passOn);
+    this.advance(chunk, this.offset + used);
+    if (this.bodyBytes > 2 * this.limits.maxMessageBytes) {
+      this.body = null;
+      this.reply('too-large', 'mail');
+      this.close('too-large', true);
+    } else if (body.ended) this.bodyEnded();
+  }
+
+  private readonly passOn = (piece: Buffer): void => {
+    this.bodyBytes += piece.length;
+    if (this.verdict !== null) return;
+    if (this.bodyBytes <= this.limits.maxMessageBytes) return this.events.bodyChunk(piece);
+    this.verdict = 'too-large';
+    this.events.abandonTransaction('too-large');
+  };
+
+  private bodyEnded(): void {
+    if (this.verdict === null) {
+      this.ask({ step: 'mail' });
+      return this.events.endBody();
+    }
+    const { verdict } = this;
+    this.stage = 'command';
+    this.body = null;
+    this.envelope = null;
+    this.verdict = null;
+    this.refuse(verdict, 'mail', 'refusal');
+  }
+
+  private finishMail(answer: Answer): void {
+    this.body = null;
+    this.envelope = null;
+    if (typeof answer === 'string' || 'refusal' in answer) return this.refuse(refusalOf(answer), 'mail', 'refusal');
+    this.budget.refill();
+    this.reply('accepted', 'mail', null, answer.committed);
+  }
+
+  /** The transaction ends with it: a later RCPT would add to an envelope whose mail may be half read as commands. */
+  private refuseData(condition: ReplyName, stage: ReplyStage): void {
+    this.abandon('protocol-error');
+    this.heldRefusal = { condition, stage };
+    this.stage = 'silent';
+    if (this.queueBytes > 0) return this.speaksOutOfTurn();
+    if (this.inputEnded) return this.turnPassed();
+    this.events.passTurn();
+  }
+
+  /** Input while `silent`: the refusal that is due, or that of an early talker, and no further word. */
+  private speaksOutOfTurn(): void {
+    const held = this.heldRefusal;
+    this.heldRefusal = null;
+    if (held === null) this.closeWith('early-talker', 'connection', 'protocol-error');
+    else this.closeWith(held.condition, held.stage, 'protocol-error');
+  }
+
+  private mailAfterRefusedData(): void {
+    this.closeWith('mail-after-refused-data', 'unknown', 'protocol-error');
+  }
+
+  private junk(condition: ReplyName, stage: ReplyStage): void {
+    if (!this.budget.charge('junk')) return this.tooMany(stage);
+    this.reply(condition, stage);
+  }
+
+  /** One reply per command: the one that is too many gets 421 in place of its own. */
+  private refuse(condition: ReplyName, stage: ReplyStage, charge: Charge, address: string | null = null): void {
+    if (!this.budget.charge(charge)) return this.tooMany(stage);
+    this.reply(condition, stage, address);
+  }
+
+  private tooMany(stage: ReplyStage): void {
+    this.closeWith('too-many-errors', stage, 'protocol-error');
+  }
+
+  private reply(
+    condition: ReplyName,
+    stage: ReplyStage,
+    address: string | null = null,
+    acknowledgement: string | null = null,
+  ): void {
+    const text = this.text(condition, acknowledgement);
+    this.events.reply(condition, `${replyLine(replies[condition], text)}\r\n`, stage, address);
+  }
+
+  private text(condition: ReplyName, acknowledgement: string | null = null): string {
+    const { text } = replies[condition];
+    if (!text.includes('{')) return text;
+    return text.replace(/\{(\w+)\}/g, (_, name: string) => {
+      if (name === 'hostName') return this.hostName;
+      if (name === 'heloName') return this.heloName ?? '';
+      if (name === 'sessionId') return this.sessionId;
+      return safeReplyText(acknowledgement ?? '');
+    });
+  }
+
+  private abandon(reason: AbortReason): void {
+    const { envelope } = this;
+    if (envelope === null) return;
+    this.envelope = null;
+    // With a verdict, or dead, it is over already.
+    if (this.verdict === null && !envelope.dead) this.events.abandonTransaction(reason);
+  }
+
+  private closeWith(condition: ReplyName, stage: ReplyStage, reason: AbortReason): void {
+    if (this.stage === 'closed') return;
+    this.reply(condition, stage);
+    this.close(reason);
+  }
+
+  private close(reason: AbortReason, cut = false): void {
+    if (this.stage === 'closed') return;
+    this.stage = 'closed';
+    this.question = null;
+    this.body = null;
+    this.queue.length = 0;
+    this.queueBytes = 0;
+    this.offset = 0;
+    this.abandon(reason);
+    this.events.close(cut);
+  }
+}
+
+function refusalOf(answer: Answer): ReplyName {
+  // `done` or `committed` out of place would be a bug of ours, and a fault of ours is 4xx.
+  return typeof answer === 'object' && 'refusal' in answer ? answer.refusal : 'fault';
+}
+
+/** What a client that read the refusal of its DATA goes on with; RCPT and DATA would need a transaction. */
+function isOrdinaryNextCommand(command: Command | Malformed): boolean {
+  return !('malformed' in command) && !['RCPT', 'DATA', 'BDAT'].includes(command.verb);
+}
+
+function lineLimit(verb: Command['verb'] | null): number {
+  if (verb === 'MAIL') return Number.POSITIVE_INFINITY;
+  return verb === 'RCPT' ? maxRcptLineBytes : maxCommandLineBytes;
+}

@@ -1,0 +1,33 @@
+/**
+ * An SMTP server that receives: give it a `MailReceiver` and it does the protocol. See `docs/smtp.md`.
+ * Imports nothing but Node.
+ */
+export { MailIncomplete } from './body-queue.ts';
+export type { ReplyStage } from './engine.ts';
+export { defaultLimits, type SmtpLimits } from './limits.ts';
+export type {
+  ReceiverStep,
+  RepliedEvent,
+  SessionStats,
+  SmtpObserver,
+  TransactionEndedEvent,
+} from './observer.ts';
+export type {
+  AbortReason,
+  Committed,
+  Mailbox,
+  MailCommand,
+  MailReceiver,
+  MailTransaction,
+  Refused,
+  SessionFacts,
+} from './receiver.ts';
+export {
+  type ApplicationRefusal,
+  enhancedCode,
+  type Reply,
+  type ReplyCode,
+  type ReplyName,
+  replies,
+} from './replies.ts';
+export { createSmtpServer, type SmtpServer, type SmtpServerOptions } from './server.ts';

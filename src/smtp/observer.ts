@@ -1,0 +1,60 @@
+/**
+ * What logs and metrics are built on. All functions are optional and are called synchronously on the way of the mail:
+ * they must be quick; one that throws is reported to `fault` if that is another one, and ignored.
+ * Units: durations in milliseconds.
+ */
+import type { ReplyStage } from './engine.ts';
+import type { AbortReason, MailCommand, SessionFacts } from './receiver.ts';
+
+import type { ApplicationRefusal, ReplyCode, ReplyName } from './replies.ts';
+
+export interface SmtpObserver {
+  readonly sessionOpened?: (session: SessionFacts) => void;
+  readonly sessionClosed?: (session: SessionFacts, stats: SessionStats) => void;
+  /** Turned away at once; no session began. */
+  readonly connectionRefused?: (remoteAddress: string, condition: ReplyName) => void;
+  readonly replied?: (reply: RepliedEvent) => void;
+  readonly transactionEnded?: (transaction: TransactionEndedEvent) => void;
+  /** Something of ours went wrong: a rejected call, or one past its deadline. The client got a generic 451. */
+  readonly fault?: (error: unknown, session: SessionFacts, step: ReceiverStep) => void;
+}
+
+export type ReceiverStep = 'begin' | 'addRecipient' | 'body' | 'commit' | 'abort' | 'observer';
+
+export interface SessionStats {
+  readonly durationMs: number;
+  readonly acceptedMails: number;
+  readonly transactions: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+}
+
+export interface RepliedEvent {
+  readonly session: SessionFacts;
+  readonly stage: ReplyStage;
+  readonly code: ReplyCode;
+  /** `5.1.1` */
+  readonly enhanced: string | null;
+  /** Without codes; of several lines, all of them. */
+  readonly text: string;
+  readonly condition: ReplyName;
+  /** The address that was judged, as sent; empty for the null reverse-path. */
+  readonly address: string | null;
+  /** Since the client's bytes, or our last reply, whichever was later. */
+  readonly durationMs: number;
+}
+
+export interface TransactionEndedEvent {
+  readonly session: SessionFacts;
+  readonly mail: MailCommand;
+  /** Accepted ones. */
+  readonly recipients: number;
+  readonly outcome: 'committed' | AbortReason;
+  readonly refusal: ApplicationRefusal | null;
+  /** Handed to the receiver. */
+  readonly bytes: number;
+  /** End of DATA to the outcome; null when the mail never arrived whole. */
+  readonly ackDurationMs: number | null;
+  /** false: the client was gone, or told otherwise, before it could read the outcome. */
+  readonly clientTold: boolean;
+}

@@ -1,0 +1,195 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
+/**
+ * The listening side: accepts, counts and turns away connections, keeps time for all sessions with one timer, and
+ * closes gracefully.
+ */
+import { randomUUID } from 'node:crypto';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { addressKey, plainAddress } from './address-key.ts';
+import { resolveLimits, type SmtpLimits } from './limits.ts';
+import type { SmtpObserver } from './observer.ts';
+import type { MailReceiver } from './receiver.ts';
+import { type ReplyName, replies, replyLine } from './replies.ts';
+import { Session } from './session.ts';
+
+export interface SmtpServerOptions {
+  readonly receiver: MailReceiver;
+  /** Given in the greeting; a name of this host, or an address literal. */
+  readonly hostName: string;
+  readonly limits?: Partial<SmtpLimits>;
+  readonly observer?: SmtpObserver;
+  readonly createSessionId?: () => string;
+}
+
+export interface SmtpServer {
+  /** Errors: what listening fails with (EADDRINUSE, EACCES). */
+  listen(where: { readonly host: string; readonly port: number; readonly backlog?: number }): Promise<AddressInfo>;
+  /** null while not listening. */
+  address(): AddressInfo | null;
+  readonly connections: number;
+  /**
+   * Accepts no more, answers 421 to sessions between two commands, lets a mail whose DATA is under way come to its
+   * reply, and cuts what is left after `graceMs`. Resolves when no socket is open and no call of the receiver is
+   * awaited any more.
+   */
+  close(how?: { readonly graceMs?: number }): Promise<void>;
+}
+
+/** Turned away and not yet gone; more than this many are dropped without a word. */
+const maxRefusedSockets = 256;
+
+export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
+  const { receiver, hostName, observer = {}, createSessionId = randomUUID } = options;
+  const limits = resolveLimits(options.limits);
+  if (!/^[\x21-\x7e]{1,255}$/.test(hostName))
+    throw new RangeError('hostName: a host name or address literal is needed');
+
+  const sessions = new Set<Session>();
+  const perAddress = new Map<string, number>();
+  const refused = new Map<Socket, number>();
+  const background = new Set<Promise<void>>();
+  let connections = 0;
+  let closing: Promise<void> | null = null;
+  let whenIdle: (() => void) | null = null;
+
+  // highWaterMark 1: a paused socket holds one chunk, not 64 KiB of one-byte ones. It does not bound reads or writes.
+  const listener = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 1 }, accept);
+  const clock = setInterval(tick, tickMs(limits)).unref();
+
+  function accept(socket: Socket): void {
+    const remoteAddress = plainAddress(socket.remoteAddress ?? '');
+    const key = addressKey(remoteAddress);
+    const ofAddress = perAddress.get(key) ?? 0;
+    if (closing !== null) return turnAway(socket, remoteAddress, 'shutting-down');
+    if (connections >= limits.maxConnections) return turnAway(socket, remoteAddress, 'too-many-connections');
+    if (ofAddress >= limits.maxConnectionsPerAddress)
+      return turnAway(socket, remoteAddress, 'too-many-connections-from-address');
+
+    connections++;
+    perAddress.set(key, ofAddress + 1);
+    const session = new Session({
+      socket,
+      facts: {
+        sessionId: createSessionId(),
+        remoteAddress,
+        remotePort: socket.remotePort ?? 0,
+        heloName: null,
+        tls: null,
+      },
+      hostName,
+      limits,
+      receiver,
+      observer,
+      onClosed: () => {
+        connections--;
+        const left = (perAddress.get(key) ?? 1) - 1;
+        if (left > 0) perAddress.set(key, left);
+        else perAddress.delete(key);
+      },
+      onSettled: () => {
+        sessions.delete(session);
+        wakeWhenIdle();
+      },
+      background: (call) => {
+        background.add(call);
+        void call.finally(() => {
+          background.delete(call);
+          wakeWhenIdle();
+        });
+      },
+    });
+    sessions.add(session);
+    session.start();
+  }
+
+  function turnAway(socket: Socket, remoteAddress: string, condition: ReplyName): void {
+    socket.on('error', () => {});
+    try {
+      observer.connectionRefused?.(remoteAddress, condition);
+    } catch {
+      // No session to report it to.
+    }
+    if (refused.size >= maxRefusedSockets) return void socket.destroy();
+    refused.set(socket, performance.now());
+    socket.on('close', () => {
+      refused.delete(socket);
+      wakeWhenIdle();
+    });
+    let discardedBytes = 0;
+    socket.on('data', (chunk: Buffer) => {
+      discardedBytes += chunk.length;
+      if (discardedBytes > limits.maxLingerBytes) socket.destroy();
+    });
+    socket.end(`${replyLine(replies[condition])}\r\n`);
+  }
+
+  function tick(): void {
+    const now = performance.now();
+    for (const session of sessions) session.checkDeadlines(now);
+    for (const [socket, since] of refused) if (now - since >= limits.lingerMs) socket.destroy();
+  }
+
+  function isIdle(): boolean {
+    return sessions.size === 0 && refused.size === 0 && background.size === 0;
+  }
+
+  function wakeWhenIdle(): void {
+    if (isIdle()) whenIdle?.();
+  }
+
+  function idle(): Promise<void> {
+    return new Promise((resolve) => {
+      whenIdle = resolve;
+      wakeWhenIdle();
+    });
+  }
+
+  async function closeAll(graceMs: number): Promise<void> {
+    const stopped = new Promise<void>((resolve) => listener.close(() => resolve()));
+    for (const session of sessions) session.shutdown();
+    const cut = setTimeout(() => {
+      for (const session of sessions) session.destroy();
+      for (const socket of refused.keys()) socket.destroy();
+    }, graceMs);
+    await Promise.all([stopped, idle()]);
+    clearTimeout(cut);
+    clearInterval(clock);
+  }
+
+  return {
+    listen: ({ host, port, backlog = 1024 }) =>
+      new Promise((resolve, reject) => {
+        listener.once('error', reject);
+        listener.listen({ host, port, backlog }, () => {
+          listener.off('error', reject);
+          // Such as EMFILE: accepting goes on when descriptors are free again.
+          listener.on('error', () => {});
+          resolve(listener.address() as AddressInfo);
+        });
+      }),
+    address: () => listener.address() as AddressInfo | null,
+    get connections() {
+      return connections;
+    },
+    close: ({ graceMs = 10_000 } = {}) => {
+      closing ??= closeAll(graceMs);
+      return closing;
+    },
+  };
+}
+
+/** Deadlines are kept to a quarter of the shortest of them; a second is exact enough for those of minutes. */
+function tickMs(limits: SmtpLimits): number {
+  const { idleTimeoutMs, commandTimeoutMs, dataTimeoutMs, dataGraceMs, maxSessionMs, receiverTimeoutMs, lingerMs } =
+    limits;
+  const shortest = Math.min(
+    idleTimeoutMs,
+    commandTimeoutMs,
+    dataTimeoutMs,
+    dataGraceMs,
+    maxSessionMs,
+    receiverTimeoutMs,
+    lingerMs,
+  );
+  return Math.min(1_000, Math.max(5, Math.floor(shortest / 4)));
+}

@@ -1,0 +1,318 @@
+// biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
+/**
+ * One connection: carries bytes between the socket and the engine, questions between the engine and the transaction,
+ * and holds the deadlines. It has no timer of its own; the server calls `checkDeadlines` from time to time.
+ *
+ * The socket is paused while more waits than the limits allow: commands behind one that is being answered, body the
+ * receiver has not asked for, replies the client does not read.
+ */
+import type { Socket } from 'node:net';
+import { type Answer, Engine, type EngineEvents, type ReplyStage } from './engine.ts';
+import { maxBufferedChunks, type SmtpLimits } from './limits.ts';
+import type { ReceiverStep, SmtpObserver, TransactionEndedEvent } from './observer.ts';
+import type { AbortReason, Mailbox, MailCommand, MailReceiver, SessionFacts } from './receiver.ts';
+import { enhancedCode, type ReplyName, replies } from './replies.ts';
+import { Transaction, type TransactionHost } from './transaction.ts';
+
+export interface SessionOptions {
+  readonly socket: Socket;
+  readonly facts: SessionFacts;
+  readonly hostName: string;
+  readonly limits: SmtpLimits;
+  readonly receiver: MailReceiver;
+  readonly observer: SmtpObserver;
+  /** The socket is closed. */
+  readonly onClosed: (session: Session) => void;
+  /** The socket is closed and no commit is running any more. */
+  readonly onSettled: (session: Session) => void;
+  readonly background: (call: Promise<void>) => void;
+}
+
+export class Session implements EngineEvents, TransactionHost {
+  private readonly socket: Socket;
+  private facts: SessionFacts;
+  private readonly limits: SmtpLimits;
+  private readonly receiver: MailReceiver;
+  private readonly observer: SmtpObserver;
+  private readonly onClosed: (session: Session) => void;
+  private readonly onSettled: (session: Session) => void;
+  readonly background: (call: Promise<void>) => void;
+  private readonly engine: Engine;
+
+  private transaction: Transaction | null = null;
+  private output = '';
+  private paused = false;
+  private socketClosed = false;
+  /** When the last reply was given to the socket and it is only waited for the client to notice; 0 before. */
+  private lingerSince = 0;
+  private lingeredBytes = 0;
+  private cut = false;
+
+  private readonly openedAt = performance.now();
+  /** Of the client's last bytes or our last reply. */
+  private lastActivityAt = this.openedAt;
+  private commandBegunAt = 0;
+  private dataBegunAt = 0;
+  private dataBytes = 0;
+  /** Time in this DATA during which it was not the client that kept us waiting. */
+  private pausedMs = 0;
+  private pausedAt = 0;
+  private unreadSince = 0;
+
+  private acceptedMails = 0;
+  private transactions = 0;
+
+  constructor(options: SessionOptions) {
+    this.socket = options.socket;
+    this.facts = options.facts;
+    this.limits = options.limits;
+    this.receiver = options.receiver;
+    this.observer = options.observer;
+    this.onClosed = options.onClosed;
+    this.onSettled = options.onSettled;
+    this.background = options.background;
+    const { hostName, limits, facts } = options;
+    this.engine = new Engine({ hostName, limits, sessionId: facts.sessionId, events: this });
+  }
+
+  start(): void {
+    const { socket } = this;
+    this.notify(() => this.observer.sessionOpened?.(this.facts));
+    socket.on('data', (chunk: Buffer) => this.received(chunk));
+    socket.on('end', () => this.inputEnded());
+    socket.on('drain', () => this.settle());
+    // 'close' always follows, and tells all that matters.
+    socket.on('error', () => {});
+    socket.on('close', () => this.closed());
+    this.afterTurn(() => this.engine.greet());
+  }
+
+  /** Lets a mail under way come to its reply, and closes. */
+  shutdown(): void {
+    this.engine.shutdown();
+    this.settle();
+  }
+
+  /** Ends at once whatever is under way. */
+  destroy(): void {
+    this.transaction?.end('shutdown', true);
+    this.socket.destroy();
+  }
+
+  checkDeadlines(now: number): void {
+    this.transaction?.checkDeadline(now);
+    if (this.socketClosed) return this.settleWhenDone();
+    if (this.lingerSince > 0) {
+      if (now - this.lingerSince >= this.limits.lingerMs) this.socket.destroy();
+    } else if (this.unreadSince > 0 && now - this.unreadSince >= this.limits.idleTimeoutMs) this.socket.destroy();
+    else if (this.clientIsLate(now)) this.engine.timeout();
+    this.settle();
+  }
+
+  private clientIsLate(now: number): boolean {
+    const { limits, engine } = this;
+    if (engine.stage === 'command') {
+      if (engine.midCommand && now - this.commandBegunAt >= limits.commandTimeoutMs) return true;
+      return now - this.lastActivityAt >= limits.idleTimeoutMs || now - this.openedAt >= limits.maxSessionMs;
+    }
+    if (engine.stage !== 'data' || this.paused) return false;
+    if (now - this.lastActivityAt >= limits.dataTimeoutMs) return true;
+    const allowedMs = limits.dataGraceMs + (this.dataBytes / limits.minDataBytesPerSecond) * 1000;
+    return now - this.dataBegunAt - this.pausedMs >= allowedMs;
+  }
+
+  // From the socket.
+
+  private received(chunk: Buffer): void {
+    if (this.lingerSince > 0) {
+      this.lingeredBytes += chunk.length;
+      if (this.lingeredBytes > this.limits.maxLingerBytes) this.socket.destroy();
+      return;
+    }
+    const { engine } = this;
+    const now = performance.now();
+    if (engine.stage === 'data') {
+      this.dataBytes += chunk.length;
+      this.lastActivityAt = now;
+    } else if (!engine.midCommand) this.lastActivityAt = this.commandBegunAt = now;
+    engine.receive(chunk);
+    this.settle();
+  }
+
+  private inputEnded(): void {
+    this.engine.endOfInput();
+    this.settle();
+  }
+
+  private closed(): void {
+    this.socketClosed = true;
+    if (this.engine.stage !== 'closed') this.transaction?.end('connection-lost');
+    const { socket, acceptedMails, transactions } = this;
+    const { bytesRead, bytesWritten } = socket;
+    const durationMs = performance.now() - this.openedAt;
+    const stats = { durationMs, acceptedMails, transactions, bytesRead, bytesWritten };
+    this.notify(() => this.observer.sessionClosed?.(this.facts, stats));
+    this.onClosed(this);
+    this.settleWhenDone();
+  }
+
+  private settleWhenDone(): void {
+    if (this.socketClosed && !this.transaction?.isCommitting) this.onSettled(this);
+  }
+
+  /** After anything that may have moved the engine: sends what is due, pauses or resumes. */
+  private settle(): void {
+    if (this.socketClosed) return;
+    if (this.engine.outputDue) this.flush();
+    if (this.socket.writableLength <= this.limits.maxUnreadReplyBytes) this.unreadSince = 0;
+    else if (this.unreadSince === 0) this.unreadSince = performance.now();
+    const pause = this.cut || (this.lingerSince === 0 && this.mustPause());
+    if (pause === this.paused) return;
+    this.paused = pause;
+    if (pause) {
+      this.pausedAt = performance.now();
+      this.socket.pause();
+    } else {
+      this.pausedMs += performance.now() - this.pausedAt;
+      this.lastActivityAt = performance.now();
+      this.socket.resume();
+    }
+  }
+
+  private mustPause(): boolean {
+    const { engine, limits } = this;
+    if (this.unreadSince > 0) return true;
+    if (engine.stage === 'data') {
+      const { transaction } = this;
+      if (transaction === null) return false;
+      // Once paused, until all is taken: one pause for many chunks.
+      return this.paused ? !transaction.bodyEmpty : transaction.bodyFull;
+    }
+    return engine.bufferedBytes >= limits.maxBufferedInputBytes || engine.bufferedChunks >= maxBufferedChunks;
+  }
+
+  private flush(): void {
+    if (this.output === '') return;
+    const { output } = this;
+    this.output = '';
+    if (this.socket.writable) this.socket.write(output, 'latin1');
+  }
+
+  // From the engine.
+
+  reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void {
+    this.output += wire;
+    const { replied } = this.observer;
+    if (replied !== undefined) {
+      const { code } = replies[condition];
+      const enhanced = enhancedCode(replies[condition]);
+      const prefixLength = enhanced === null ? 4 : 5 + enhanced.length;
+      const text = wire
+        .slice(0, -2)
+        .split('\r\n')
+        .map((line) => line.slice(prefixLength))
+        .join('\n');
+      const durationMs = performance.now() - this.lastActivityAt;
+      const session = this.facts;
+      this.notify(() => replied({ session, stage, code, enhanced, text, condition, address, durationMs }));
+    }
+    this.lastActivityAt = performance.now();
+  }
+
+  passTurn(): void {
+    this.afterTurn(() => this.engine.turnPassed());
+  }
+
+  beginTransaction(mail: MailCommand): void {
+    this.transactions++;
+    this.knowHelo();
+    this.transaction = new Transaction({ session: this.facts, mail, limits: this.limits, host: this });
+    this.transaction.begin(this.receiver);
+  }
+
+  addRecipient(recipient: Mailbox): void {
+    this.transaction?.addRecipient(recipient);
+  }
+
+  beginBody(): void {
+    this.dataBegunAt = this.lastActivityAt = performance.now();
+    this.dataBytes = 0;
+    this.pausedMs = 0;
+    this.transaction?.beginBody();
+  }
+
+  bodyChunk(chunk: Buffer): void {
+    this.transaction?.pushBody(chunk);
+  }
+
+  endBody(): void {
+    this.transaction?.endBody();
+  }
+
+  abandonTransaction(reason: AbortReason): void {
+    this.transaction?.end(reason);
+  }
+
+  close(cut: boolean): void {
+    this.lingerSince = performance.now();
+    // What still arrives is read and dropped, so that the kernel does not answer it with an RST that eats our reply;
+    // a client that is being cut would only keep us reading.
+    this.cut = cut;
+    this.flush();
+    this.socket.end();
+  }
+
+  // From the transaction.
+
+  answer(answer: Answer): void {
+    if (this.socketClosed) return;
+    if (typeof answer === 'object' && 'committed' in answer) this.acceptedMails++;
+    this.engine.answer(answer);
+    this.settle();
+  }
+
+  bodyWanted(): void {
+    if (this.paused) this.settle();
+  }
+
+  ended(event: TransactionEndedEvent): void {
+    this.notify(() => this.observer.transactionEnded?.(event));
+    if (this.socketClosed) queueMicrotask(() => this.settleWhenDone());
+  }
+
+  fault(error: unknown, step: ReceiverStep): void {
+    try {
+      this.observer.fault?.(error, this.facts, step);
+    } catch {
+      // There is nobody left to tell.
+    }
+  }
+
+  private knowHelo(): void {
+    const { heloName } = this.engine;
+    if (heloName !== this.facts.heloName) this.facts = { ...this.facts, heloName };
+  }
+
+  /** An observer's mistake must not become the client's. */
+  private notify(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.fault(error, 'observer');
+    }
+  }
+
+  /**
+   * Long enough that whatever the client had sent before has been read: a socket accepted in this turn of the event
+   * loop is polled for the first time in the next one, and `setImmediate` runs after polling. No time is waited for.
+   */
+  private afterTurn(step: () => void): void {
+    setImmediate(() =>
+      setImmediate(() => {
+        if (this.socketClosed) return;
+        step();
+        this.settle();
+      }),
+    );
+  }
+}

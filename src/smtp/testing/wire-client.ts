@@ -1,0 +1,109 @@
+/** A client for send/expect scripts over a real socket; every wait has a deadline. */
+import { connect, type Socket } from 'node:net';
+
+export interface WireClient {
+  readonly socket: Socket;
+  /** Everything received so far. */
+  readonly transcript: string;
+  send(bytes: string | Buffer): void;
+  /** The next whole reply (all its lines joined with `\n`). */
+  reply(): Promise<string>;
+  /** Sends, then expects one reply that begins with `expected`. */
+  say(line: string, expected: string): Promise<string>;
+  expect(expected: string): Promise<string>;
+  /** Until the server has closed; gives the replies not read yet. */
+  untilClosed(): Promise<string[]>;
+  destroy(): void;
+}
+
+export interface WireClientOptions {
+  readonly port: number;
+  readonly host?: string;
+  readonly deadlineMs?: number;
+}
+
+export async function connectWireClient(options: WireClientOptions): Promise<WireClient> {
+  const { port, host = '127.0.0.1', deadlineMs = 10_000 } = options;
+  const socket = connect({ port, host, noDelay: true });
+  let transcript = '';
+  let unread = '';
+  let closed = false;
+  let wake = () => {};
+  socket.setEncoding('latin1');
+  socket.on('data', (text: string) => {
+    transcript += text;
+    unread += text;
+    wake();
+  });
+  socket.on('error', () => {});
+  socket.on('close', () => {
+    closed = true;
+    wake();
+  });
+
+  async function until<T>(what: string, look: () => T | undefined): Promise<T> {
+    const deadline = Date.now() + deadlineMs;
+    for (;;) {
+      const found = look();
+      if (found !== undefined) return found;
+      const leftMs = deadline - Date.now();
+      if (leftMs <= 0) throw new Error(`no ${what} within ${deadlineMs} ms; received:\n${transcript}`);
+      let timer: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        timer = setTimeout(resolve, leftMs);
+      });
+      clearTimeout(timer);
+    }
+  }
+
+  function takeReply(): string | undefined {
+    const whole = /^(?:\d{3}-[^\n]*\r\n)*\d{3}(?: [^\n]*)?\r\n/.exec(unread);
+    if (whole === null) {
+      if (closed) throw new Error(`closed by the server; received:\n${transcript}`);
+      return undefined;
+    }
+    unread = unread.slice(whole[0].length);
+    return whole[0].slice(0, -2).replaceAll('\r\n', '\n');
+  }
+
+  const client: WireClient = {
+    socket,
+    get transcript() {
+      return transcript;
+    },
+    send: (bytes) => void socket.write(bytes),
+    reply: () => until('reply', takeReply),
+    async expect(expected) {
+      const reply = await client.reply();
+      if (!reply.startsWith(expected)) throw new Error(`expected ${expected}, got ${reply}`);
+      return reply;
+    },
+    say(line, expected) {
+      client.send(`${line}\r\n`);
+      return client.expect(expected);
+    },
+    async untilClosed() {
+      await until('end of the connection', () => (closed ? true : undefined));
+      const rest: string[] = [];
+      while (/\r\n/.test(unread)) {
+        const reply = takeReply();
+        if (reply === undefined) break;
+        rest.push(reply);
+      }
+      return rest;
+    },
+    destroy: () => void socket.destroy(),
+  };
+  socket.on('connect', () => wake());
+  await until('connection', () => (socket.connecting && !closed ? undefined : true));
+  return client;
+}
+
+/** Through the greeting, EHLO, MAIL and one RCPT. */
+export async function openEnvelope(client: WireClient): Promise<void> {
+  await client.expect('220');
+  await client.say('EHLO client.example', '250');
+  await client.say('MAIL FROM:<a@example.com>', '250 2.1.0');
+  await client.say('RCPT TO:<b@example.com>', '250 2.1.5');
+}
