@@ -53,7 +53,7 @@ async function runUntilStopped(o: {
   const { server, signals, log } = o;
   const failure = await Promise.race([
     signals.first.then((signal) => {
-      log.info({ signal }, 'stopping');
+      log.info({ signal }, 'asked to stop');
       return null;
     }),
     server.failed.catch((error: unknown) => ({ error })),
@@ -64,7 +64,6 @@ async function runUntilStopped(o: {
   } finally {
     signals.stopListening();
   }
-  log.info('stopped');
   if (failure === null) return;
   const reason = failure.error instanceof Error ? failure.error.message : String(failure.error);
   throw new CommandFailure(`stopped because an essential part died: ${reason.split('\n', 1)[0]}`, {

@@ -25,12 +25,12 @@ export const definitions = {
   SMTP_HOST: setting({
     form: forms.bindAddress,
     fallback: '127.0.0.1',
-    meaning: 'Address the SMTP server listens on; `0.0.0.0` in the container image',
+    meaning: 'Address the SMTP server listens on; `0.0.0.0` to be reached from other machines',
   }),
   SMTP_PORT: setting({
     form: forms.port('2525'),
     fallback: '2525',
-    meaning: 'Port the SMTP server listens on; `25` in the container image',
+    meaning: 'Port the SMTP server listens on; other mail servers deliver to `25`',
   }),
   SMTP_DOMAIN: setting({
     form: forms.domains,

@@ -37,12 +37,20 @@ export function unknownNameProblems(environment: ReadonlyMap<string, string>): s
 
 function suggestion(name: string): string {
   const range = ourRanges.find((prefix) => name.startsWith(prefix)) ?? '';
-  const near = settingNames
-    .map((candidate) => ({ candidate, distance: editDistance(name, candidate) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, Math.floor(candidate.length / 4)))
+  const inRange = settingNames.filter((known) => known.startsWith(range));
+  const typed = name.slice(range.length);
+  const near = inRange
+    .map((candidate) => ({ candidate, distance: distance(typed, candidate.slice(range.length)) }))
+    .filter((one) => one.distance <= Math.max(2, Math.floor(typed.length / 4)))
     .sort((a, b) => a.distance - b.distance)[0];
   if (near !== undefined) return `: did you mean ${near.candidate}?`;
-  return `; those that begin with ${range} are ${settingNames.filter((known) => known.startsWith(range)).join(', ')}`;
+  return `; those that begin with ${range} are ${inRange.join(', ')}`;
+}
+
+/** A name with words left out (`MAX_SIZE` for `MAX_MESSAGE_SIZE`) is nearer than any with letters mistyped. */
+function distance(typed: string, known: string): number {
+  const words = known.split('_');
+  return typed.split('_').every((word) => words.includes(word)) ? 0 : editDistance(typed, known);
 }
 
 /** Levenshtein; names are short. */

@@ -1,0 +1,63 @@
+/**
+ * Writes what the documents repeat from the code: `.env.example`, and in README.md the tables between
+ * `<!-- settings:begin -->` and `<!-- settings:end -->`, likewise `commands`.
+ * With `--check` nothing is written; exit 1 names what differs.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { commandsTable } from '../src/cli/document.ts';
+import { envExample, settingsTable } from '../src/config/document.ts';
+
+interface GeneratedFile {
+  readonly name: string;
+  readonly generate: (current: string) => string;
+}
+
+const files: readonly GeneratedFile[] = [
+  { name: '.env.example', generate: envExample },
+  {
+    name: 'README.md',
+    generate: (current) => between(between(current, 'settings', settingsTable()), 'commands', commandsTable()),
+  },
+];
+
+/** Errors: throws when the markers are not there exactly once each, in order. */
+function between(text: string, marker: string, content: string): string {
+  const pattern = new RegExp(`(<!-- ${marker}:begin -->)[\\s\\S]*?(<!-- ${marker}:end -->)`, 'g');
+  if (text.match(pattern)?.length !== 1) {
+    throw new Error(`needs one <!-- ${marker}:begin --> followed by one <!-- ${marker}:end -->`);
+  }
+  return text.replace(pattern, (_, begin: string, end: string) => `${begin}\n\n${content}\n\n${end}`);
+}
+
+function currentText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+const { values } = parseArgs({ options: { check: { type: 'boolean' }, root: { type: 'string' } } });
+const root = values.root ?? join(import.meta.dirname, '..');
+
+for (const { name, generate } of files) {
+  const path = join(root, name);
+  const current = currentText(path);
+  try {
+    const wanted = generate(current);
+    if (wanted === current) continue;
+    if (values.check) {
+      console.error(`${name} differs from the code: run node scripts/generate-docs.ts`);
+      process.exitCode = 1;
+    } else {
+      writeFileSync(path, wanted);
+      console.error(`${name} written`);
+    }
+  } catch (error) {
+    console.error(`${name}: ${(error as Error).message}`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { createOutput } from './output.ts';
+import { createMemoryToolbox, createTestCli, messageView } from './test-context.ts';
+
+const hostile = 'Order \u001b]0;pwned\u0007\u009b2J\r\n\u202efdp.exe';
+const conflictId = '01890a5d-ac96-774b-bcce-b302099a8099';
+const message = messageView({
+  subject: hostile,
+  fromEmail: `${hostile}@example.com`,
+  headerFrom: hostile,
+  documentCount: 1,
+  error: { code: 'x', message: hostile },
+  parts: [{ path: '1', mediaType: 'application/pdf', fileName: hostile, decision: 'document', reason: 'attachment' }],
+  documents: [
+    {
+      id: '01890a5d-ac96-774b-bcce-b302099a8001',
+      partPath: '1',
+      fileName: hostile,
+      mimeType: 'application/pdf',
+      declaredMimeType: hostile,
+      sizeBytes: 3,
+      sha256: 'cc',
+      storageKey: 'org/2026/01/doc.pdf',
+      status: 'STORED',
+      error: null,
+    },
+  ],
+  conflicts: [
+    {
+      id: conflictId,
+      fromEmail: hostile,
+      subject: hostile,
+      rawStorageKey: 'org/2026/01/other.eml',
+      contentSha256: 'dd',
+      receivedAt: new Date('2026-01-03T00:00:00Z'),
+    },
+  ],
+});
+
+const objects = new Map([
+  ['org/2026/01/raw.eml', Buffer.from(`Subject: Grüße ${hostile}\r\n\r\n\u0000\u00ff`)],
+  ['org/2026/01/other.eml', Buffer.from('other')],
+]);
+
+function cli(options: { terminal?: boolean; messages?: readonly ReturnType<typeof messageView>[] } = {}) {
+  const toolbox = createMemoryToolbox({ messages: options.messages ?? [message], objects });
+  return createTestCli({ compose: { openToolbox: async () => toolbox }, terminal: options.terminal ?? false });
+}
+
+const dangerous = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/;
+
+test('what a sender wrote reaches the terminal as harmless text, in lists and in detail', async () => {
+  for (const args of [['list'], ['show', message.id], ['list', '--json'], ['show', message.id, '--json']]) {
+    const { code, stdout } = await cli({ terminal: true }).run('messages', ...args);
+    assert.equal(code, 0);
+    assert.match(stdout, /pwned/);
+    assert.doesNotMatch(stdout, dangerous, args.join(' '));
+  }
+});
+
+test('a list has one line per message', async () => {
+  const { stdout } = await cli().run('messages', 'list');
+  assert.equal(stdout.trimEnd().split('\n').length, 2);
+  assert.match(
+    stdout,
+    /^received .*\n2026-01-02T03:04:05\.000Z {2}PARSED +acme .* 01890a5d-ac96-774b-bcce-b302099a8057\n$/,
+  );
+});
+
+test('JSON says everything, unchanged, under the names of the tables', async () => {
+  const [listed] = JSON.parse((await cli().run('messages', 'list', '--json')).stdout);
+  assert.deepEqual(listed, {
+    id: message.id,
+    org_id: message.orgId,
+    org_slug: 'acme',
+    status: 'PARSED',
+    source_message_id: '<1@example.com>',
+    from_email: `${hostile}@example.com`,
+    to_email: 'orders+acme@orderflow.example.com',
+    subject: hostile,
+    received_at: '2026-01-02T03:04:05.000Z',
+    size_bytes: 1234,
+    document_count: 1,
+  });
+  const shown = JSON.parse((await cli().run('messages', 'show', message.id, '--json')).stdout);
+  assert.equal(shown.subject, hostile);
+  assert.equal(shown.documents[0].file_name, hostile);
+  assert.equal(shown.documents[0].sha256, 'cc');
+  assert.deepEqual(shown.parts_json, message.parts);
+  assert.equal(shown.conflicts[0].id, conflictId);
+});
+
+test('lists are filtered by status and organisation, and say when there may be more', async () => {
+  const toolbox = createMemoryToolbox({ messages: [message, messageView({ status: 'FAILED' })] });
+  const { run } = createTestCli({ compose: { openToolbox: async () => toolbox } });
+  assert.equal(JSON.parse((await run('messages', 'list', '--json', '--status', 'failed')).stdout).length, 1);
+  assert.match((await run('messages', 'list', '--limit', '1')).stderr, /the newest 1; --limit shows more/);
+  const unknown = await run('messages', 'list', '--org', 'nobody');
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /no organisation "nobody"/);
+});
+
+test('an empty list is empty JSON, and a word on stderr otherwise', async () => {
+  const empty = cli({ messages: [] });
+  assert.equal((await empty.run('messages', 'list', '--json')).stdout, '[]\n');
+  assert.deepEqual(await empty.run('messages', 'list').then(({ code, stdout, stderr }) => [code, stdout, stderr]), [
+    0,
+    '',
+    'no such message\n',
+  ]);
+});
+
+test('an unknown id ends with 1', async () => {
+  for (const what of ['show', 'raw']) {
+    const { code, stderr, stdout } = await cli().run('messages', what, '01890a5d-ac96-774b-bcce-b302099a8000');
+    assert.equal(code, 1);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^error: no message 01890a5d/);
+  }
+});
+
+test('raw gives a file or pipe every byte as it was received, also of a mail kept aside', async () => {
+  assert.deepEqual((await cli().run('messages', 'raw', message.id)).bytes, objects.get('org/2026/01/raw.eml'));
+  assert.equal((await cli().run('messages', 'raw', conflictId)).stdout, 'other');
+});
+
+test('raw gives a terminal the lines without escape sequences', async () => {
+  const { stdout } = await cli({ terminal: true }).run('messages', 'raw', message.id);
+  assert.match(stdout, /^Subject: Grüße Order \\u\{1b\}/);
+  assert.doesNotMatch(stdout.replaceAll('\r\n', '\n'), dangerous);
+});
+
+test('a raw mail that is gone from the store is told as such', async () => {
+  const lost = messageView({ rawStorageKey: 'org/2026/01/gone.eml' });
+  const { code, stderr } = await cli({ messages: [lost] }).run('messages', 'raw', lost.id);
+  assert.equal(code, 1);
+  assert.equal(stderr, 'error: the raw mail org/2026/01/gone.eml is missing from the object store\n');
+});
+
+test('output whose reader has gone is dropped quietly', async () => {
+  const stream = new PassThrough();
+  const output = createOutput(stream);
+  stream.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+  await output.line('nobody reads this');
+  await output.json({ nor: 'this' });
+  assert.ok(output.broken);
+});

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { settingNames } from './definition.ts';
+import type { Environment } from './environment.ts';
+import { loadSettings } from './load.ts';
+import type { Settings } from './settings.ts';
+
+function load(env: Environment, file: string | null = null) {
+  return loadSettings({ env, cwd: '/srv/orderflow', readEnvFile: () => file, terminal: false });
+}
+
+function settings(env: Environment, file: string | null = null): Settings {
+  const loaded = load(env, file);
+  assert.ok('settings' in loaded, 'problems' in loaded ? loaded.problems.join('\n') : '');
+  return loaded.settings;
+}
+
+function problems(env: Environment, file: string | null = null): readonly string[] {
+  const loaded = load(env, file);
+  return 'problems' in loaded ? loaded.problems : [];
+}
+
+test('without any setting the defaults hold, with absolute paths', () => {
+  assert.deepEqual(settings({}), {
+    smtp: {
+      host: '127.0.0.1',
+      port: 2525,
+      domains: ['orderflow.example.com'],
+      maxMessageBytes: 26_214_400,
+      requireTls: false,
+      tls: null,
+      maxConnections: 1000,
+      maxRecipients: 100,
+      proxyProtocolFrom: [],
+    },
+    http: { host: '127.0.0.1', port: 8025 },
+    databaseUrl: null,
+    objectStorage: null,
+    redisUrl: null,
+    dataDir: '/srv/orderflow/data',
+    log: { level: 'info', format: 'json' },
+  });
+});
+
+test('log lines are pretty on a terminal unless LOG_FORMAT says otherwise', () => {
+  const onTerminal = (env: Environment) => loadSettings({ env, cwd: '/', readEnvFile: () => null, terminal: true });
+  assert.equal((onTerminal({}) as { settings: Settings }).settings.log.format, 'pretty');
+  assert.equal((onTerminal({ LOG_FORMAT: 'json' }) as { settings: Settings }).settings.log.format, 'json');
+});
+
+test('what is given is taken: trimmed, lower-cased where case does not matter', () => {
+  const given = settings({
+    SMTP_HOST: '::',
+    SMTP_PORT: ' 25\n',
+    SMTP_DOMAIN: 'Orders.Example.com, example.net,example.net',
+    SMTP_REQUIRE_TLS: 'FALSE',
+    DATABASE_URL: 'postgresql://u:p%40ss@db.example.com/orderflow',
+    DATA_DIR: '/var/lib/orderflow',
+    LOG_LEVEL: 'WARN',
+  });
+  assert.equal(given.smtp.host, '::');
+  assert.equal(given.smtp.port, 25);
+  assert.deepEqual(given.smtp.domains, ['orders.example.com', 'example.net']);
+  assert.equal(given.databaseUrl, 'postgresql://u:p%40ss@db.example.com/orderflow');
+  assert.equal(given.dataDir, '/var/lib/orderflow');
+  assert.equal(given.log.level, 'warn');
+});
+
+/** Setting, wrong value, what the line must contain besides the name and the value. */
+const wrong: readonly (readonly [string, string, RegExp])[] = [
+  ['SMTP_HOST', '127.0.0.1:2525', /must be an IP address or host name .* without port/],
+  ['SMTP_HOST', '300.1.1.1', /such as 127\.0\.0\.1/],
+  ['SMTP_HOST', '[::1]', /without port or brackets/],
+  ['SMTP_PORT', '0', /whole number from 1 to 65535/],
+  ['SMTP_PORT', '65536', /whole number from 1 to 65535/],
+  ['SMTP_PORT', '25.0', /digits only/],
+  ['SMTP_PORT', 'smtp', /digits only/],
+  ['SMTP_PORT', 'tcp://10.0.0.7:25', /Kubernetes injects.*whole number from 1 to 65535.*enableServiceLinks/],
+  ['SMTP_DOMAIN', 'orders@example.com', /domain names separated by commas/],
+  ['SMTP_DOMAIN', 'example.com,,example.net', /domain names separated by commas/],
+  ['SMTP_DOMAIN', 'bücher.example', /xn--/],
+  ['SMTP_MAX_MESSAGE_SIZE', '25MB', /whole number of bytes .* such as 26214400/],
+  ['SMTP_MAX_MESSAGE_SIZE', 'NaN', /whole number of bytes/],
+  ['SMTP_MAX_MESSAGE_SIZE', '0', /whole number of bytes/],
+  ['SMTP_MAX_MESSAGE_SIZE', '1e7', /whole number of bytes/],
+  ['SMTP_MAX_MESSAGE_SIZE', '-26214400', /whole number of bytes/],
+  ['SMTP_MAX_MESSAGE_SIZE', '0x1900000', /whole number of bytes/],
+  ['SMTP_MAX_MESSAGE_SIZE', '99999999999999999999', /whole number of bytes/],
+  ['SMTP_REQUIRE_TLS', 'yes', /true or false/],
+  ['SMTP_MAX_CONNECTIONS', '1e3', /whole number from 1 to 100000/],
+  ['SMTP_MAX_RECIPIENTS', 'Infinity', /whole number from 1 to 10000/],
+  ['SMTP_PROXY_PROTOCOL_FROM', '10.0.0.0/33', /IP addresses or networks/],
+  ['HTTP_HOST', 'http://localhost', /IP address or host name/],
+  ['HTTP_PORT', '8025/tcp', /whole number from 1 to 65535/],
+  ['OBJECT_STORAGE_ENDPOINT', 's3.example.com', /http:\/\/ or https:\/\/ URL/],
+  ['OBJECT_STORAGE_REGION', 'eu central', /region name/],
+  ['OBJECT_STORAGE_BUCKET', 'My_Bucket', /bucket name/],
+  ['LOG_LEVEL', 'loud', /one of trace, debug, info, warn, error, fatal, silent/],
+  ['LOG_FORMAT', 'xml', /one of json, pretty/],
+];
+
+for (const [name, value, expected] of wrong) {
+  test(`${name}=${value} is one line with name, value and what would be right`, () => {
+    const lines = problems({ [name]: value }).filter((line) => line.startsWith(`${name} is "`));
+    assert.equal(lines.length, 1);
+    assert.ok(lines[0]?.includes(JSON.stringify(value)), `${lines[0]}`);
+    assert.match(lines[0] ?? '', expected);
+    assert.doesNotMatch(lines[0] ?? '', /\n/);
+  });
+}
+
+const wrongSecrets: readonly (readonly [string, string])[] = [
+  ['DATABASE_URL', 'mysql://user:hunter2@db/orderflow'],
+  ['DATABASE_URL', 'hunter2'],
+  ['REDIS_URL', 'http://:hunter2@redis'],
+  ['OBJECT_STORAGE_ACCESS_KEY', 'hunter2 x'],
+  ['OBJECT_STORAGE_SECRET_KEY', 'hunter2\tx'],
+];
+
+for (const [name, value] of wrongSecrets) {
+  test(`a wrong ${name} (${value.length} characters) is told without its value`, () => {
+    const lines = problems({ [name]: value });
+    assert.ok(
+      lines.some((line) => line.startsWith(`${name} (value not shown): must be `) || line.includes('without spaces')),
+    );
+    assert.doesNotMatch(lines.join('\n'), /hunter2/);
+  });
+}
+
+test('credentials in an address that should have none are not shown either', () => {
+  const lines = problems({ OBJECT_STORAGE_ENDPOINT: 'https://key:hunter2@s3.example.com' });
+  assert.match(lines.join('\n'), /OBJECT_STORAGE_ENDPOINT is "https:\/\/\*\*\*@s3\.example\.com"/);
+  assert.doesNotMatch(lines.join('\n'), /hunter2/);
+});
+
+test('every problem is told at once, not only the first', () => {
+  assert.equal(problems({ SMTP_PORT: 'x', HTTP_PORT: 'y', LOG_LEVEL: 'z', SMTP_HOTS: 'a' }).length, 4);
+});
+
+test('an unknown name in our ranges is a problem, with the near one', () => {
+  assert.deepEqual(problems({ SMTP_PROT: '25' }), ['SMTP_PROT is not a setting: did you mean SMTP_PORT?']);
+  assert.match(
+    problems({ SMTP_MAX_SIZE: '1' })[0] ?? '',
+    /^SMTP_MAX_SIZE is not a setting: did you mean SMTP_MAX_MESSAGE_SIZE\?/,
+  );
+  assert.match(problems({ OBJECT_STORAGE_SECRET: 'hunter2' })[0] ?? '', /did you mean OBJECT_STORAGE_SECRET_KEY\?/);
+  assert.match(
+    problems({ HTTP_WORKER_THREADS: '3' })[0] ?? '',
+    /those that begin with HTTP_ are HTTP_HOST, HTTP_PORT$/,
+  );
+  assert.match(problems({ smtp_port: '25' })[0] ?? '', /names are upper case, write SMTP_PORT/);
+});
+
+test('names of other software in our ranges are left alone', () => {
+  const foreign = {
+    HTTP_PROXY: 'http://proxy.example.com:3128',
+    http_proxy: 'http://proxy.example.com:3128',
+    SMTP_SERVICE_HOST: '10.0.0.7',
+    SMTP_SERVICE_PORT: '25',
+    SMTP_SERVICE_PORT_SMTP: '25',
+    SMTP_PORT_25_TCP: 'tcp://10.0.0.7:25',
+    SMTP_PORT_25_TCP_ADDR: '10.0.0.7',
+    SMTP_INGEST_PORT: 'tcp://10.0.0.8:25',
+    PATH: '/usr/bin',
+  };
+  assert.deepEqual(problems(foreign), []);
+});
+
+test('an empty or blank value counts as not set', () => {
+  const given = settings({ SMTP_PORT: '', DATABASE_URL: '  ', SMTP_TLS_CERT_FILE: '', SMTP_NONSENSE: '' });
+  assert.equal(given.smtp.port, 2525);
+  assert.equal(given.databaseUrl, null);
+});
+
+test('half-given groups are problems that name what is missing', () => {
+  const tls = problems({ SMTP_TLS_CERT_FILE: 'tls.crt' });
+  assert.ok(tls.some((line) => /^SMTP_TLS_KEY_FILE is not set, but SMTP_TLS_CERT_FILE is/.test(line)));
+  const store = problems({ OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com' });
+  for (const missing of ['BUCKET', 'ACCESS_KEY', 'SECRET_KEY']) {
+    assert.ok(
+      store.some((line) => line.startsWith(`OBJECT_STORAGE_${missing} is not set, but OBJECT_STORAGE_ENDPOINT is`)),
+    );
+  }
+  assert.ok(problems({ SMTP_REQUIRE_TLS: 'true' }).some((line) => /needs SMTP_TLS_CERT_FILE/.test(line)));
+});
+
+test('what comes with the next version is refused by name, one line each, even when it is valid', () => {
+  const later = {
+    SMTP_REQUIRE_TLS: 'true',
+    SMTP_TLS_CERT_FILE: 'tls.crt',
+    SMTP_TLS_KEY_FILE: 'tls.key',
+    SMTP_PROXY_PROTOCOL_FROM: '10.0.0.5',
+    OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com',
+    OBJECT_STORAGE_REGION: 'auto',
+    OBJECT_STORAGE_BUCKET: 'orderflow',
+    OBJECT_STORAGE_ACCESS_KEY: 'a',
+    OBJECT_STORAGE_SECRET_KEY: 'b',
+    REDIS_URL: 'redis://127.0.0.1',
+  };
+  assert.deepEqual(
+    problems(later),
+    settingNames
+      .filter((name) => name in later)
+      .map((name) => `${name} is not supported by this version yet: leave it out`),
+  );
+  assert.deepEqual(problems({ SMTP_REQUIRE_TLS: 'false' }), []);
+});
+
+test('.env is read, the real environment wins, and a problem says where its value comes from', () => {
+  const file = '\uFEFF# mine\nSMTP_PORT=2600\nexport HTTP_PORT="8600"\nSMTP_DOMAIN=one.example # here\n';
+  const given = settings({ HTTP_PORT: '8700', SMTP_DOMAIN: '' }, file);
+  assert.equal(given.smtp.port, 2600);
+  assert.equal(given.http.port, 8700);
+  assert.deepEqual(given.smtp.domains, ['one.example']);
+  assert.match(problems({}, 'SMTP_PORT=many')[0] ?? '', /^SMTP_PORT \(from \.env\) is "many": /);
+  assert.match(problems({}, 'SMTP_PROT=25')[0] ?? '', /did you mean SMTP_PORT/);
+});
+
+test('.env is read from the directory given, its absence is fine, and one that cannot be read is a problem', async (t) => {
+  const cwd = await temporaryFolder(t);
+  assert.ok('settings' in loadSettings({ env: {}, cwd }));
+  await writeFile(join(cwd, '.env'), 'SMTP_PORT=2611\n');
+  const loaded = loadSettings({ env: {}, cwd });
+  assert.equal('settings' in loaded && loaded.settings.smtp.port, 2611);
+  await mkdir(join(cwd, 'odd', '.env'), { recursive: true });
+  const odd = loadSettings({ env: {}, cwd: join(cwd, 'odd') });
+  assert.match('problems' in odd ? (odd.problems[0] ?? '') : '', /^\.env cannot be read \(EISDIR\)/);
+});

@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { createLog } from './log.ts';
+import { createMetrics, type DatabaseCounts, type ErrorType, type MetricsOptions } from './metrics.ts';
+
+async function scrape(metrics: ReturnType<typeof createMetrics>): Promise<readonly string[]> {
+  return (await metrics.scrape()).text.split('\n').filter((line) => line !== '');
+}
+
+const series = (lines: readonly string[]): readonly string[] => lines.filter((line) => !line.startsWith('#'));
+
+const names = [
+  ['smtp_emails_received_total', 'counter'],
+  ['smtp_attachment_extraction_duration_ms', 'histogram'],
+  ['smtp_processing_errors_total', 'counter'],
+  ['smtp_connections', 'gauge'],
+  ['smtp_message_size_bytes', 'histogram'],
+  ['smtp_ack_duration_seconds', 'histogram'],
+  ['inbound_messages', 'gauge'],
+  ['jobs_waiting', 'gauge'],
+  ['object_store_duration_seconds', 'histogram'],
+] as const;
+
+test('exactly the promised names, each of its type, stand in the first scrape, beside those of the process', async () => {
+  const lines = await scrape(createMetrics());
+  const types = lines.filter((line) => line.startsWith('# TYPE ')).map((line) => line.slice('# TYPE '.length));
+  const ours = types.filter((line) => !/^(process|nodejs)_/.test(line));
+  assert.deepEqual(ours.toSorted(), names.map(([name, type]) => `${name} ${type}`).toSorted());
+  assert.ok(types.includes('process_resident_memory_bytes gauge'));
+});
+
+test('what happens is counted under organisation and outcome, durations in the unit of the name', async () => {
+  const metrics = createMetrics();
+  const orgId = randomUUID();
+  metrics.emailReceived(orgId, 'accepted');
+  metrics.emailReceived(orgId, 'accepted');
+  metrics.emailReceived(null, 'rejected');
+  metrics.processingError(orgId, 'storage-full');
+  metrics.acknowledged(250);
+  metrics.attachmentExtracted(250);
+  metrics.messageSize(1234);
+  metrics.connectionOpened();
+  metrics.connectionOpened();
+  metrics.connectionClosed();
+  metrics.objectStoreOperation('put', 40);
+  const lines = await scrape(metrics);
+  for (const expected of [
+    `smtp_emails_received_total{org_id="${orgId}",status="accepted"} 2`,
+    'smtp_emails_received_total{org_id="unknown",status="rejected"} 1',
+    `smtp_processing_errors_total{org_id="${orgId}",error_type="storage-full"} 1`,
+    'smtp_ack_duration_seconds_sum 0.25',
+    'smtp_attachment_extraction_duration_ms_sum 250',
+    'smtp_message_size_bytes_sum 1234',
+    'smtp_connections 1',
+    'object_store_duration_seconds_sum{op="put"} 0.04',
+  ]) {
+    assert.ok(lines.includes(expected), expected);
+  }
+});
+
+test('10,000 unknown organisations and made-up error types leave the number of series as it was', async () => {
+  const metrics = createMetrics();
+  metrics.emailReceived(null, 'rejected');
+  metrics.processingError(null, 'unexpected');
+  const before = series(await scrape(metrics)).length;
+  for (let i = 0; i < 10_000; i += 1) {
+    metrics.emailReceived(`organisation-${i}`, 'rejected');
+    metrics.processingError(`orders+x${i}@example.com`, `made-up-${i}` as ErrorType);
+  }
+  const lines = await scrape(metrics);
+  assert.equal(series(lines).length, before);
+  assert.ok(lines.includes('smtp_emails_received_total{org_id="unknown",status="rejected"} 10001'));
+});
+
+const counts: DatabaseCounts = {
+  messages: [{ status: 'PARSED', count: 7 }],
+  jobs: [{ task: 'extract_document', count: 3 }],
+};
+
+function withDatabase(databaseCounts: NonNullable<MetricsOptions['databaseCounts']>) {
+  const logged: string[] = [];
+  const log = createLog({ level: 'info', format: 'json' }, { write: (line) => void logged.push(line) });
+  return { metrics: createMetrics({ databaseCounts, databaseDeadlineMs: 20, log }), logged };
+}
+
+test('the gauges of the database are read at each scrape, with zero for what it does not name', async () => {
+  const lines = await scrape(withDatabase(async () => counts).metrics);
+  assert.ok(lines.includes('inbound_messages{status="PARSED"} 7'));
+  assert.ok(lines.includes('inbound_messages{status="FAILED"} 0'));
+  assert.ok(lines.includes('jobs_waiting{task="extract_document"} 3'));
+  assert.ok(lines.includes('jobs_waiting{task="extract_attachments"} 0'));
+});
+
+test('a database that fails or hangs costs its own gauges only, and old values do not stay', async () => {
+  let answer: () => Promise<DatabaseCounts> = async () => counts;
+  const { metrics, logged } = withDatabase(() => answer());
+  await scrape(metrics);
+  for (const broken of [() => Promise.reject(new Error('down')), () => new Promise<never>(() => {})]) {
+    answer = broken;
+    const lines = await scrape(metrics);
+    assert.ok(lines.includes('smtp_connections 0'));
+    assert.deepEqual(
+      lines.filter((line) => /^(inbound_messages|jobs_waiting)\{/.test(line)),
+      [],
+    );
+  }
+  assert.equal(logged.length, 2);
+  assert.equal(JSON.parse(logged[0] ?? '').level, 'warn');
+});
+
+test('two products in one process count apart', async () => {
+  const [one, other] = [createMetrics(), createMetrics()];
+  one.connectionOpened();
+  assert.ok((await scrape(other)).includes('smtp_connections 0'));
+});
