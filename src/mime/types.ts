@@ -27,8 +27,10 @@ export interface PartBegin {
   /** `1`, `2.1` …: position below each multipart, from 1; the body of a mail without multipart is `1`; see docs/mime.md. */
   readonly path: string;
   readonly header: PartHeader;
-  /** Media type of the innermost enclosing multipart, null at the root. */
+  /** Media type of the innermost enclosing multipart, null at the root (of the mail, or of a message inside it). */
   readonly parentMediaType: string | null;
+  /** Path of the outermost multipart/related around this part within its own message (`''` for the root); else null. */
+  readonly relatedPath: string | null;
 }
 
 /** The decoded header of a part; nothing in it is cleaned for a file system. */
@@ -76,9 +78,32 @@ export interface MailAddress {
 
 /** Something odd that was read as well as it goes. `code` is a closed list in `docs/mime.md`. */
 export interface Defect {
-  readonly code: string;
+  readonly code: DefectCode;
   readonly message: string;
 }
+
+export type DefectCode =
+  | 'header-line-malformed'
+  | 'header-continuation-unindented'
+  | 'parameter-malformed'
+  | 'encoded-word-malformed'
+  | 'charset-unknown'
+  | 'charset-bytes-invalid'
+  | 'address-malformed'
+  | 'date-malformed'
+  | 'content-type-malformed'
+  | 'transfer-encoding-unknown'
+  | 'boundary-missing'
+  | 'boundary-never-appears'
+  | 'multipart-not-closed'
+  | 'base64-junk'
+  | 'base64-after-padding'
+  | 'base64-cut'
+  | 'quoted-printable-malformed'
+  | 'quoted-printable-trailing-space'
+  | 'uuencode-malformed'
+  | 'uuencode-without-begin'
+  | 'uuencode-without-end';
 
 /** Every bound of the engine. Units: bytes where the name says so, else a count. */
 export interface MimeLimits {
@@ -86,8 +111,13 @@ export interface MimeLimits {
   readonly maxHeaderBlockBytes: number;
   readonly maxHeaderFieldBytes: number;
   readonly maxHeaderFields: number;
+  /** Leaves and multiparts together. */
   readonly maxParts: number;
+  /** Entities above a part, messages and multiparts together. */
   readonly maxDepth: number;
+  /** Messages inside messages: each level shows the same bytes once more. */
+  readonly maxMessageDepth: number;
+  /** Of one header field. */
   readonly maxParameters: number;
   /** RFC 2046 allows 70; real mails have more. */
   readonly maxBoundaryBytes: number;

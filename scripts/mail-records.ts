@@ -1,0 +1,99 @@
+/** What a mail carries, in the form that the corpus is written in and `mime_oracle.py --compare` reads. */
+import { createHash, type Hash } from 'node:crypto';
+import {
+  createDocumentRule,
+  createMimeParser,
+  type MailEvent,
+  type MailHeader,
+  type PartBegin,
+} from '../src/mime/index.ts';
+
+export interface AttachmentRecord {
+  readonly part: string;
+  readonly filename: string | null;
+  readonly mime_type: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+export interface MailRecord {
+  readonly path: string;
+  readonly message_id: string | null;
+  readonly subject: string | null;
+  readonly from: readonly { readonly name: string | null; readonly address: string | null }[];
+  readonly to: readonly { readonly name: string | null; readonly address: string | null }[];
+  readonly date: string | null;
+  readonly attachments: readonly AttachmentRecord[];
+  readonly limit: string | null;
+}
+
+/** Feeds `mail` in pieces that end at the given positions. */
+export function recordMail(path: string, mail: Buffer, cuts: Iterable<number> = slices(mail.length)): MailRecord {
+  const recorder = createRecorder();
+  const parser = createMimeParser();
+  let from = 0;
+  for (const cut of cuts) {
+    for (const event of parser.push(mail.subarray(from, cut))) recorder.observe(event);
+    from = cut;
+  }
+  for (const event of parser.push(mail.subarray(from))) recorder.observe(event);
+  for (const event of parser.end()) recorder.observe(event);
+  return recorder.record(path);
+}
+
+function* slices(length: number): Iterable<number> {
+  for (let cut = 65_536; cut < length; cut += 65_536) yield cut;
+}
+
+interface Recorder {
+  observe(event: MailEvent): void;
+  record(path: string): MailRecord;
+}
+
+export function createRecorder(): Recorder {
+  const rule = createDocumentRule();
+  const parts: { readonly part: PartBegin; readonly hash: Hash; size: number; sha256: string | null }[] = [];
+  const open = new Map<string, (typeof parts)[number]>();
+  let header: MailHeader | null = null;
+  let limit: string | null = null;
+  return {
+    observe(event) {
+      rule.observe(event);
+      if (event.type === 'header') header = event.header;
+      else if (event.type === 'limit') limit = event.limit;
+      else if (event.type === 'part-begin' && rule.verdict(event.part).document) {
+        const entry = { part: event.part, hash: createHash('sha256'), size: 0, sha256: null };
+        parts.push(entry);
+        open.set(event.part.path, entry);
+      } else if (event.type === 'part-data') {
+        const entry = open.get(event.path);
+        if (entry === undefined) return;
+        entry.hash.update(event.bytes);
+        entry.size += event.bytes.length;
+      } else if (event.type === 'part-end') {
+        const entry = open.get(event.path);
+        if (entry !== undefined) entry.sha256 = entry.hash.digest('hex');
+        open.delete(event.path);
+      }
+    },
+    record(path) {
+      const whole = parts.filter(({ part, sha256 }) => sha256 !== null && rule.verdict(part).document);
+      return {
+        path,
+        message_id: header?.messageId ?? null,
+        subject: header?.subject ?? null,
+        from: (header?.from ?? []).map(({ name, address }) => ({ name, address: address === '' ? null : address })),
+        to: (header?.to ?? []).map(({ name, address }) => ({ name, address: address === '' ? null : address })),
+        date: header?.date?.toISOString().replace(/\.\d+Z$/, 'Z') ?? null,
+        attachments: whole.map(({ part, size, sha256 }) => ({
+          part: part.path,
+          filename: part.header.fileName,
+          mime_type: part.header.mediaType,
+          size,
+          sha256: sha256 ?? '',
+        })),
+        limit,
+      };
+    },
+  };
+}

@@ -1,0 +1,28 @@
+/**
+ * The MIME part engine: bytes of a mail in, parts out, as they come. Knows no storage, no database and no stream class;
+ * usable alone. Start with `parseMail`; `createMimeParser` is the same without waiting. The rules it goes by are in
+ * docs/mime.md.
+ */
+export { type ContentIdCollector, createContentIdCollector } from './content-ids.ts';
+export {
+  classifyPart,
+  createDocumentRule,
+  type DocumentReason,
+  type DocumentRule,
+  type DocumentVerdict,
+} from './document-rule.ts';
+export { MimeError, type MimeErrorCode } from './errors.ts';
+export { defaultMimeLimits } from './limits.ts';
+export { readMailHeader } from './mail-header.ts';
+export { parseMail } from './parse-mail.ts';
+export { createMimeParser, type MimeParser } from './parser.ts';
+export type {
+  Defect,
+  DefectCode,
+  MailAddress,
+  MailEvent,
+  MailHeader,
+  MimeLimits,
+  PartBegin,
+  PartHeader,
+} from './types.ts';

@@ -1,0 +1,82 @@
+/** The header of the mail itself: who, to whom, what about, when. */
+import { parseAddresses } from './addresses.ts';
+import { decodeUndeclaredLatin1 } from './charset.ts';
+import { parseDate } from './dates.ts';
+import { type DefectCollector, listDefects } from './defects.ts';
+import { decodeEncodedWords } from './encoded-words.ts';
+import { fieldValue, type HeaderField, readFields } from './header-block.ts';
+import { defaultMimeLimits } from './limits.ts';
+import type { MailAddress, MailHeader } from './types.ts';
+
+/**
+ * Reads the header block of a mail, for whom the body does not matter. What follows an empty line is not looked at, nor
+ * what lies beyond the default bounds of the engine. Errors: none. Time: linear.
+ */
+export function readMailHeader(block: Uint8Array): MailHeader {
+  const defects: DefectCollector = new Set();
+  const bytes = Buffer.from(
+    block.buffer,
+    block.byteOffset,
+    Math.min(block.length, defaultMimeLimits.maxHeaderBlockBytes),
+  );
+  return toMailHeader(readFields(withoutByteOrderMark(bytes), defects), defects);
+}
+
+export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
+  const subject = boundedValue(fields, 'subject');
+  const date = boundedValue(fields, 'date');
+  const parsedDate = date === null ? null : parseDate(date);
+  if (date !== null && parsedDate === null) defects.add('date-malformed');
+  return {
+    messageId: readMessageId(fields, defects),
+    subject: subject === null ? null : decodeEncodedWords(subject, defects).trim(),
+    from: readAddresses(fields, 'from', defects),
+    to: readAddresses(fields, 'to', defects),
+    cc: readAddresses(fields, 'cc', defects),
+    date: parsedDate,
+    raw: {
+      from: rawText(fields, 'from', defects),
+      to: rawText(fields, 'to', defects),
+      subject: rawText(fields, 'subject', defects),
+      date: rawText(fields, 'date', defects),
+    },
+    defects: listDefects(defects),
+  };
+}
+
+/** A UTF-8 byte order mark is what an editor left in front of a saved mail. */
+export function withoutByteOrderMark(bytes: Buffer): Buffer {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? bytes.subarray(3) : bytes;
+}
+
+/** The first field that is not empty; of its text the first `<…>` when there is one, angle brackets kept. */
+function readMessageId(fields: readonly HeaderField[], defects: DefectCollector): string | null {
+  const value = fields.find((field) => field.name === 'message-id' && field.value.trim() !== '')?.value;
+  if (value === undefined) return null;
+  const text = betweenAngles(value) ?? value.slice(0, defaultMimeLimits.maxHeaderFieldBytes).trim();
+  return decodeUndeclaredLatin1(text, defects);
+}
+
+/** The first `<…>` with neither bracket in it. */
+function betweenAngles(value: string): string | null {
+  let open = -1;
+  for (let i = 0; i < value.length; i++) {
+    if (value[i] === '<') open = i;
+    else if (value[i] === '>' && open >= 0) return value.slice(open, i + 1);
+  }
+  return null;
+}
+
+function readAddresses(fields: readonly HeaderField[], name: string, defects: DefectCollector): readonly MailAddress[] {
+  const value = boundedValue(fields, name);
+  return value === null ? [] : parseAddresses(value, defects);
+}
+
+function rawText(fields: readonly HeaderField[], name: string, defects: DefectCollector): string | null {
+  const value = boundedValue(fields, name);
+  return value === null ? null : decodeUndeclaredLatin1(value, defects);
+}
+
+function boundedValue(fields: readonly HeaderField[], name: string): string | null {
+  return fieldValue(fields, name)?.slice(0, defaultMimeLimits.maxHeaderFieldBytes) ?? null;
+}

@@ -1,0 +1,59 @@
+/**
+ * The bytes that are fed but not settled yet. Positions count from the first byte of the stream, so that they stay
+ * good when the window moves on. A chunk that meets an empty window is looked at where it lies; only what is held
+ * back is copied.
+ */
+import { noBytes } from './transfer/decoder.ts';
+
+export interface Window {
+  /** The bytes in view; `bytes[0]` stands at position `base`. */
+  bytes: Buffer;
+  base: number;
+  append(chunk: Uint8Array): void;
+  /** Everything before `position` is done with. */
+  release(position: number): void;
+}
+
+const smallestStoreBytes = 4 * 1024;
+
+export function createWindow(): Window {
+  /** Own memory, for bytes that outlive the chunk they came in. */
+  let store: Buffer = noBytes;
+  let keepFrom = 0;
+
+  const settleHeld = (room: number): number => {
+    const held = window.bytes.subarray(keepFrom - window.base);
+    if (held.length + room > store.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(smallestStoreBytes, 2 * held.length, held.length + room));
+      held.copy(grown);
+      store = grown;
+    } else if (held.buffer !== store.buffer || held.byteOffset !== store.byteOffset) {
+      held.copy(store);
+    }
+    window.base = keepFrom;
+    return held.length;
+  };
+
+  const window: Window = {
+    bytes: noBytes,
+    base: 0,
+    append(chunk) {
+      if (keepFrom === window.base + window.bytes.length) {
+        window.base = keepFrom;
+        window.bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+        return;
+      }
+      const held = settleHeld(chunk.length);
+      store.set(chunk, held);
+      window.bytes = store.subarray(0, held + chunk.length);
+    },
+    release(position) {
+      keepFrom = position;
+      // A chunk belongs to the caller again after this feeding; what is held of it moves into our own memory.
+      if (window.bytes.buffer === store.buffer || keepFrom === window.base + window.bytes.length) return;
+      const held = settleHeld(0);
+      window.bytes = store.subarray(0, held);
+    },
+  };
+  return window;
+}
