@@ -104,14 +104,17 @@ describe('the file store', { timeout: 60_000 }, () => {
       await store.put('org/a.eml', once('a'));
       await rename(rootDir, `${rootDir}-unmounted`);
       const unavailable = isStoreError('store-unavailable');
-      await assert.rejects(store.put('org/b.eml', once('b')), unavailable);
-      await assert.rejects(store.get('org/a.eml'), unavailable);
-      await assert.rejects(store.head('org/a.eml'), unavailable);
-      await assert.rejects(store.copy('org/a.eml', 'org/b.eml'), unavailable);
-      await assert.rejects(keys(store, ''), unavailable);
-      await assert.rejects(store.check(), unavailable);
-      await assert.rejects(stat(rootDir));
-      await rename(`${rootDir}-unmounted`, rootDir);
+      try {
+        await assert.rejects(store.put('org/b.eml', once('b')), unavailable);
+        await assert.rejects(store.get('org/a.eml'), unavailable);
+        await assert.rejects(store.head('org/a.eml'), unavailable);
+        await assert.rejects(store.copy('org/a.eml', 'org/b.eml'), unavailable);
+        await assert.rejects(keys(store, ''), unavailable);
+        await assert.rejects(store.check(), unavailable);
+        await assert.rejects(stat(rootDir));
+      } finally {
+        await rename(`${rootDir}-unmounted`, rootDir);
+      }
       assert.equal((await read(store, 'org/a.eml')).toString(), 'a');
       await store.check();
     });
