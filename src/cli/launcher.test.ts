@@ -1,0 +1,153 @@
+/** The program as a process of its own, through bin/. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { cleanUp } from '../testing/clean-up.ts';
+import { bareEnvironment } from '../testing/environment.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+
+const launcher = fileURLToPath(new URL('../../bin/orderflow-ingest.cjs', import.meta.url));
+
+interface Launch {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** A CommonJS script that runs before the launcher, in its process only. */
+  readonly before?: string;
+}
+
+async function launch(t: TestContext, options: Launch) {
+  const folder = await temporaryFolder(t);
+  const preload = join(folder, 'before.cjs');
+  await writeFile(preload, options.before ?? '');
+  const child = spawn(process.execPath, ['--require', preload, launcher, ...options.args], {
+    cwd: options.cwd ?? folder,
+    env: { ...bareEnvironment(), ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 60_000,
+  });
+  cleanUp(t, () => void child.kill('SIGKILL'));
+  const output = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    output.stdout += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    output.stderr += text;
+  });
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, ...output }));
+  return { child, ended };
+}
+
+const run = async (t: TestContext, options: Launch) => await (await launch(t, options)).ended;
+
+const pretendOldNode =
+  "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '18.19.0' } });";
+
+test('--help is data: stdout, 0, nothing on stderr', async (t) => {
+  const { code, stdout, stderr } = await run(t, { args: ['--help'] });
+  assert.equal(code, 0);
+  assert.match(stdout, /^Usage: orderflow-ingest/);
+  assert.equal(stderr, '');
+});
+
+test('--version is the version of the package', async (t) => {
+  const { version } = JSON.parse(await readFile(new URL('../../package.json', import.meta.url), 'utf8'));
+  assert.equal((await run(t, { args: ['--version'] })).stdout, `${version}\n`);
+});
+
+test('used wrongly is 2, without a stack trace', async (t) => {
+  for (const args of [['nonsense'], ['org', 'add', 'Not A Slug'], ['send', '--to', 'acme', 'missing.pdf']]) {
+    const { code, stdout, stderr } = await run(t, { args });
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, /^error: /);
+    assert.doesNotMatch(stderr, /\n\s+at /);
+  }
+});
+
+test('wrong settings in the environment and in .env are 2, one line each', async (t) => {
+  const cwd = await temporaryFolder(t);
+  await writeFile(join(cwd, '.env'), 'HTTP_PORT=none\n');
+  const { code, stderr } = await run(t, { args: ['start'], cwd, env: { SMTP_PORT: '25MB' } });
+  assert.equal(code, 2);
+  assert.match(stderr, /^error: SMTP_PORT is "25MB": .*\nerror: HTTP_PORT \(from \.env\) is "none": .*\n$/);
+});
+
+test('a reader that goes away early is no error', async (t) => {
+  const { child, ended } = await launch(t, { args: ['--help'] });
+  child.stdout.destroy();
+  const { code, stderr } = await ended;
+  assert.equal(code, 0);
+  assert.equal(stderr, '');
+});
+
+test('an old Node hands over to the one that came with the package, with output and exit code', async (t) => {
+  const help = await run(t, { args: ['org', '--help'], before: pretendOldNode });
+  assert.equal(help.code, 0, help.stderr);
+  assert.match(help.stdout, /^Usage: orderflow-ingest org/);
+  assert.equal((await run(t, { args: ['nonsense'], before: pretendOldNode })).code, 2);
+});
+
+test('an old Node passes a signal on and ends as its child ended', async (t) => {
+  const cwd = await temporaryFolder(t);
+  await writeFile(join(cwd, 'order.pdf'), 'x');
+  const connected = Promise.withResolvers<void>();
+  const disconnected = Promise.withResolvers<void>();
+  // Never greets, so the command waits.
+  const server = createServer((socket) => {
+    connected.resolve();
+    socket
+      .on('error', () => {})
+      .once('close', () => disconnected.resolve())
+      .resume();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  cleanUp(t, () => void server.close());
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const args = ['send', '--to', 'acme', '--smtp', `127.0.0.1:${port}`, 'order.pdf'];
+  const { child, ended } = await launch(t, { args, cwd, before: pretendOldNode });
+  await connected.promise;
+  child.kill('SIGTERM');
+  assert.deepEqual(await ended.then(({ code, signal }) => ({ code, signal })), { code: null, signal: 'SIGTERM' });
+  await disconnected.promise;
+});
+
+test('an old Node without one that came with the package says what to do, and ends with 1', async (t) => {
+  const before = `${pretendOldNode} Object.defineProperty(process, 'platform', { value: 'sunos' });`;
+  const { code, stdout, stderr } = await run(t, { args: ['start'], before });
+  assert.equal(code, 1);
+  assert.equal(stdout, '');
+  assert.match(stderr, /^error: orderflow-ingest needs Node 24 or newer, this is 18\.19\.0\.\n.*npm ci/);
+});
+
+/** Counts the threads of the process while many file operations run, when the program is about to end. */
+const countThreads = (report: string): string => `
+  const { exit } = process;
+  process.exit = (code) => {
+    const { pbkdf2 } = require('node:crypto');
+    const { readdirSync, writeFileSync } = require('node:fs');
+    let most = 0;
+    let open = 64;
+    for (let i = 0; i < 64; i += 1) pbkdf2('a', 'b', 2000, 64, 'sha512', () => {
+      most = Math.max(most, readdirSync('/proc/self/task').length);
+      open -= 1;
+      if (open === 0) { writeFileSync(${JSON.stringify(report)}, String(most)); exit(code); }
+    });
+  };`;
+
+test('the thread pool is as large as the file store needs, unless the operator says otherwise', async (t) => {
+  if (process.platform !== 'linux') return t.skip('threads are counted in /proc, which is of Linux');
+  const report = join(await temporaryFolder(t), 'threads');
+  const threads = async (env: Record<string, string>): Promise<number> => {
+    await run(t, { args: ['--version'], env, before: countThreads(report) });
+    return Number(await readFile(report, 'utf8'));
+  };
+  const [ours, small] = [await threads({}), await threads({ UV_THREADPOOL_SIZE: '2' })];
+  assert.equal(ours - small, 30, `${ours} threads by default, ${small} with a pool of two`);
+});
