@@ -21,7 +21,10 @@ export interface StoredPart {
 }
 
 export interface PartFile {
-  /** Resolves when more may be written. Never rejects: a store that fails is heard of in `finish`. */
+  /**
+   * Resolves when more may be written; a store that fails is heard of in `finish`.
+   * Owns: copies what it keeps; `bytes` are the caller's again when it resolves.
+   */
   write(bytes: Uint8Array): Promise<void>;
   /** All bytes are written. Errors: `StoreError`; then nothing is stored. */
   finish(): Promise<StoredPart>;
@@ -58,9 +61,10 @@ export function openPartFile(o: {
     async write(bytes) {
       hash.update(bytes);
       sizeBytes += bytes.length;
-      if (flowing !== undefined) return flowing.write(bytes);
-      held.push(bytes);
-      heldBytes += bytes.length;
+      const kept = Buffer.from(bytes);
+      if (flowing !== undefined) return flowing.write(kept);
+      held.push(kept);
+      heldBytes += kept.length;
       if (heldBytes >= SNIFF_BYTES) flowing = await begin();
     },
     async finish() {

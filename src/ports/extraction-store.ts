@@ -26,10 +26,19 @@ export interface NewDocument {
   readonly error: DocumentError | null;
 }
 
+/** What `error_json` holds. */
 export interface DocumentError {
-  readonly code: string;
+  readonly code: DocumentErrorCode;
   readonly message: string;
+  /** The bound that was reached, by the name it has in `MimeLimits`. */
+  readonly limit?: string;
 }
+
+/**
+ * `decoded-with-defects`: stored, but some bytes did not decode. `limit-exceeded`: the mail is larger or deeper than we
+ * read. `object-missing`: the raw mail is gone. `gave-up`: a fault of ours that outlasted every retry.
+ */
+export type DocumentErrorCode = 'decoded-with-defects' | 'limit-exceeded' | 'object-missing' | 'gave-up';
 
 /** Why a leaf part is a document or is not; one entry per leaf, so that "where is my file" has an answer. */
 export interface PartDecision {

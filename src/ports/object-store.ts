@@ -10,16 +10,20 @@ export interface ObjectStore {
    * Stores all chunks under the key, replacing what was there.
    * When it resolves, the bytes survive a power failure. When it rejects (also because `chunks` threw, whose error
    * it rethrows, or the signal aborted), nothing new is visible under the key and nothing is left behind.
-   * Owns: drains `chunks`, asking for the next only when there is room; holds a bounded number of bytes.
+   * Owns: drains `chunks`, asking for the next only when there is room; holds a bounded number of bytes. A chunk is the
+   * store's until it asks for the next.
    */
   put(key: string, chunks: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredObject>;
 
-  /** Opens before it resolves, so that a missing object is an error here and not while reading. */
+  /**
+   * Opens before it resolves, so that a missing object is an error here and not while reading.
+   * Owns: the chunks are the caller's. Iterate it, or abort: what is not iterated stays open.
+   */
   get(key: string, options?: { readonly signal?: AbortSignal }): Promise<AsyncIterable<Uint8Array>>;
 
   head(key: string): Promise<ObjectFacts | null>;
 
-  /** Durable when it resolves, without moving the bytes through this process. */
+  /** Durable when it resolves; without moving the bytes through this process where the store can. */
   copy(fromKey: string, toKey: string): Promise<void>;
 
   /** Removing what is not there is no error. */

@@ -131,7 +131,10 @@ describe('row-level security: an organisation and the rows of another', () => {
   it('finishes no message under another organisation', async () => {
     const store = createPostgresExtractionStore({ pool });
     const stolen = { ...acmeMessage, orgId: globex };
-    assert.equal(await store.finish(stolen, { documents: [], parts: [], failure: { code: 'x', message: 'x' } }), false);
+    assert.equal(
+      await store.finish(stolen, { documents: [], parts: [], failure: { code: 'gave-up', message: 'x' } }),
+      false,
+    );
     const { rows } = await pool.query('SELECT status FROM inbound_message WHERE id = $1', [acmeMessage.id]);
     assert.deepEqual(rows, [{ status: 'RECEIVED' }]);
   });

@@ -1,0 +1,305 @@
+/**
+ * The one place where ports meet adapters. Everything else is given what it needs by the functions here.
+ */
+import { join } from 'node:path';
+import type pg from 'pg';
+import { createFileObjectStore } from './adapters/fs/object-store.ts';
+import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
+import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
+import { EmbeddedPostgresError, openEmbeddedPostgres } from './adapters/postgres/embedded.ts';
+import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
+import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
+import { createPostgresMessageStore } from './adapters/postgres/message-store.ts';
+import { createPostgresMessageViews } from './adapters/postgres/message-views.ts';
+import { migrate as migrateDatabase } from './adapters/postgres/migrate.ts';
+import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
+import { createPool } from './adapters/postgres/pool.ts';
+import type { Role, RunningServer, Toolbox } from './cli/context.ts';
+import type { Settings } from './config/settings.ts';
+import { createExtractor } from './documents/extractor.ts';
+import { ListenError } from './http/listen-error.ts';
+import { createHttpServer } from './http/server.ts';
+import { createIntake } from './intake/intake.ts';
+import { createSmtpObserver } from './intake/observer.ts';
+import { createTasks } from './jobs/tasks.ts';
+import { createRecorder } from './messages/recorder.ts';
+import type { JobRunner } from './ports/job-runner.ts';
+import { type ObjectStore, StoreError } from './ports/object-store.ts';
+import { createRawStore } from './rawstore/index.ts';
+import { createRouter } from './routing/index.ts';
+import { createSmtpServer } from './smtp/index.ts';
+import type { Log } from './telemetry/log.ts';
+import { measureObjectStore } from './telemetry/measured-object-store.ts';
+import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+
+/** Commits go one at a time (group commit), look-ups beside them. */
+const INTAKE_CONNECTIONS = 6;
+/** Two cores are kept busy by two mails that are parsed, two more wait for the store. */
+const WORKER_CONCURRENCY = 4;
+/** Each job may hold one, and graphile-worker two of its own: one to listen, one to fetch. */
+const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 3;
+/** Readiness, metrics and commands. */
+const VIEW_CONNECTIONS = 3;
+
+/** How long a stop waits for a mail in DATA, and then for a job under way. Container runtimes kill after 30 s or less. */
+const STOP_GRACE_MS = 10_000;
+
+const FIRST_ORGANISATION = 'acme';
+
+/** The product cannot run as configured; one line or more for the operator. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+export async function migrate(o: {
+  readonly settings: Settings;
+  readonly log: Log;
+}): Promise<{ readonly applied: readonly string[] }> {
+  const database = await openDatabase(o.settings, o.log);
+  try {
+    return await migrateDatabase({ url: database.url, log: o.log });
+  } finally {
+    await database.close();
+  }
+}
+
+export async function openToolbox(o: { readonly settings: Settings; readonly log: Log }): Promise<Toolbox> {
+  const database = await openDatabase(o.settings, o.log);
+  try {
+    await migrateDatabase({ url: database.url, log: o.log });
+    const pool = createPool({
+      url: database.url,
+      applicationName: 'orderflow-cli',
+      maxConnections: VIEW_CONNECTIONS,
+      log: o.log,
+    });
+    return {
+      organisations: createPostgresOrganisations({ pool }),
+      blockList: createPostgresBlockList({ pool }),
+      messages: createPostgresMessageViews({ pool }),
+      objects: await openObjectStore(o.settings, o.log),
+      async close() {
+        await pool.end();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+export async function startServer(o: {
+  readonly settings: Settings;
+  readonly roles: readonly Role[];
+  readonly log: Log;
+}): Promise<RunningServer> {
+  const { settings, roles, log } = o;
+  const closing: (() => Promise<void>)[] = [];
+  /** Last opened, first closed. */
+  const stop = async (): Promise<void> => {
+    for (const close of closing.splice(0).reverse()) {
+      await close().catch((error: unknown) => log.error({ err: error }, 'while stopping'));
+    }
+  };
+  try {
+    const database = await openDatabase(settings, log);
+    closing.push(database.close);
+    await migrateDatabase({ url: database.url, log });
+    const pools = createPools(database.url, log);
+    closing.push(pools.close);
+    const organisations = createPostgresOrganisations({ pool: pools.view });
+    const firstOrganisation = database.embedded ? await createFirstOrganisation(organisations) : null;
+
+    const metrics = createMetrics({ databaseCounts: () => readDatabaseCounts(pools.view), log });
+    const objects = measureObjectStore(await openObjectStore(settings, log), metrics);
+    const parts = { settings, log, metrics, objects, pools, url: database.url };
+
+    const jobs = roles.includes('worker') ? createWorker(parts) : null;
+    // HTTP before the rest, so that /readyz tells of them; it closes last.
+    const http = roles.includes('http') ? createHttp(parts, jobs) : null;
+    const httpAddress = (await http?.listen()) ?? null;
+    if (http !== null) closing.push(http.close);
+    if (jobs !== null) {
+      await jobs.start();
+      closing.push(() => jobs.stop(STOP_GRACE_MS));
+    }
+    const smtp = roles.includes('smtp') ? createSmtp(parts) : null;
+    const smtpAddress = smtp === null ? null : await listen(smtp, settings);
+    if (smtp !== null) closing.push(() => smtp.close({ graceMs: STOP_GRACE_MS }));
+
+    const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
+    log.info({ roles, smtp: smtpAddress, http: httpAddress }, 'started');
+    return {
+      smtp: smtpAddress,
+      http: httpAddress,
+      databaseUrl: database.url,
+      embeddedDatabase: database.embedded,
+      firstOrganisation,
+      organisations: slugs.slice(0, 5),
+      failed: new Promise<never>(() => {}),
+      async stop() {
+        log.info('stopping');
+        await stop();
+        log.info('stopped');
+      },
+    };
+  } catch (error) {
+    await stop();
+    throw asStartError(error);
+  }
+}
+
+interface Parts {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly objects: ObjectStore;
+  readonly pools: Pools;
+  readonly url: string;
+}
+
+function createSmtp({ settings, log, metrics, objects, pools }: Parts): ReturnType<typeof createSmtpServer> {
+  const router = createRouter({
+    domains: settings.smtp.domains,
+    organisations: createPostgresOrganisations({ pool: pools.intake }),
+    blockedSenders: createPostgresBlockList({ pool: pools.intake }),
+  });
+  return createSmtpServer({
+    receiver: createIntake({
+      router,
+      rawStore: createRawStore({ objects, log }),
+      recorder: createRecorder({ store: createPostgresMessageStore({ pool: pools.intake }) }),
+      log,
+      metrics,
+    }),
+    hostName: settings.smtp.domains[0] ?? 'localhost',
+    limits: {
+      maxMessageBytes: settings.smtp.maxMessageBytes,
+      maxConnections: settings.smtp.maxConnections,
+      maxRecipients: settings.smtp.maxRecipients,
+    },
+    observer: createSmtpObserver({ log, metrics }),
+  });
+}
+
+function createWorker({ log, metrics, objects, pools, url }: Parts): JobRunner {
+  return createGraphileJobRunner({
+    url,
+    pool: pools.worker,
+    concurrency: WORKER_CONCURRENCY,
+    log,
+    tasks: createTasks({
+      documents: createExtractor({
+        objects,
+        store: createPostgresExtractionStore({ pool: pools.worker }),
+        log,
+        metrics,
+      }),
+    }),
+  });
+}
+
+function createHttp({ settings, log, metrics, objects, pools }: Parts, jobs: JobRunner | null) {
+  return createHttpServer({
+    ...settings.http,
+    log,
+    metrics,
+    checks: {
+      database: async () => void (await pools.view.query('SELECT')),
+      object_store: (signal) => objects.check(signal),
+      ...(jobs === null ? {} : { jobs: () => jobs.check() }),
+    },
+  });
+}
+
+interface Pools {
+  readonly intake: pg.Pool;
+  readonly worker: pg.Pool;
+  readonly view: pg.Pool;
+  close(): Promise<void>;
+}
+
+/** Apart, so that a worker that is busy never keeps a commit waiting for a connection. */
+function createPools(url: string, log: Log): Pools {
+  const open = (purpose: string, maxConnections: number): pg.Pool =>
+    createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, log });
+  const pools = {
+    intake: open('intake', INTAKE_CONNECTIONS),
+    worker: open('worker', WORKER_CONNECTIONS),
+    view: open('view', VIEW_CONNECTIONS),
+  };
+  return {
+    ...pools,
+    async close() {
+      await Promise.all(Object.values(pools).map((pool) => pool.end()));
+    },
+  };
+}
+
+interface Database {
+  readonly url: string;
+  readonly embedded: boolean;
+  close(): Promise<void>;
+}
+
+async function openDatabase(settings: Settings, log: Log): Promise<Database> {
+  try {
+    if (settings.databaseUrl !== null) {
+      await checkDatabase(settings.databaseUrl);
+      return { url: settings.databaseUrl, embedded: false, close: async () => {} };
+    }
+    const embedded = await openEmbeddedPostgres({ dataDir: settings.dataDir, log });
+    return { url: embedded.connectionString, embedded: true, close: () => embedded.stop() };
+  } catch (error) {
+    throw asStartError(error);
+  }
+}
+
+async function openObjectStore(settings: Settings, log: Log): Promise<ObjectStore> {
+  try {
+    return await createFileObjectStore({ rootDir: join(settings.dataDir, 'objects'), log });
+  } catch (error) {
+    throw asStartError(error);
+  }
+}
+
+async function createFirstOrganisation(
+  organisations: ReturnType<typeof createPostgresOrganisations>,
+): Promise<string | null> {
+  if ((await organisations.list()).length > 0) return null;
+  const added = await organisations.add(FIRST_ORGANISATION, 'Acme');
+  return 'problem' in added ? null : added.slug;
+}
+
+async function listen(
+  smtp: ReturnType<typeof createSmtpServer>,
+  settings: Settings,
+): Promise<{ readonly host: string; readonly port: number }> {
+  const { host, port } = settings.smtp;
+  try {
+    const bound = await smtp.listen({ host, port });
+    return { host: bound.address, port: bound.port };
+  } catch (error) {
+    const reason = LISTEN_REASONS[(error as NodeJS.ErrnoException).code ?? ''];
+    if (reason === undefined) throw error;
+    throw new StartError(`SMTP_HOST, SMTP_PORT: cannot listen on ${host}:${port}: ${reason}`, { cause: error });
+  }
+}
+
+const LISTEN_REASONS: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program, or this server already running, has that port; choose a free SMTP_PORT',
+  EACCES: 'no permission for that port; choose an SMTP_PORT of 1024 or more, or allow the process to bind low ports',
+  EADDRNOTAVAIL: 'it is not an address of this machine; choose 127.0.0.1, 0.0.0.0 or one that is',
+  ENOTFOUND: 'the name cannot be resolved; choose 127.0.0.1, 0.0.0.0 or a name that can',
+};
+
+/** Errors whose message is made for the operator become `StartError`; others are ours and stay what they are. */
+function asStartError(error: unknown): unknown {
+  if (error instanceof StoreError) {
+    return new StartError(`DATA_DIR: the object store cannot be used: ${error.message}`, { cause: error });
+  }
+  const forTheOperator =
+    error instanceof EmbeddedPostgresError || error instanceof DatabaseConnectError || error instanceof ListenError;
+  return forTheOperator ? new StartError(error.message, { cause: error }) : error;
+}

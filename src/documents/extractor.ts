@@ -1,0 +1,165 @@
+/**
+ * From a stored raw mail to its documents. Runs as a job: any number of times, each time with the same ids and keys, so
+ * that a worker that died half-way is simply followed by another.
+ *
+ * A fault that may pass (store, database) fails the job, which is tried again; only what would fail again tomorrow (a
+ * limit of the engine, the raw object gone), or the last attempt, ends the message as FAILED.
+ */
+import { parseMail } from '../mime/index.ts';
+import type {
+  DocumentError,
+  ExtractionResult,
+  ExtractionStore,
+  MessageToExtract,
+  NewDocument,
+} from '../ports/extraction-store.ts';
+import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
+import { type Collected, createCollector } from './collector.ts';
+
+/**
+ * A part that could not be stored this often, while others of the same mail could, is given up alone: the store is
+ * there, and the others should not wait for days (RE-002).
+ */
+const ATTEMPTS_FOR_ONE_PART = 5;
+
+export interface ExtractorOptions {
+  readonly objects: ObjectStore;
+  readonly store: ExtractionStore;
+  readonly log: Log;
+  readonly metrics: Metrics;
+}
+
+/** Which run of the job this is. */
+export interface Run {
+  /** From 1. */
+  readonly attempt: number;
+  readonly lastAttempt: boolean;
+  readonly signal: AbortSignal;
+}
+
+export interface Extractor {
+  /** Errors: whatever a later attempt may not meet. */
+  extract(inboundMessageId: string, run: Run): Promise<void>;
+}
+
+export function createExtractor(o: ExtractorOptions): Extractor {
+  return {
+    async extract(inboundMessageId, run) {
+      const message = await o.store.find(inboundMessageId);
+      if (message === null) {
+        o.log.warn({ inbound_message_id: inboundMessageId }, 'a job for a message that is not there');
+        return;
+      }
+      const log = o.log.child({
+        trace_id: message.traceId,
+        org_id: message.orgId,
+        message_id: message.sourceMessageId,
+        inbound_message_id: message.id,
+      });
+      if (message.status === 'PARSED' || message.status === 'FAILED') {
+        log.debug({ status: message.status }, 'the message is finished already');
+        return;
+      }
+      await finish(o, message, await resultOf(o, message, run, log), log);
+    },
+  };
+}
+
+async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<ExtractionResult> {
+  try {
+    const collected = await readMail(o, message, run, log);
+    const [first] = collected.unstored;
+    if (first !== undefined && !mayGiveUpParts(collected, run)) throw first.cause;
+    for (const { document } of collected.unstored) {
+      o.metrics.processingError(message.orgId, 'attachment-failed');
+      log.error(
+        { document_id: document.id, part_path: document.partPath },
+        'an attachment could not be stored, giving up',
+      );
+    }
+    return {
+      documents: [...collected.documents, ...collected.unstored.map(({ document }) => document)],
+      parts: collected.parts,
+      failure: collected.limit,
+    };
+  } catch (error) {
+    o.metrics.processingError(message.orgId, errorType(error));
+    if (error instanceof StoreError && error.code === 'object-missing') {
+      return failed({ code: 'object-missing', message: 'the raw mail is not in the object store' });
+    }
+    if (run.lastAttempt) {
+      log.error({ err: error }, 'the last attempt failed');
+      return failed({ code: 'gave-up', message: `not extracted after ${run.attempt} attempts` });
+    }
+    log.warn({ err: error, attempt: run.attempt }, 'extraction failed, it will be tried again');
+    throw error;
+  }
+}
+
+async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<Collected> {
+  const bytes = await o.objects.get(message.rawStorageKey, { signal: run.signal });
+  await o.store.markStored(message);
+  const collector = createCollector({
+    message,
+    objects: o.objects,
+    signal: run.signal,
+    stored(document, durationMs) {
+      o.metrics.attachmentExtracted(durationMs);
+      logDocument(log, document);
+    },
+  });
+  try {
+    for await (const event of parseMail(bytes)) {
+      run.signal.throwIfAborted();
+      await collector.take(event);
+    }
+    return collector.collected();
+  } finally {
+    await collector.abandon();
+  }
+}
+
+function mayGiveUpParts({ documents, unstored }: Collected, run: Run): boolean {
+  const storeIsThere = documents.length > 0 && unstored.length > 0;
+  return run.lastAttempt || (storeIsThere && run.attempt >= ATTEMPTS_FOR_ONE_PART);
+}
+
+async function finish(
+  o: ExtractorOptions,
+  message: MessageToExtract,
+  result: ExtractionResult,
+  log: Log,
+): Promise<void> {
+  if (!(await o.store.finish(message, result))) {
+    log.info('another worker finished this message first');
+    return;
+  }
+  if (result.failure !== null) {
+    if (result.failure.code === 'limit-exceeded') o.metrics.processingError(message.orgId, 'limit-exceeded');
+    log.error({ error: result.failure }, 'mail failed');
+    return;
+  }
+  if (result.documents.length === 0) log.warn('no attachments in this mail');
+  log.info({ documents: result.documents.length }, 'mail parsed');
+}
+
+/** Neither name nor type as sent: both are the sender's words. */
+function logDocument(log: Log, document: NewDocument): void {
+  log.info(
+    {
+      document_id: document.id,
+      part_path: document.partPath,
+      mime_type: document.mimeType,
+      size_bytes: document.sizeBytes,
+    },
+    'document stored',
+  );
+}
+
+const failed = (failure: DocumentError): ExtractionResult => ({ documents: [], parts: [], failure });
+
+function errorType(error: unknown): ErrorType {
+  return error instanceof StoreError ? error.code : 'unexpected';
+}

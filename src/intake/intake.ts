@@ -1,0 +1,263 @@
+/**
+ * The way of a mail up to its 250: this room implements the SMTP library's port with routing, the raw store and the
+ * recorder, in that order. One transaction of the client is one `MailTransaction` here, with these states:
+ *
+ * - `open`: recipients are being judged; nothing is stored. Left by a body.
+ * - `storing`: bytes flow into the object store under the keys of the rows to be. An abort in this state is seen when the
+ *   store is done, and takes the objects away again.
+ * - `stored`: the raw mail is durable, no row says so. An abort takes the objects away.
+ * - `committing`: rows and jobs are on their way to the database. From here on the objects may already be somebody's only
+ *   copy, so an abort touches nothing; the commit's own outcome decides.
+ * - `settled`: done, or given up.
+ *
+ * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
+ */
+import { randomBytes } from 'node:crypto';
+import { v7 as uuidV7 } from 'uuid';
+import { identify } from '../messages/identity.ts';
+import type { Recorder } from '../messages/recorder.ts';
+import { type MailHeader, readMailHeader } from '../mime/index.ts';
+import { rawMailKey } from '../ports/keys.ts';
+import { type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
+import { StoreError } from '../ports/object-store.ts';
+import type { Organisation } from '../ports/organisations.ts';
+import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
+import type { Router } from '../routing/index.ts';
+import type {
+  Committed,
+  Mailbox,
+  MailCommand,
+  MailReceiver,
+  MailTransaction,
+  Refused,
+  SessionFacts,
+} from '../smtp/index.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
+
+export interface IntakeOptions {
+  readonly router: Router;
+  readonly rawStore: RawStore;
+  readonly recorder: Recorder;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Units: milliseconds since 1970. */
+  readonly clock?: () => number;
+}
+
+export function createIntake(o: IntakeOptions): MailReceiver {
+  return {
+    async begin(session, mail, signal) {
+      const traceId = randomBytes(16).toString('hex');
+      const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
+      const verdict = await asking(o, log, () => o.router.senderVerdict(senderOf(mail), null, signal));
+      if (verdict === null) return createTransaction(o, { session, mail, traceId, log });
+      log.info({ from: senderOf(mail), reason: verdict }, 'mail refused');
+      o.metrics.emailReceived(null, 'rejected');
+      return { refusal: verdict };
+    },
+  };
+}
+
+/** One organisation that gets the mail, and the identity its row will have. */
+interface Delivery {
+  readonly organisation: Organisation;
+  /** The first address that led here; another one of the same organisation adds nothing. */
+  readonly toEmail: string;
+  readonly inboundMessageId: string;
+}
+
+interface TransactionFacts {
+  readonly session: SessionFacts;
+  readonly mail: MailCommand;
+  readonly traceId: string;
+  readonly log: Log;
+}
+
+function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTransaction {
+  const { log, mail } = facts;
+  const deliveries = new Map<string, Delivery>();
+  let state: 'open' | 'storing' | 'stored' | 'committing' | 'settled' = 'open';
+  let aborted = false;
+  let receivedAt = new Date(0);
+  let keys: readonly string[] = [];
+  let raw: StoredRawMail | undefined;
+
+  const discard = async (): Promise<void> => {
+    state = 'settled';
+    await o.rawStore.discard(keys);
+  };
+
+  return {
+    async addRecipient(recipient, signal) {
+      const routed = await asking(o, log, () => judge(o.router, recipient, mail, signal));
+      if (typeof routed === 'string') {
+        log.info({ to: recipient.address, from: senderOf(mail), reason: routed }, 'recipient refused');
+        o.metrics.emailReceived(null, 'rejected');
+        return { refusal: routed };
+      }
+      if (!deliveries.has(routed.id)) {
+        deliveries.set(routed.id, { organisation: routed, toEmail: recipient.address, inboundMessageId: uuidV7() });
+      }
+      return undefined;
+    },
+
+    async body(chunks, signal) {
+      state = 'storing';
+      receivedAt = new Date(o.clock?.() ?? Date.now());
+      keys = [...deliveries.values()].map(({ organisation, inboundMessageId }) =>
+        rawMailKey({ orgId: organisation.id, receivedAt, inboundMessageId }),
+      );
+      try {
+        raw = await o.rawStore.store({ keys, chunks, signal });
+      } catch (error) {
+        state = 'settled';
+        if (!(error instanceof StoreError)) throw error;
+        return fault(o, log, error, error.code === 'storage-full' ? 'storage-full' : 'store-unavailable');
+      }
+      state = 'stored';
+      if (aborted) await discard();
+      return undefined;
+    },
+
+    async commit() {
+      if (state !== 'stored' || raw === undefined) throw new Error(`commit of a mail that is ${state}, not stored`);
+      state = 'committing';
+      const messages = describe(facts, [...deliveries.values()], raw, keys, receivedAt);
+      try {
+        const recorded = await o.recorder.record(messages);
+        state = 'settled';
+        return await acknowledge(o, log, messages, recorded);
+      } catch (error) {
+        if (!(error instanceof RecordError)) throw error;
+        // Where the outcome is unknown, the rows may be there: their objects stay. A sender that tries again then gets
+        // "duplicate", and an object that turns out to be nobody's is collected by `reconcile`.
+        if (error.code === 'outcome-unknown') state = 'settled';
+        else await discard();
+        return fault(o, log, error, error.code === 'outcome-unknown' ? 'outcome-unknown' : 'database-unavailable');
+      }
+    },
+
+    async abort(reason) {
+      aborted = true;
+      if (reason === 'too-large') for (const orgId of deliveries.keys()) o.metrics.emailReceived(orgId, 'rejected');
+      if (state !== 'open' && state !== 'settled') log.info({ reason }, 'mail given up');
+      if (state === 'stored') await discard();
+    },
+  };
+}
+
+/** The organisation, or why not. */
+async function judge(
+  router: Router,
+  recipient: Mailbox,
+  mail: MailCommand,
+  signal: AbortSignal,
+): Promise<Organisation | Verdict> {
+  const routed = await router.route(recipient, signal);
+  if ('verdict' in routed) return routed.verdict;
+  const blocked = await router.senderVerdict(senderOf(mail), routed.organisation.id, signal);
+  return blocked ?? routed.organisation;
+}
+
+type Verdict = Exclude<Refused['refusal'], 'storage-full'>;
+
+/** A directory that cannot be asked is our fault, and never a verdict on the mail. */
+async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>): Promise<T | 'unavailable'> {
+  try {
+    return await question();
+  } catch (error) {
+    fault(o, log, error, 'directory-unavailable');
+    return 'unavailable';
+  }
+}
+
+/** Logs and counts a fault of ours, and says how the client hears of it. */
+function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType): Refused {
+  log.error({ err: error, error_type: errorType }, 'mail not taken: a fault of ours');
+  o.metrics.processingError(null, errorType);
+  return { refusal: errorType === 'storage-full' ? 'storage-full' : 'unavailable' };
+}
+
+function describe(
+  { session, mail, traceId }: TransactionFacts,
+  deliveries: readonly Delivery[],
+  raw: StoredRawMail,
+  keys: readonly string[],
+  receivedAt: Date,
+): readonly NewMessage[] {
+  const header = readMailHeader(raw.headerBlock);
+  const { sourceMessageId, synthetic } = identify(header, raw.contentSha256);
+  return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
+    id: inboundMessageId,
+    orgId: organisation.id,
+    sourceMessageId,
+    messageIdSynthetic: synthetic,
+    fromEmail: senderOf(mail) ?? bounded(header.from[0]?.address ?? null),
+    toEmail,
+    subject: bounded(header.subject),
+    receivedAt,
+    rawStorageKey: keys[index] ?? '',
+    traceId,
+    sizeBytes: raw.sizeBytes,
+    rawSha256: raw.rawSha256,
+    contentSha256: raw.contentSha256,
+    headerFrom: bounded(written(header.from) ?? header.raw.from),
+    headerTo: bounded(written(header.to) ?? header.raw.to),
+    headerDate: header.date,
+    remoteAddress: session.remoteAddress,
+    heloName: session.heloName,
+  }));
+}
+
+/** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
+async function acknowledge(
+  o: IntakeOptions,
+  log: Log,
+  messages: readonly NewMessage[],
+  recorded: readonly Recorded[],
+): Promise<Committed> {
+  const superfluous: string[] = [];
+  for (const [index, { outcome, id }] of recorded.entries()) {
+    const message = messages[index];
+    if (message === undefined) continue;
+    const facts = {
+      org_id: message.orgId,
+      message_id: message.sourceMessageId,
+      inbound_message_id: id,
+      from: message.fromEmail,
+      to: message.toEmail,
+      size_bytes: message.sizeBytes,
+    };
+    if (outcome === 'accepted') log.info(facts, 'mail accepted');
+    if (outcome === 'conflict') log.warn(facts, 'Message-ID is taken by a mail of other content: kept aside');
+    if (outcome === 'duplicate') {
+      log.warn(facts, 'duplicate mail: it is here already');
+      superfluous.push(message.rawStorageKey);
+    }
+    o.metrics.emailReceived(message.orgId, outcome);
+    o.metrics.messageSize(message.sizeBytes);
+  }
+  if (superfluous.length > 0) await o.rawStore.discard(superfluous);
+  const ids = recorded.map(({ id }) => id).join(' ');
+  const nothingNew = recorded.every(({ outcome }) => outcome === 'duplicate');
+  return { acknowledgement: nothingNew ? `duplicate of ${ids}` : `accepted ${ids}` };
+}
+
+function senderOf(mail: MailCommand): string | null {
+  return mail.reversePath?.address ?? null;
+}
+
+function written(addresses: MailHeader['from']): string | null {
+  if (addresses.length === 0) return null;
+  return addresses.map(({ name, address }) => (name === null ? address : `${name} <${address}>`)).join(', ');
+}
+
+/** What a sender may fill a text column with; far above any honest subject, far below a row that hurts. */
+const MAX_HEADER_TEXT_CHARACTERS = 16_384;
+
+function bounded(text: string | null): string | null {
+  return text === null || text.length <= MAX_HEADER_TEXT_CHARACTERS
+    ? text
+    : `${text.slice(0, MAX_HEADER_TEXT_CHARACTERS)}…`;
+}

@@ -1,0 +1,53 @@
+/** The SMTP library's events as log lines and metrics; what happens to a mail itself is told by `intake.ts`. */
+import type { ReplyName, SessionFacts, SmtpObserver } from '../smtp/index.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+
+/** Refusals that `intake.ts` gave, and has logged with the trace they belong to. */
+const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
+  'unknown-recipient',
+  'relaying-denied',
+  'mailbox-disabled',
+  'sender-blocked',
+  'unavailable',
+  'storage-full',
+]);
+
+export function createSmtpObserver(o: { readonly log: Log; readonly metrics: Metrics }): SmtpObserver {
+  return {
+    sessionOpened(session) {
+      o.metrics.connectionOpened();
+      o.log.debug(told(session), 'session opened');
+    },
+    sessionClosed(session, { durationMs, acceptedMails, transactions, bytesRead }) {
+      o.metrics.connectionClosed();
+      const facts = { duration_ms: Math.round(durationMs), accepted: acceptedMails, transactions, bytes: bytesRead };
+      o.log.debug({ ...told(session), ...facts }, 'session closed');
+    },
+    connectionRefused(remoteAddress, condition) {
+      o.log.warn({ remote_address: remoteAddress, condition }, 'connection refused');
+    },
+    replied({ session, code, enhanced, condition, stage, address }) {
+      if (code < 400 || TOLD_ALREADY.has(condition)) return;
+      o.log.info({ ...told(session), stage, code, enhanced, condition, address }, 'command refused');
+    },
+    transactionEnded({ session, outcome, ackDurationMs, clientTold }) {
+      if (ackDurationMs !== null) o.metrics.acknowledged(ackDurationMs);
+      if (outcome === 'committed' && !clientTold) {
+        o.log.warn(told(session), 'the client was gone before it could read 250: it will send the mail again');
+      }
+    },
+    fault(error, session, step) {
+      o.metrics.processingError(null, isDeadline(error) ? 'deadline' : 'unexpected');
+      o.log.error({ ...told(session), step, err: error }, 'a fault of ours while receiving');
+    },
+  };
+}
+
+function told(session: SessionFacts): Record<string, unknown> {
+  return { session_id: session.sessionId, remote_address: session.remoteAddress, helo_name: session.heloName };
+}
+
+function isDeadline(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'TimeoutError' || /deadline/i.test(error.name));
+}
