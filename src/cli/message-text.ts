@@ -76,7 +76,7 @@ function partsText(parts: unknown): string {
     const one = (typeof part === 'object' && part !== null ? part : {}) as Record<string, unknown>;
     const text = (name: string): string | null =>
       one[name] === undefined || one[name] === null ? null : String(one[name]);
-    return [text('path'), text('mediaType'), text('decision'), text('fileName'), text('reason')];
+    return [text('path'), text('media_type'), text('decision'), text('file_name'), text('reason')];
   });
   return `parts\n${table(['part', 'type', 'decision', 'file', 'reason'], rows)}`;
 }

@@ -12,7 +12,7 @@ const message = messageView({
   headerFrom: hostile,
   documentCount: 1,
   error: { code: 'x', message: hostile },
-  parts: [{ path: '1', mediaType: 'application/pdf', fileName: hostile, decision: 'document', reason: 'attachment' }],
+  parts: [{ path: '1', media_type: 'application/pdf', file_name: hostile, decision: 'document', reason: 'attachment' }],
   documents: [
     {
       id: '01890a5d-ac96-774b-bcce-b302099a8001',
@@ -100,6 +100,11 @@ test('lists are filtered by status and organisation, and say when there may be m
   const unknown = await run('messages', 'list', '--org', 'nobody');
   assert.equal(unknown.code, 1);
   assert.match(unknown.stderr, /no organisation "nobody"/);
+});
+
+test('every part of the mail is shown with what became of it and why', async () => {
+  const { stdout } = await cli().run('messages', 'show', message.id);
+  assert.match(stdout, /\npart +type +decision +file +reason\n1 +application\/pdf +document +Order .* attachment\n/);
 });
 
 test('an empty list is empty JSON, and a word on stderr otherwise', async () => {
