@@ -97,3 +97,32 @@ export function createRecorder(): Recorder {
     },
   };
 }
+
+/** Everything the engine says of a mail but the cutting of the data: two feedings of one mail must give the same text. */
+export function traceMail(mail: Buffer, cuts: Iterable<number>): string {
+  const lines: string[] = [];
+  const open = new Map<string, Hash>();
+  const observe = (event: MailEvent): void => {
+    if (event.type === 'part-begin') open.set(event.part.path, createHash('sha256'));
+    if (event.type === 'part-data') open.get(event.path)?.update(event.bytes);
+    else lines.push(JSON.stringify(event));
+    if (event.type === 'part-end') lines.push(open.get(event.path)?.digest('hex') ?? 'end without begin');
+  };
+  feed(mail, cuts, observe);
+  return lines.join('\n');
+}
+
+/** Each piece lies in memory of its own and is wiped afterwards, so that whatever is wrongly kept of it shows. */
+function feed(mail: Buffer, cuts: Iterable<number>, observe: (event: MailEvent) => void): void {
+  const parser = createMimeParser();
+  let from = 0;
+  const push = (to: number): void => {
+    const piece = Buffer.from(mail.subarray(from, to));
+    for (const event of parser.push(piece)) observe(event);
+    piece.fill(0x2d);
+    from = to;
+  };
+  for (const cut of cuts) push(cut);
+  push(mail.length);
+  for (const event of parser.end()) observe(event);
+}

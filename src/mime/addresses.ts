@@ -1,5 +1,6 @@
 /**
- * Address lists: mailboxes, groups (shown as their members), comments, quoted names, the obsolete routes.
+ * Address lists: mailboxes, groups (shown as their members), comments, quoted names, the obsolete routes. Read the way
+ * long-lived mail software does, so that a list without commas still falls into its addresses.
  * Time: linear, whatever the text. Spec: RFC 5322 §3.4, §4.4.
  */
 import type { DefectCollector } from './defects.ts';
@@ -9,146 +10,223 @@ import type { MailAddress } from './types.ts';
 /** A field of 256 KB could hold 128,000 addresses of one letter; what is shown of a mail needs no more than this. */
 const maxAddresses = 5_000;
 
-/** What has been read of one mailbox. */
-interface Mailbox {
-  words: string[];
+/** RFC 2047 §2 allows 75; some senders put a whole name into one. The bound keeps the time linear. */
+const maxEncodedWordLength = 1_000;
+
+const blanks = ' \t\r\n';
+const specials = '()<>@,:;."[]';
+const atomEnds = blanks + specials;
+const phraseEnds = atomEnds.replace('.', '');
+
+interface Cursor {
+  readonly text: string;
+  at: number;
   comments: string[];
-  /** Between angle brackets; null when there were none. */
-  angle: string | null;
+}
+
+interface Mailbox {
+  readonly name: string;
+  readonly address: string;
 }
 
 /** `text` carries bytes as Latin-1 code points. */
 export function parseAddresses(text: string, defects: DefectCollector): readonly MailAddress[] {
+  const cursor: Cursor = { text, at: 0, comments: [] };
   const addresses: MailAddress[] = [];
-  let box: Mailbox = { words: [], comments: [], angle: null };
-  const close = () => {
-    const address = toAddress(box, defects);
-    if (address !== null && addresses.length < maxAddresses) addresses.push(address);
-    box = { words: [], comments: [], angle: null };
-  };
-  for (let i = 0; i < text.length; ) {
-    const character = text[i] as string;
-    if (character === ',' || character === ';') {
-      close();
-      i++;
-    } else if (character === ':') {
-      // The name of a group; QUIRK: also what stands before a stray colon.
-      box = { words: [], comments: [], angle: null };
-      i++;
-    } else if (character === '"') {
-      const end = skipQuoted(text, i);
-      box.words.push(unquote(text.slice(i + 1, end - 1)));
-      i = end;
-    } else if (character === '(') {
-      const end = skipComment(text, i);
-      box.comments.push(unquote(text.slice(i + 1, end - 1)));
-      i = end;
-    } else if (character === '<') {
-      const end = skipAngle(text, i);
-      box.angle ??= text.slice(i + 1, end - 1);
-      i = end;
-    } else if (isBlank(character)) {
-      i++;
-    } else {
-      const end = skipAtom(text, i);
-      addWord(box, text, i, end);
-      i = end;
-    }
+  while (cursor.at < text.length && addresses.length < maxAddresses) {
+    const mailbox = readMailbox(cursor);
+    const address = mailbox === null ? null : decodeMailbox(mailbox, defects);
+    if (address !== null) addresses.push(address);
   }
-  close();
   return addresses;
 }
 
-/** Joins what no white space parts, so that `a . b @ c` and `"a"@b` stay one address. */
-function addWord(box: Mailbox, text: string, start: number, end: number): void {
-  const word = text.slice(start, end);
-  const last = box.words.at(-1);
-  const glued = start > 0 && !isBlank(text[start - 1] as string) && text[start - 1] !== ',' && text[start - 1] !== ')';
-  if (last !== undefined && box.angle === null && (glued || /^[@.]/.test(word) || /[@.]$/.test(last.slice(-1)))) {
-    const spaced = !glued && !word.includes('@') && !last.includes('@');
-    box.words[box.words.length - 1] = spaced ? `${last} ${word}` : last + word;
-  } else box.words.push(word);
+/** Reads on to the end of one mailbox, or past something that is none; always moves forward. */
+function readMailbox(cursor: Cursor): Mailbox | null {
+  cursor.comments = [];
+  skipBlanks(cursor);
+  const start = cursor.at;
+  const phrase = readPhrase(cursor);
+  const next = cursor.text[cursor.at];
+  let mailbox: Mailbox | null = null;
+  if (next === '.' || next === '@') {
+    cursor.at = start;
+    cursor.comments = [];
+    const address = readAddrSpec(cursor);
+    mailbox = { name: cursor.comments.join(' '), address };
+    if (cursor.at === start) cursor.at++;
+  } else if (next === '<') {
+    const address = readAngleAddress(cursor);
+    const comments = cursor.comments.length === 0 ? '' : ` (${cursor.comments.join(' ')})`;
+    mailbox = { name: phrase.join(' ') + comments, address };
+  } else if (next === ':') {
+    // The name of a group: its members follow like others, and the semicolon after them is passed over.
+    cursor.at++;
+  } else if (phrase.length > 0) {
+    mailbox = { name: cursor.comments.join(' '), address: phrase[0] as string };
+  } else cursor.at++;
+  skipBlanks(cursor);
+  if (cursor.text[cursor.at] === ',') cursor.at++;
+  return mailbox;
 }
 
-function toAddress(box: Mailbox, defects: DefectCollector): MailAddress | null {
-  const display = box.words.join(' ');
-  if (box.angle === null) {
-    if (display === '') return null;
-    const name = box.comments.join(' ');
-    return finish(name, display, defects);
+function decodeMailbox(mailbox: Mailbox, defects: DefectCollector): MailAddress | null {
+  const name = decodeEncodedWords(mailbox.name, defects).trim();
+  const address = decodeEncodedWords(mailbox.address, defects);
+  if (name === '' && address === '') return null;
+  if (!/^[^@\s]+@[^@\s]+$/.test(address)) defects.add('address-malformed');
+  return { name: name === '' ? null : name, address };
+}
+
+function readPhrase(cursor: Cursor): string[] {
+  const words: string[] = [];
+  for (;;) {
+    skipBlanks(cursor);
+    const character = cursor.text[cursor.at];
+    if (character === undefined) return words;
+    if (character === '"') words.push(readDelimited(cursor, '"'));
+    else if (phraseEnds.includes(character)) return words;
+    else words.push(readAtom(cursor, phraseEnds));
   }
-  const comments = box.comments.length === 0 ? '' : ` (${box.comments.join(' ')})`;
-  return finish(display + comments, withoutRoute(box.angle), defects);
 }
 
-function finish(name: string, address: string, defects: DefectCollector): MailAddress | null {
-  const decodedName = decodeEncodedWords(name, defects).trim();
-  const decodedAddress = decodeEncodedWords(address, defects).trim();
-  if (decodedName === '' && decodedAddress === '') return null;
-  const at = decodedAddress.lastIndexOf('@');
-  if (at < 1 || at === decodedAddress.length - 1 || /\s/.test(decodedAddress)) defects.add('address-malformed');
-  return { name: decodedName === '' ? null : decodedName, address: decodedAddress };
-}
-
-/** `@relay,@relay:local@domain`, the obsolete source route, to what counts. */
-function withoutRoute(angle: string): string {
-  const compact = angle.trim();
-  if (!compact.startsWith('@')) return compact;
-  const colon = compact.indexOf(':');
-  return colon < 0 ? compact : compact.slice(colon + 1).trim();
-}
-
-function skipQuoted(text: string, open: number): number {
-  let i = open + 1;
-  while (i < text.length && text[i] !== '"') i += text[i] === '\\' ? 2 : 1;
-  return i < text.length ? i + 1 : text.length + 1;
-}
-
-function skipComment(text: string, open: number): number {
-  let depth = 0;
-  for (let i = open; i < text.length; i++) {
-    if (text[i] === '\\') i++;
-    else if (text[i] === '(') depth++;
-    else if (text[i] === ')' && --depth === 0) return i + 1;
+function readAngleAddress(cursor: Cursor): string {
+  cursor.at++;
+  for (;;) {
+    skipBlanks(cursor);
+    const character = cursor.text[cursor.at];
+    if (character === undefined) return '';
+    if (character === '@') {
+      // `<@relay,@relay:local@domain>`, the obsolete route: passed over up to its colon.
+      cursor.at++;
+      readDomain(cursor);
+    } else if (character === ':' || character === ',') cursor.at++;
+    else if (character === '>') {
+      cursor.at++;
+      return '';
+    } else {
+      const address = readAddrSpec(cursor);
+      cursor.at++;
+      return address;
+    }
   }
-  return text.length + 1;
 }
 
-function skipAngle(text: string, open: number): number {
-  for (let i = open + 1; i < text.length; i++) {
-    if (text[i] === '"') i = skipQuoted(text, i) - 1;
-    else if (text[i] === '>') return i + 1;
+function readAddrSpec(cursor: Cursor): string {
+  let localPart = '';
+  let gap = '';
+  skipBlanks(cursor);
+  for (;;) {
+    const character = cursor.text[cursor.at];
+    if (character === undefined) return localPart;
+    if (character !== '"' && character !== '.' && atomEnds.includes(character)) break;
+    if (character === '.') {
+      cursor.at++;
+      localPart += '.';
+      skipBlanks(cursor);
+      gap = '';
+    } else {
+      const word = character === '"' ? quote(readDelimited(cursor, '"')) : readAtom(cursor, atomEnds);
+      localPart += gap + word;
+      gap = skipBlanks(cursor);
+    }
   }
-  return text.length + 1;
+  if (cursor.text[cursor.at] !== '@') return localPart;
+  cursor.at++;
+  const domain = readDomain(cursor);
+  return domain === '' ? '' : `${localPart}@${domain}`;
 }
 
-function skipAtom(text: string, from: number): number {
-  let i = from;
+/** Empty when it is none, as with two "@": `a@evil.example@good.example` must not pass for either. */
+function readDomain(cursor: Cursor): string {
+  let domain = '';
+  for (;;) {
+    skipBlanks(cursor);
+    const character = cursor.text[cursor.at];
+    if (character === undefined) return domain;
+    if (character === '@') return '';
+    if (character === '[') domain += `[${readDelimited(cursor, ']')}]`;
+    else if (character === '.') {
+      domain += '.';
+      cursor.at++;
+    } else if (atomEnds.includes(character)) return domain;
+    else domain += readAtom(cursor, atomEnds);
+  }
+}
+
+function readAtom(cursor: Cursor, ends: string): string {
+  const { text, at: start } = cursor;
+  let i = start;
   while (i < text.length) {
-    // An encoded word may hold any of the marks below, though it must not.
+    // An encoded word may hold any special, though it must not.
     if (text[i] === '=' && text[i + 1] === '?') i = skipEncodedWord(text, i);
-    if (i >= text.length || ' \t\r\n,;:"(<'.includes(text[i] as string)) break;
+    if (i >= text.length || ends.includes(text[i] as string)) break;
     i++;
   }
-  return Math.max(i, from + 1);
+  cursor.at = i;
+  return text.slice(start, i);
 }
 
+/** Behind the encoded word at `open`, or `open` when there is none. */
 function skipEncodedWord(text: string, open: number): number {
-  let i = open + 2;
-  for (let marks = 0; i < text.length && i - open < maxEncodedWordLength; i++) {
-    if (text[i] === '?' && ++marks === 3) return text[i + 1] === '=' ? i + 2 : open;
-    if (marks < 2 && ' \t\r\n'.includes(text[i] as string)) return open;
+  const end = Math.min(text.length, open + maxEncodedWordLength);
+  let marks = 0;
+  for (let i = open + 2; i < end; i++) {
+    if (blanks.includes(text[i] as string)) return open;
+    if (text[i] !== '?') continue;
+    marks++;
+    if (marks > 2) return text[i + 1] === '=' ? i + 2 : open;
   }
   return open;
 }
 
-/** RFC 2047 §2 allows 75; some senders put a whole name into one. The bound keeps the time linear. */
-const maxEncodedWordLength = 1_000;
-
-function unquote(text: string): string {
-  return text.includes('\\') ? text.replace(/\\(.)/gs, '$1') : text;
+/** Text up to `close`, without the backslashes; the cursor stands on its opening mark. */
+function readDelimited(cursor: Cursor, close: string): string {
+  const { text } = cursor;
+  let out = '';
+  let i = cursor.at + 1;
+  while (i < text.length && text[i] !== close) {
+    if (text[i] === '\\' && i + 1 < text.length) i++;
+    out += text[i++];
+  }
+  cursor.at = i + 1;
+  return out;
 }
 
-function isBlank(character: string): boolean {
-  return character === ' ' || character === '\t' || character === '\r' || character === '\n';
+/** White space and comments; gives the white space, and keeps the comments. Comments nest. */
+function skipBlanks(cursor: Cursor): string {
+  const { text } = cursor;
+  let gap = '';
+  for (;;) {
+    const character = text[cursor.at];
+    if (character === '(') cursor.comments.push(readComment(cursor));
+    else if (character !== undefined && blanks.includes(character)) {
+      if (character !== '\r' && character !== '\n') gap += character;
+      cursor.at++;
+    } else return gap;
+  }
+}
+
+function readComment(cursor: Cursor): string {
+  const { text } = cursor;
+  let out = '';
+  let depth = 1;
+  let i = cursor.at + 1;
+  for (; i < text.length; i++) {
+    if (text[i] === '\\' && i + 1 < text.length) i++;
+    else if (text[i] === '(') {
+      depth++;
+      continue;
+    } else if (text[i] === ')') {
+      if (--depth === 0) break;
+      continue;
+    }
+    out += text[i];
+  }
+  cursor.at = i + 1;
+  return out;
+}
+
+function quote(text: string): string {
+  return `"${text.replace(/["\\]/g, '\\$&')}"`;
 }

@@ -1,0 +1,173 @@
+/**
+ * Holds the MIME engine to a corpus of real mails with expected attachments: `npm run corpus`.
+ *
+ * Reads CORPUS_DIR, else `../shared/corpus`; each mail as it is (`expected.jsonl`) and as SMTP delivers it
+ * (`expected-crlf.jsonl`), whole, byte by byte and at random cuts. Prints the agreement per source and every
+ * disagreement; exits 1 when there is any, or nothing to compare. Where the corpus calls a value uncertain, any will do.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type AttachmentRecord, type MailRecord, recordMail, traceMail } from './mail-records.ts';
+
+interface ExpectedAttachment extends AttachmentRecord {
+  readonly uncertain?: boolean;
+  readonly why?: readonly string[];
+}
+
+interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'limit'> {
+  readonly attachments: readonly ExpectedAttachment[];
+  readonly excluded: readonly ExpectedAttachment[];
+  readonly uuencoded?: readonly { readonly sha256: string }[];
+  readonly uncertain?: boolean;
+  readonly uncertain_headers?: readonly string[];
+}
+
+interface Tally {
+  mails: number;
+  agreeing: number;
+  attachments: number;
+  uncertainMails: number;
+}
+
+const directory = process.env.CORPUS_DIR ?? join(import.meta.dirname, '../../shared/corpus');
+const seed = Number(process.env.CORPUS_SEED ?? 1);
+
+function main(): void {
+  const tallies = new Map<string, Tally>();
+  const problems: string[] = [];
+  for (const [list, crlf] of [
+    ['expected.jsonl', false],
+    ['expected-crlf.jsonl', true],
+  ] as const) {
+    for (const expected of readExpectations(join(directory, list))) {
+      const tally = tallyOf(tallies, `${expected.path.split('/')[0]}${crlf ? ' (CRLF)' : ''}`);
+      const found = checkMail(expected, crlf);
+      tally.mails++;
+      tally.attachments += expected.attachments.length;
+      if (found.length === 0) tally.agreeing++;
+      if (expected.uncertain) tally.uncertainMails++;
+      problems.push(...found.map((problem) => `${crlf ? 'CRLF ' : ''}${expected.path}: ${problem}`));
+    }
+  }
+  report(tallies, problems);
+}
+
+function readExpectations(path: string): readonly ExpectedMail[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, 'utf8').split('\n');
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ExpectedMail);
+}
+
+function checkMail(expected: ExpectedMail, crlf: boolean): readonly string[] {
+  const file = readFileSync(join(directory, expected.path));
+  const mail = crlf ? withCrlf(file) : file;
+  const actual = recordMail(expected.path, mail);
+  return [
+    ...checkHeader(expected, actual),
+    ...checkAttachments(expected, actual.attachments),
+    ...checkCuts(mail),
+    ...(actual.limit === null || expected.uncertain ? [] : [`limit ${actual.limit} reached`]),
+  ];
+}
+
+/** Each bare LF as CRLF, which is how a client sends the file. */
+function withCrlf(file: Buffer): Buffer {
+  return Buffer.from(file.toString('latin1').replace(/(?<!\r)\n/g, '\r\n'), 'latin1');
+}
+
+function checkHeader(expected: ExpectedMail, actual: MailRecord): readonly string[] {
+  if (expected.uncertain) return [];
+  const doubtful = (expected.uncertain_headers ?? []).map((why) => why.split(':')[0]);
+  const problems: string[] = [];
+  for (const [field, name] of [
+    ['message_id', 'message-id'],
+    ['subject', 'subject'],
+    ['from', 'from'],
+    ['to', 'to'],
+    ['date', 'date'],
+  ] as const) {
+    const [want, got] = [JSON.stringify(expected[field]), JSON.stringify(actual[field])];
+    if (!doubtful.includes(name) && want !== got) problems.push(`${field} ${got}, not ${want}`);
+  }
+  return problems;
+}
+
+const fields = ['filename', 'mime_type', 'size', 'sha256'] as const;
+const doubtOf = { filename: 'filename', mime_type: 'type', size: 'bytes', sha256: 'bytes' } as const;
+
+function checkAttachments(expected: ExpectedMail, actual: readonly AttachmentRecord[]): readonly string[] {
+  if (expected.uncertain) return [];
+  const problems: string[] = [];
+  const left = [...actual];
+  for (const want of [...expected.attachments].sort((a, b) => Number(a.uncertain ?? 0) - Number(b.uncertain ?? 0))) {
+    const doubts = new Set(want.why?.map((why) => why.split(':')[0]));
+    const differences = left.map((got) => fields.filter((f) => got[f] !== want[f] && !doubts.has(doubtOf[f])));
+    const match = differences.findIndex((difference) => difference.length === 0);
+    if (match >= 0) left.splice(match, 1);
+    else if (!doubts.has('set') && !doubts.has('all')) {
+      const near = left.find((got) => got.part === want.part);
+      problems.push(`attachment ${describe(want)} is ${near === undefined ? 'missing' : describe(near)}`);
+      if (near !== undefined) left.splice(left.indexOf(near), 1);
+    }
+  }
+  const optional = new Set([
+    ...expected.attachments.filter((want) => want.uncertain).map((want) => want.part),
+    ...expected.excluded.filter((want) => want.uncertain).map((want) => want.part),
+  ]);
+  for (const got of left) if (!optional.has(got.part)) problems.push(`one attachment too many: ${describe(got)}`);
+  return problems;
+}
+
+function describe(attachment: AttachmentRecord): string {
+  const { part, filename, mime_type: type, size, sha256 } = attachment;
+  return `${part} ${JSON.stringify(filename)} ${type} ${size} bytes ${sha256.slice(0, 12)}`;
+}
+
+/** However the mail is cut, the events are the same. */
+function checkCuts(mail: Buffer): readonly string[] {
+  const whole = traceMail(mail, []);
+  const problems: string[] = [];
+  if (traceMail(mail, everyByte(mail.length)) !== whole) problems.push('other events when fed byte by byte');
+  for (let round = 0; round < 3; round++) {
+    const cuts = randomCuts(mail.length, seed + round);
+    if (traceMail(mail, cuts) !== whole) problems.push(`other events when cut at random (seed ${seed + round})`);
+  }
+  return problems;
+}
+
+function* everyByte(length: number): Iterable<number> {
+  for (let cut = 1; cut < length; cut++) yield cut;
+}
+
+function randomCuts(length: number, from: number): readonly number[] {
+  let state = (from * 2654435761 + length) >>> 0;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+  const cuts: number[] = [];
+  const longest = 2 ** Math.floor(2 + next() * 12);
+  for (let cut = Math.ceil(next() * longest); cut < length; cut += Math.ceil(next() * longest)) cuts.push(cut);
+  return cuts;
+}
+
+function tallyOf(tallies: Map<string, Tally>, source: string): Tally {
+  const known = tallies.get(source) ?? { mails: 0, agreeing: 0, attachments: 0, uncertainMails: 0 };
+  tallies.set(source, known);
+  return known;
+}
+
+function report(tallies: ReadonlyMap<string, Tally>, problems: readonly string[]): void {
+  let mails = 0;
+  for (const [source, tally] of tallies) {
+    mails += tally.mails;
+    const rest = `${tally.attachments} attachments, ${tally.uncertainMails} mails uncertain`;
+    console.log(`${source.padEnd(32)} ${tally.agreeing} of ${tally.mails} agree (${rest})`);
+  }
+  for (const problem of problems) console.log(problem);
+  console.log(`${mails} mails, ${problems.length} disagreements`);
+  if (mails === 0) console.error(`no corpus in ${directory}`);
+  if (mails === 0 || problems.length > 0) process.exitCode = 1;
+}
+
+main();
