@@ -1,0 +1,315 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it, type TestContext } from 'node:test';
+import type pg from 'pg';
+import pino from 'pino';
+import { createFileObjectStore } from '../adapters/fs/object-store.ts';
+import { createPostgresExtractionStore } from '../adapters/postgres/extraction-store.ts';
+import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
+import type { NewMessage } from '../ports/message-store.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { createExtractor, type Extractor, type Run } from './extractor.ts';
+
+interface House {
+  readonly pool: pg.Pool;
+  readonly objects: ObjectStore;
+  readonly folder: string;
+  readonly extractor: Extractor;
+  readonly lines: Record<string, unknown>[];
+  /** A mail as intake leaves it: raw object, row RECEIVED, job. */
+  received(mail: string): Promise<NewMessage>;
+}
+
+/** The worker on the real database and the real file store. */
+async function openHouse(t: TestContext): Promise<House> {
+  const { pool } = await openTestPool(t);
+  const folder = await temporaryFolder(t);
+  const objects = await createFileObjectStore({ rootDir: folder });
+  const orgId = await addOrganisation(pool, 'acme');
+  const messages = createPostgresMessageStore({ pool });
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({ level: 'debug' }, { write: (line) => lines.push(JSON.parse(line)) });
+  const store = createPostgresExtractionStore({ pool });
+  return {
+    pool,
+    objects,
+    folder,
+    lines,
+    extractor: createExtractor({ objects, store, log, metrics: createMetrics() }),
+    async received(mail) {
+      const message = newMessage(orgId);
+      await objects.put(message.rawStorageKey, once(Buffer.from(mail, 'latin1')));
+      await messages.record([[message]]);
+      return message;
+    },
+  };
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  if (bytes.length > 0) yield bytes;
+}
+
+const run = (over: Partial<Run> = {}): Run => ({
+  attempt: 1,
+  lastAttempt: false,
+  signal: new AbortController().signal,
+  ...over,
+});
+
+function multipart(parts: readonly string[], type = 'mixed'): string {
+  const body = parts.map((part) => `--b\r\n${part}\r\n`).join('');
+  return `Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/${type}; boundary=b\r\n\r\n${body}--b--\r\n`;
+}
+
+const attachment = (name: string, content: string): string =>
+  `Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=${name}\r\n` +
+  `Content-Transfer-Encoding: base64\r\n\r\n${Buffer.from(content).toString('base64')}`;
+
+async function documents(pool: pg.Pool): Promise<Record<string, unknown>[]> {
+  const { rows } = await pool.query(
+    'SELECT part_path, file_name, mime_type, size_bytes, sha256, status, storage_key, error_json, id FROM document ORDER BY part_path',
+  );
+  return rows;
+}
+
+async function message(pool: pg.Pool): Promise<Record<string, unknown>> {
+  const { rows } = await pool.query('SELECT status, error_json, parts_json FROM inbound_message');
+  return rows[0];
+}
+
+async function extractJobs(pool: pg.Pool): Promise<unknown[]> {
+  const { rows } = await pool.query(
+    `SELECT job.payload FROM graphile_worker._private_jobs AS job
+     JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
+     WHERE task.identifier = 'extract_document' ORDER BY job.id`,
+  );
+  return rows.map(({ payload }) => payload);
+}
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+async function files(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+}
+
+describe('extracting the documents of a mail', () => {
+  it('stores each attachment, writes its row, its decision and its job, and sets PARSED', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(
+      multipart([
+        'Content-Type: text/plain\r\n\r\nhello',
+        attachment('order.pdf', '%PDF-one'),
+        attachment('two.pdf', 'two'),
+      ]),
+    );
+
+    await house.extractor.extract(received.id, run());
+
+    const rows = await documents(house.pool);
+    assert.deepEqual(
+      rows.map((row) => [row.part_path, row.file_name, row.mime_type, row.size_bytes, row.sha256, row.status]),
+      [
+        ['2', 'order.pdf', 'application/pdf', 8, sha256('%PDF-one'), 'STORED'],
+        ['3', 'two.pdf', 'application/pdf', 3, sha256('two'), 'STORED'],
+      ],
+    );
+    const bytes = await Array.fromAsync(await house.objects.get(String(rows[0]?.storage_key)));
+    assert.equal(Buffer.concat(bytes).toString(), '%PDF-one');
+    const { status, parts_json } = await message(house.pool);
+    assert.equal(status, 'PARSED');
+    assert.deepEqual(
+      (parts_json as { path: string; decision: string; reason: string }[]).map((part) => [
+        part.path,
+        part.decision,
+        part.reason,
+      ]),
+      [
+        ['1', 'skipped', 'no-file-name-and-no-attachment-disposition'],
+        ['2', 'document', 'attachment'],
+        ['3', 'document', 'attachment'],
+      ],
+    );
+    assert.deepEqual(
+      await extractJobs(house.pool),
+      rows.map(({ id }) => ({ document_id: id, org_id: received.orgId, trace_id: received.traceId })),
+    );
+  });
+
+  it('does nothing at all when it runs again', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('order.pdf', 'one')]));
+    await house.extractor.extract(received.id, run());
+    const before = [await documents(house.pool), await extractJobs(house.pool), await message(house.pool)];
+
+    await house.extractor.extract(received.id, run());
+
+    assert.deepEqual([await documents(house.pool), await extractJobs(house.pool), await message(house.pool)], before);
+  });
+
+  it('makes one set of documents and jobs when two workers run it at the same time', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('a.pdf', 'a'), attachment('b.pdf', 'b')]));
+
+    await Promise.all(Array.from({ length: 5 }, () => house.extractor.extract(received.id, run())));
+
+    assert.equal((await documents(house.pool)).length, 2);
+    assert.equal((await extractJobs(house.pool)).length, 2);
+  });
+
+  it('warns of a mail without attachments, and sets PARSED', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received('Subject: hello\r\n\r\nno order today\r\n');
+
+    await house.extractor.extract(received.id, run());
+
+    assert.equal((await message(house.pool)).status, 'PARSED');
+    assert.equal((await documents(house.pool)).length, 0);
+    assert.ok(house.lines.some(({ msg, level }) => msg === 'no attachments in this mail' && level === 40));
+  });
+
+  it('leaves out an image that the HTML behind it shows, and takes its bytes away again', async (t) => {
+    const house = await openHouse(t);
+    const image = 'Content-Type: image/png; name=logo.png\r\nContent-ID: <logo@x>\r\n\r\npng';
+    const html = 'Content-Type: text/html\r\n\r\n<img src="cid:logo@x">';
+    const received = await house.received(multipart([image, html], 'related'));
+
+    await house.extractor.extract(received.id, run());
+
+    assert.deepEqual(await documents(house.pool), []);
+    assert.deepEqual(await files(house.folder), [`${received.id}.eml`]);
+  });
+
+  it('notes on the document what did not decode', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(
+      multipart([
+        'Content-Disposition: attachment; filename=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\naGVs!!bG8=\r\ntrailing words',
+      ]),
+    );
+
+    await house.extractor.extract(received.id, run());
+
+    const [row] = await documents(house.pool);
+    assert.equal(row?.status, 'STORED');
+    assert.equal((row?.error_json as { code: string } | undefined)?.code, 'decoded-with-defects');
+  });
+
+  it('ends FAILED at a limit, names it, and keeps the documents that came before', async (t) => {
+    const house = await openHouse(t);
+    let deep = 'Content-Type: text/plain\r\n\r\nx';
+    for (let level = 0; level < 200; level++) {
+      deep = `Content-Type: multipart/mixed; boundary=d${level}\r\n\r\n--d${level}\r\n${deep}\r\n--d${level}--`;
+    }
+    const received = await house.received(multipart([attachment('first.pdf', 'first'), deep]));
+
+    await house.extractor.extract(received.id, run());
+
+    const { status, error_json } = await message(house.pool);
+    assert.equal(status, 'FAILED');
+    assert.equal((error_json as { code: string }).code, 'limit-exceeded');
+    assert.equal((error_json as { limit: string }).limit, 'maxDepth');
+    assert.deepEqual(
+      (await documents(house.pool)).map((row) => [row.file_name, row.status]),
+      [['first.pdf', 'STORED']],
+    );
+    assert.equal((await extractJobs(house.pool)).length, 1);
+  });
+});
+
+describe('faults while extracting', () => {
+  /** A directory where the object should be: a fault of this one object, on the real file system. */
+  async function obstruct(house: House, received: NewMessage, name: string): Promise<void> {
+    await house.extractor.extract(received.id, run()).catch(() => {});
+    const [row] = (await documents(house.pool)).filter((document) => document.file_name === name);
+    const path = join(house.folder, String(row?.storage_key));
+    await rm(path);
+    await mkdir(join(path, 'in-the-way'), { recursive: true });
+    await house.pool.query('TRUNCATE document');
+    await house.pool.query('DELETE FROM graphile_worker._private_jobs');
+    await house.pool.query('ALTER TABLE inbound_message DISABLE TRIGGER USER');
+    await house.pool.query(`UPDATE inbound_message SET status = 'RECEIVED', parts_json = NULL`);
+    await house.pool.query('ALTER TABLE inbound_message ENABLE TRIGGER USER');
+  }
+
+  it('fails the job, not the message, when one part cannot be stored; nothing is written until all is decided', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('bad.pdf', 'bad'), attachment('good.pdf', 'good')]));
+    await obstruct(house, received, 'bad.pdf');
+
+    await assert.rejects(house.extractor.extract(received.id, run()), { name: 'StoreError' });
+
+    assert.equal((await message(house.pool)).status, 'STORED');
+    assert.equal((await documents(house.pool)).length, 0);
+  });
+
+  it('gives one part up when it alone keeps failing, and hands the others on', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('bad.pdf', 'bad'), attachment('good.pdf', 'good')]));
+    await obstruct(house, received, 'bad.pdf');
+
+    await house.extractor.extract(received.id, run({ attempt: 5 }));
+
+    assert.equal((await message(house.pool)).status, 'PARSED');
+    const rows = await documents(house.pool);
+    assert.deepEqual(
+      rows.map((row) => [row.file_name, row.status, (row.error_json as { code: string } | null)?.code]),
+      [
+        ['bad.pdf', 'FAILED', 'gave-up'],
+        ['good.pdf', 'STORED', undefined],
+      ],
+    );
+    assert.equal((await extractJobs(house.pool)).length, 1);
+  });
+
+  it('keeps trying when no part can be stored: that is the store, not the mail', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('bad.pdf', 'bad')]));
+    await obstruct(house, received, 'bad.pdf');
+
+    await assert.rejects(house.extractor.extract(received.id, run({ attempt: 24 })));
+    await house.extractor.extract(received.id, run({ attempt: 25, lastAttempt: true }));
+
+    assert.equal((await message(house.pool)).status, 'PARSED');
+    assert.deepEqual(
+      (await documents(house.pool)).map((row) => row.status),
+      ['FAILED'],
+    );
+  });
+
+  it('ends FAILED, loudly, when the raw mail is gone', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('a.pdf', 'a')]));
+    await house.objects.remove(received.rawStorageKey);
+
+    await house.extractor.extract(received.id, run());
+
+    const { status, error_json } = await message(house.pool);
+    assert.equal(status, 'FAILED');
+    assert.equal((error_json as { code: string }).code, 'object-missing');
+    assert.ok(house.lines.some(({ level, msg }) => level === 50 && msg === 'mail failed'));
+  });
+
+  it('stops when it is told to, leaving the job for another', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('a.pdf', 'a')]));
+
+    await assert.rejects(
+      house.extractor.extract(received.id, run({ signal: AbortSignal.abort(new Error('stopping')) })),
+    );
+
+    assert.notEqual((await message(house.pool)).status, 'PARSED');
+    assert.equal((await documents(house.pool)).length, 0);
+  });
+
+  it('takes a job whose message is not there for done', async (t) => {
+    const house = await openHouse(t);
+    await house.extractor.extract('b5a7c1de-0000-4000-8000-000000000000', run());
+    assert.ok(house.lines.some(({ msg }) => msg === 'a job for a message that is not there'));
+  });
+});
