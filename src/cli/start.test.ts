@@ -116,7 +116,11 @@ test('one Ctrl-C that arrives twice is one wish; another after a while ends at o
     },
   });
   const running = cli.run('start');
-  const signalling = setInterval(() => cli.signal('SIGINT'), 5);
+  const twice = () => {
+    cli.signal('SIGINT');
+    cli.signal('SIGINT');
+  };
+  const signalling = setInterval(twice, 5);
   await stopping.promise;
   clearInterval(signalling);
   assert.deepEqual(cli.exits, []);

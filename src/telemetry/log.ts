@@ -33,6 +33,6 @@ function prettyLines(out: DestinationStream): DestinationStream {
       done();
     },
   });
-  const printer = pretty({ colorize: true, sync: true, destination: sink });
+  const printer = pretty({ colorize: true, singleLine: true, sync: true, destination: sink });
   return { write: (line: string): void => void printer.write(escapeInsideJson(line)) };
 }
