@@ -19,7 +19,7 @@ const cr = 0x0d;
 const dot = 0x2e;
 const crlfDot = Buffer.from('\r\n.');
 
-/** Two dots nearer than this: a byte loop beats another native search (about 100 ns a call, 1 ns a byte). */
+/** Two dots nearer than this: a byte loop beats another native search (about 100 ns a call against 1 ns a byte). */
 const denseBytes = 96;
 
 export class BodyDecoder {
@@ -124,36 +124,33 @@ export class BodyDecoder {
     return chunk.length;
   }
 
-  /** The same as `scan`, for floods of dots: leaves when they become rare, always in plain text. */
+  /** The same as `scan`, for floods of dots: line by line, and back at the first line end long after the last dot. */
   private scanDense(start: number): number {
     const { chunk } = this;
     const length = chunk.length;
     let index = start;
     if (this.written === this.base) this.base = this.written = index;
     let { written } = this;
-    let leaveAt = start + denseBytes;
-    // What was read, not what lies there: the moved bytes may already have overwritten it.
-    let beforeLast = dot;
-    let last = dot;
+    let lastDot = start;
     while (index < length) {
-      const byte = chunk[index] as number;
-      if (byte === dot && last === lf && beforeLast === cr) {
-        index++;
-        this.written = written;
+      let byte: number;
+      do {
+        byte = chunk[index++] as number;
+        chunk[written++] = byte;
+      } while (byte !== lf && index < length);
+      // Asked of what was kept: where it was read from may be overwritten. Behind a dropped dot this is never a CR.
+      const crlf = byte === lf && chunk[written - 2] === cr;
+      if (index === length) this.position = crlf ? 'line-start' : byte === cr ? 'cr' : 'text';
+      else if (crlf && chunk[index] === dot) {
+        lastDot = ++index;
         const end = this.terminatorEnd(index);
-        if (end !== -1) return end;
-        leaveAt = index + denseBytes;
-        last = dot;
-        continue;
-      }
-      if (index > leaveAt && byte !== cr && byte !== lf) break;
-      chunk[written++] = byte;
-      beforeLast = last;
-      last = byte;
-      index++;
+        if (end !== -1) {
+          index = end;
+          break;
+        }
+      } else if (index - lastDot > denseBytes) break;
     }
     this.written = written;
-    if (index === length) this.position = last === cr ? 'cr' : last === lf && beforeLast === cr ? 'line-start' : 'text';
     return index;
   }
 

@@ -40,11 +40,13 @@ export class CommandReader {
       return this.hold(chunk.subarray(start));
     }
     this.next = end + 1;
+    const tail = chunk.subarray(start, end);
+    const discardedBytes = this.discardedBytes + tail.length;
+    if (discardedBytes > this.maxDiscardedBytes) return { kind: 'endless' };
     if (this.discardedBytes > 0) {
       this.discardedBytes = 0;
       return { kind: 'too-long' };
     }
-    const tail = chunk.subarray(start, end);
     const line = this.partial === null ? tail : Buffer.concat([this.partial, tail]);
     this.partial = null;
     const lineBytes = line.length + 1;

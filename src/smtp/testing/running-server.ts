@@ -1,0 +1,63 @@
+/** A server on a free port with a recording receiver, closed when the test ends. */
+import type { TestContext } from 'node:test';
+import type { SmtpLimits } from '../limits.ts';
+import type { RepliedEvent, SessionStats, TransactionEndedEvent } from '../observer.ts';
+import { createSmtpServer, type SmtpServer } from '../server.ts';
+import { createRecordingReceiver, type RecordingOptions, type RecordingReceiver } from './recording-receiver.ts';
+import { connectWireClient, type WireClient } from './wire-client.ts';
+
+export interface RunningServer {
+  readonly server: SmtpServer;
+  readonly port: number;
+  readonly receiver: RecordingReceiver;
+  readonly seen: {
+    readonly replies: RepliedEvent[];
+    readonly transactions: TransactionEndedEvent[];
+    readonly faults: unknown[];
+    readonly closed: SessionStats[];
+    readonly refused: string[];
+    opened: number;
+  };
+  connect(): Promise<WireClient>;
+}
+
+export interface RunningOptions extends RecordingOptions {
+  readonly limits?: Partial<SmtpLimits>;
+}
+
+export async function startServer(context: TestContext, options: RunningOptions = {}): Promise<RunningServer> {
+  const receiver = createRecordingReceiver(options);
+  const seen: RunningServer['seen'] = { replies: [], transactions: [], faults: [], closed: [], refused: [], opened: 0 };
+  const server = createSmtpServer({
+    receiver,
+    hostName: 'mx.example',
+    limits: options.limits ?? {},
+    observer: {
+      sessionOpened: () => {
+        seen.opened++;
+      },
+      sessionClosed: (_, stats) => seen.closed.push(stats),
+      connectionRefused: (_, condition) => seen.refused.push(condition),
+      replied: (reply) => seen.replies.push(reply),
+      transactionEnded: (transaction) => seen.transactions.push(transaction),
+      fault: (error) => seen.faults.push(error),
+    },
+  });
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  context.after(() => server.close({ graceMs: 0 }));
+  const connect = async () => {
+    const client = await connectWireClient({ port });
+    context.after(() => client.destroy());
+    return client;
+  };
+  return { server, port, receiver, seen, connect };
+}
+
+/** Waits for something the server does by itself; gives up after ten seconds. */
+export async function eventually(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 10_000;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`did not happen within 10 s: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
