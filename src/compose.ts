@@ -137,12 +137,7 @@ export async function startServer(o: {
       embeddedDatabase: database.embedded,
       firstOrganisation,
       organisations: slugs.slice(0, 5),
-      failed: new Promise<never>(() => {}),
-      async stop() {
-        log.info('stopping');
-        await stop();
-        log.info('stopped');
-      },
+      stop,
     };
   } catch (error) {
     await stop();

@@ -28,8 +28,6 @@ export interface RunningServer {
   /** Some slugs. */
   readonly organisations: readonly string[];
   stop(): Promise<void>;
-  /** Rejects when something essential dies. */
-  readonly failed: Promise<never>;
 }
 
 /** What `src/compose.ts` exports. */

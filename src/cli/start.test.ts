@@ -15,7 +15,6 @@ const server: RunningServer = {
   firstOrganisation: 'acme',
   organisations: ['acme'],
   stop: async () => {},
-  failed: new Promise<never>(() => {}),
 };
 
 function text(facts: Partial<RunningServer>): string {
@@ -134,16 +133,6 @@ test('one Ctrl-C that arrives twice is one wish; another after a while ends at o
   assert.equal(cli.exits[0], 1);
   stopped.resolve();
   assert.equal((await running).code, 0);
-});
-
-test('when an essential part dies the rest is stopped and the end is 1', async () => {
-  const failed = Promise.reject(new Error('the database process ended'));
-  failed.catch(() => {});
-  const { cli, seen } = starting({ failed });
-  const { code, stderr } = await cli.run('start');
-  assert.equal(code, 1);
-  assert.equal(seen.stops, 1);
-  assert.match(stderr, /error: stopped because an essential part died: the database process ended\n$/);
 });
 
 test('a start that cannot be is told in its own lines and ends with 1', async () => {

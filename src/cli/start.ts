@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import type { Settings } from '../config/settings.ts';
-import type { Log } from '../telemetry/log.ts';
 import { processesArgument, rolesArgument } from './arguments.ts';
 import { banner } from './banner.ts';
-import { type CliContext, CommandFailure, type Role, type RunningServer, roles } from './context.ts';
+import { type CliContext, type Role, roles } from './context.ts';
 import { settingsFor } from './session.ts';
 
 interface StartOptions {
@@ -41,34 +39,13 @@ async function start(context: CliContext, chosen: readonly Role[]): Promise<void
   const signals = listenForSignals(context);
   const server = await compose.startServer({ settings, roles: chosen, log });
   await context.err.line(banner(server, settings));
-  await runUntilStopped({ server, signals, settings, log });
-}
-
-async function runUntilStopped(o: {
-  server: RunningServer;
-  signals: { first: Promise<NodeJS.Signals>; stopListening: () => void };
-  settings: Settings;
-  log: Log;
-}): Promise<void> {
-  const { server, signals, log } = o;
-  const failure = await Promise.race([
-    signals.first.then((signal) => {
-      log.info({ signal }, 'asked to stop');
-      return null;
-    }),
-    server.failed.catch((error: unknown) => ({ error })),
-  ]);
-  if (failure !== null) log.fatal({ err: failure.error }, 'an essential part died; stopping');
+  log.info({ signal: await signals.first }, 'stopping');
   try {
     await server.stop();
+    log.info('stopped');
   } finally {
     signals.stopListening();
   }
-  if (failure === null) return;
-  const reason = failure.error instanceof Error ? failure.error.message : String(failure.error);
-  throw new CommandFailure(`stopped because an essential part died: ${reason.split('\n', 1)[0]}`, {
-    cause: failure.error,
-  });
 }
 
 /**

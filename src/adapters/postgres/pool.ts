@@ -31,7 +31,9 @@ export function createPool(o: {
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
   });
-  pool.on('error', (error) => o.log.warn({ err: error.message }, 'an idle database connection broke'));
+  pool.on('error', (error) => {
+    if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');
+  });
   // In use when it breaks: the query under way, or the next one, rejects. Unheard, the event would end the process.
   pool.on('connect', (client) => client.on('error', () => {}));
   return pool;

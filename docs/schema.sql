@@ -1,0 +1,156 @@
+-- Generated from the migrations by `npm run schema`; for reading. The migrations are what is run.
+
+-- columns
+blocked_sender   id                     uuid not null default gen_random_uuid()
+blocked_sender   org_id                 uuid
+blocked_sender   pattern                text not null
+blocked_sender   created_at             timestamp with time zone not null default now()
+document         id                     uuid not null default gen_random_uuid()
+document         org_id                 uuid not null
+document         inbound_message_id     uuid not null
+document         file_name              text not null
+document         mime_type              text not null
+document         size_bytes             bigint
+document         sha256                 text
+document         storage_key            text
+document         status                 text not null
+document         error_json             jsonb
+document         created_at             timestamp with time zone not null default now()
+document         updated_at             timestamp with time zone not null default now()
+document         part_path              text not null
+document         declared_mime_type     text
+inbound_conflict id                     uuid not null default gen_random_uuid()
+inbound_conflict org_id                 uuid not null
+inbound_conflict inbound_message_id     uuid not null
+inbound_conflict raw_storage_key        text not null
+inbound_conflict content_sha256         text not null
+inbound_conflict from_email             citext
+inbound_conflict subject                text
+inbound_conflict received_at            timestamp with time zone not null
+inbound_conflict trace_id               text
+inbound_conflict to_email               citext
+inbound_conflict size_bytes             bigint
+inbound_conflict raw_sha256             text
+inbound_conflict created_at             timestamp with time zone not null default now()
+inbound_message  id                     uuid not null default gen_random_uuid()
+inbound_message  org_id                 uuid not null
+inbound_message  source                 text not null
+inbound_message  source_message_id      text
+inbound_message  from_email             citext
+inbound_message  to_email               citext
+inbound_message  subject                text
+inbound_message  received_at            timestamp with time zone not null
+inbound_message  raw_storage_key        text
+inbound_message  status                 text not null
+inbound_message  error_json             jsonb
+inbound_message  created_at             timestamp with time zone not null default now()
+inbound_message  updated_at             timestamp with time zone not null default now()
+inbound_message  trace_id               text
+inbound_message  size_bytes             bigint
+inbound_message  raw_sha256             text
+inbound_message  content_sha256         text
+inbound_message  header_from            text
+inbound_message  header_to              text
+inbound_message  header_date            timestamp with time zone
+inbound_message  remote_address         text
+inbound_message  helo_name              text
+inbound_message  message_id_synthetic   boolean not null default false
+inbound_message  parts_json             jsonb
+org              id                     uuid not null default gen_random_uuid()
+org              slug                   text not null
+org              name                   text not null default ''::text
+org              settings_json          jsonb not null default '{}'::jsonb
+org              created_at             timestamp with time zone not null default now()
+org              updated_at             timestamp with time zone not null default now()
+
+-- constraints
+blocked_sender: blocked_sender_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id) ON DELETE CASCADE
+blocked_sender: blocked_sender_pattern_check: CHECK (((pattern = lower(pattern)) AND (POSITION(('@'::text) IN (pattern)) > 0)))
+blocked_sender: blocked_sender_pattern_org_id_key: UNIQUE NULLS NOT DISTINCT (pattern, org_id)
+blocked_sender: blocked_sender_pkey: PRIMARY KEY (id)
+document: document_inbound_message_id_part_path_key: UNIQUE (inbound_message_id, part_path)
+document: document_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id)
+document: document_org_id_inbound_message_id_fkey: FOREIGN KEY (org_id, inbound_message_id) REFERENCES inbound_message(org_id, id)
+document: document_pkey: PRIMARY KEY (id)
+document: document_status_check: CHECK ((status = ANY (ARRAY['UPLOADED'::text, 'STORED'::text, 'PROCESSING'::text, 'EXTRACTED'::text, 'FAILED'::text])))
+document: document_stored_is_whole: CHECK (((status <> 'STORED'::text) OR ((storage_key IS NOT NULL) AND (sha256 IS NOT NULL) AND (size_bytes IS NOT NULL))))
+inbound_conflict: inbound_conflict_inbound_message_id_content_sha256_key: UNIQUE (inbound_message_id, content_sha256)
+inbound_conflict: inbound_conflict_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id)
+inbound_conflict: inbound_conflict_org_id_inbound_message_id_fkey: FOREIGN KEY (org_id, inbound_message_id) REFERENCES inbound_message(org_id, id)
+inbound_conflict: inbound_conflict_pkey: PRIMARY KEY (id)
+inbound_message: inbound_message_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id)
+inbound_message: inbound_message_org_id_id_key: UNIQUE (org_id, id)
+inbound_message: inbound_message_pkey: PRIMARY KEY (id)
+inbound_message: inbound_message_source_check: CHECK ((source = ANY (ARRAY['EMAIL'::text, 'UPLOAD'::text])))
+inbound_message: inbound_message_status_check: CHECK ((status = ANY (ARRAY['RECEIVED'::text, 'STORED'::text, 'PARSED'::text, 'FAILED'::text])))
+org: org_pkey: PRIMARY KEY (id)
+org: org_slug_form: CHECK (((slug ~ '^[a-z0-9-]+$'::text) AND (length(slug) <= 57)))
+org: org_slug_key: UNIQUE (slug)
+
+-- indexes
+CREATE INDEX document_org_created ON public.document USING btree (org_id, created_at DESC)
+CREATE INDEX idx_inbound_org_received ON public.inbound_message USING btree (org_id, received_at DESC)
+CREATE INDEX idx_inbound_org_status ON public.inbound_message USING btree (org_id, status)
+CREATE INDEX inbound_conflict_org_received ON public.inbound_conflict USING btree (org_id, received_at DESC)
+CREATE UNIQUE INDEX blocked_sender_pattern_org_id_key ON public.blocked_sender USING btree (pattern, org_id) NULLS NOT DISTINCT
+CREATE UNIQUE INDEX blocked_sender_pkey ON public.blocked_sender USING btree (id)
+CREATE UNIQUE INDEX document_inbound_message_id_part_path_key ON public.document USING btree (inbound_message_id, part_path)
+CREATE UNIQUE INDEX document_pkey ON public.document USING btree (id)
+CREATE UNIQUE INDEX inbound_conflict_inbound_message_id_content_sha256_key ON public.inbound_conflict USING btree (inbound_message_id, content_sha256)
+CREATE UNIQUE INDEX inbound_conflict_pkey ON public.inbound_conflict USING btree (id)
+CREATE UNIQUE INDEX inbound_message_org_id_id_key ON public.inbound_message USING btree (org_id, id)
+CREATE UNIQUE INDEX inbound_message_pkey ON public.inbound_message USING btree (id)
+CREATE UNIQUE INDEX inbound_message_source_key ON public.inbound_message USING btree (org_id, source, source_message_id) WHERE (source_message_id IS NOT NULL)
+CREATE UNIQUE INDEX org_pkey ON public.org USING btree (id)
+CREATE UNIQUE INDEX org_slug_key ON public.org USING btree (slug)
+
+-- triggers
+CREATE TRIGGER document_updated_at BEFORE UPDATE ON public.document FOR EACH ROW EXECUTE FUNCTION set_updated_at()
+CREATE TRIGGER inbound_message_starts_received BEFORE INSERT ON public.inbound_message FOR EACH ROW WHEN ((new.status <> 'RECEIVED'::text)) EXECUTE FUNCTION refuse_inbound_message_change()
+CREATE TRIGGER inbound_message_transition BEFORE UPDATE ON public.inbound_message FOR EACH ROW WHEN (((new.org_id <> old.org_id) OR ((old.status <> new.status) AND (((((old.status <> 'RECEIVED'::text) OR (new.status <> 'STORED'::text)) AND ((old.status <> 'RECEIVED'::text) OR (new.status <> 'FAILED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'PARSED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'FAILED'::text)))))) EXECUTE FUNCTION refuse_inbound_message_change()
+CREATE TRIGGER inbound_message_updated_at BEFORE UPDATE ON public.inbound_message FOR EACH ROW EXECUTE FUNCTION set_updated_at()
+CREATE TRIGGER org_updated_at BEFORE UPDATE ON public.org FOR EACH ROW EXECUTE FUNCTION set_updated_at()
+
+-- functions
+CREATE OR REPLACE FUNCTION public.current_org_id()
+ RETURNS uuid
+ LANGUAGE sql
+ STABLE
+RETURN (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid
+CREATE OR REPLACE FUNCTION public.refuse_inbound_message_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    RAISE EXCEPTION 'inbound_message %: a new message starts as RECEIVED, not %', NEW.id, NEW.status
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_status_transition';
+  ELSIF NEW.org_id IS DISTINCT FROM OLD.org_id THEN
+    RAISE EXCEPTION 'inbound_message %: a message never changes its organisation', OLD.id
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_org_fixed';
+  END IF;
+  RAISE EXCEPTION 'inbound_message %: % cannot become %', OLD.id, OLD.status, NEW.status
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_status_transition';
+END $function$
+CREATE OR REPLACE FUNCTION public.set_updated_at()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  NEW.updated_at = now();
+  RETURN NEW;
+END $function$
+
+-- row-level security
+blocked_sender: tenant to orderflow_tenant using (org_id = current_org_id())
+document: tenant to orderflow_tenant using (org_id = current_org_id())
+inbound_conflict: tenant to orderflow_tenant using (org_id = current_org_id())
+inbound_message: tenant to orderflow_tenant using (org_id = current_org_id())
+org: tenant to orderflow_tenant using (id = current_org_id())
+
+-- grants
+blocked_sender: select to orderflow_tenant
+document: insert, select, update to orderflow_tenant
+inbound_conflict: select to orderflow_tenant
+inbound_message: select, update (error_json), update (parts_json), update (status), update (updated_at) to orderflow_tenant
+org: select to orderflow_tenant
