@@ -63,8 +63,11 @@ export function createPostgresMessageStore(o: { readonly pool: pg.Pool }): Messa
       const messages = envelopes.flat();
       if (messages.length === 0) return envelopes.map(() => []);
       try {
-        const recorded = await inTransaction(o.pool, (client) => recordMessages(client, messages));
-        return envelopes.map((envelope) => envelope.map((message) => required(recorded.get(message.id))));
+        return await inTransaction(o.pool, async (client) => {
+          const recorded = await recordMessages(client, messages);
+          // Before the commit: whatever fails after it must not look like "nothing was written".
+          return envelopes.map((envelope) => envelope.map((message) => required(recorded.get(message.id))));
+        });
       } catch (error) {
         throw asRecordError(error);
       }
