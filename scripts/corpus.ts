@@ -7,14 +7,14 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type AttachmentRecord, type MailRecord, recordMail, traceMail } from './mail-records.ts';
+import { type AttachmentRecord, type MailRecord, recordMail, traceMail } from '../src/mime/mail-record.ts';
 
 interface ExpectedAttachment extends AttachmentRecord {
   readonly uncertain?: boolean;
   readonly why?: readonly string[];
 }
 
-interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'limit'> {
+interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'limit' | 'defects'> {
   readonly attachments: readonly ExpectedAttachment[];
   readonly excluded: readonly ExpectedAttachment[];
   readonly uuencoded?: readonly { readonly sha256: string }[];

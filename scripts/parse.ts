@@ -1,7 +1,7 @@
 /** Prints one JSON line per mail file: its header and its attachments. `npm run -s parse -- FILE…` */
 import { createReadStream } from 'node:fs';
 import { parseMail } from '../src/mime/index.ts';
-import { createRecorder } from './mail-records.ts';
+import { createRecorder } from '../src/mime/mail-record.ts';
 
 const paths = process.argv.slice(2);
 if (paths.length === 0) {

@@ -1,4 +1,5 @@
 /** The engine without any I/O: bytes of a mail in pieces of any size go in, events come out. */
+import { createLineEndFilter } from './bare-returns.ts';
 import { createEntityReader, mailPlace, type ReaderContext } from './entity-reader.ts';
 import { MimeError } from './errors.ts';
 import { resolveLimits } from './limits.ts';
@@ -24,6 +25,7 @@ export function createMimeParser(options: { readonly limits?: Partial<MimeLimits
     stopped: false,
   };
   const mail = createEntityReader(context, mailPlace);
+  const lineEnds = createLineEndFilter();
   let ended = false;
   const feed = (work: () => void): readonly MailEvent[] => {
     if (ended) throw new MimeError('parser-ended', 'the mail has ended');
@@ -33,9 +35,12 @@ export function createMimeParser(options: { readonly limits?: Partial<MimeLimits
     return context.events;
   };
   return {
-    push: (chunk) => feed(() => mail.push(chunk)),
+    push: (chunk) => feed(() => mail.push(lineEnds.push(chunk))),
     end: () => {
-      const events = feed(() => mail.end());
+      const events = feed(() => {
+        mail.push(lineEnds.end());
+        mail.end();
+      });
       ended = true;
       return [...events, { type: 'end', defects: [] }];
     },

@@ -1,12 +1,6 @@
 /** What a mail carries, in the form that the corpus is written in and `mime_oracle.py --compare` reads. */
 import { createHash, type Hash } from 'node:crypto';
-import {
-  createDocumentRule,
-  createMimeParser,
-  type MailEvent,
-  type MailHeader,
-  type PartBegin,
-} from '../src/mime/index.ts';
+import { createDocumentRule, createMimeParser, type MailEvent, type MailHeader, type PartBegin } from './index.ts';
 
 export interface AttachmentRecord {
   readonly part: string;
@@ -25,6 +19,8 @@ export interface MailRecord {
   readonly date: string | null;
   readonly attachments: readonly AttachmentRecord[];
   readonly limit: string | null;
+  /** The codes of all defects of the parts, in the order they were met, each once. */
+  readonly defects: readonly string[];
 }
 
 /** Feeds `mail` in pieces that end at the given positions. */
@@ -56,9 +52,13 @@ export function createRecorder(): Recorder {
   const open = new Map<string, (typeof parts)[number]>();
   let header: MailHeader | null = null;
   let limit: string | null = null;
+  const defects = new Set<string>();
   return {
     observe(event) {
       rule.observe(event);
+      if (event.type === 'part-end' || event.type === 'multipart-end') {
+        for (const { code } of event.defects) defects.add(code);
+      }
       if (event.type === 'header') header = event.header;
       else if (event.type === 'limit') limit = event.limit;
       else if (event.type === 'part-begin' && rule.verdict(event.part).document) {
@@ -93,6 +93,7 @@ export function createRecorder(): Recorder {
           sha256: sha256 ?? '',
         })),
         limit,
+        defects: [...defects],
       };
     },
   };
