@@ -45,13 +45,14 @@ export function parseAddresses(text: string, defects: DefectCollector): readonly
 function readMailbox(cursor: Cursor): Mailbox | null {
   cursor.comments = [];
   skipBlanks(cursor);
+  const leading = cursor.comments.length;
   const start = cursor.at;
   const phrase = readPhrase(cursor);
   const next = cursor.text[cursor.at];
   let mailbox: Mailbox | null = null;
   if (next === '.' || next === '@') {
     cursor.at = start;
-    cursor.comments = [];
+    cursor.comments.length = leading;
     const address = readAddrSpec(cursor);
     mailbox = { name: cursor.comments.join(' '), address };
     if (cursor.at === start) cursor.at++;

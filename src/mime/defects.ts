@@ -31,5 +31,6 @@ export const defectMessages: Readonly<Record<DefectCode, string>> = {
 
 export function listDefects(codes: ReadonlySet<DefectCode>): readonly Defect[] {
   if (codes.size === 0) return noDefects;
-  return Array.from(codes, (code) => ({ code, message: defectMessages[code] }));
+  // Sorted, so that the list does not tell how the mail was cut.
+  return [...codes].sort().map((code) => ({ code, message: defectMessages[code] }));
 }

@@ -142,7 +142,7 @@ function text4(values: Uint8Array): string {
 
 function buildSextets(): Uint8Array {
   const table = new Uint8Array(256).fill(invalid);
-  for (const character of ' \t\r\n') table[character.charCodeAt(0)] = whiteSpace;
+  for (const character of ' \t\r\n\f') table[character.charCodeAt(0)] = whiteSpace;
   table[61] = padding;
   for (let i = 0; i < 64; i++) table[alphabet.charCodeAt(i)] = i;
   return table;
