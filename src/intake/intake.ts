@@ -187,7 +187,8 @@ function describe(
   receivedAt: Date,
 ): readonly NewMessage[] {
   const header = readMailHeader(raw.headerBlock);
-  const { sourceMessageId, synthetic } = identify(header, raw.contentSha256);
+  const contentSha256 = contentDigest(header, raw);
+  const { sourceMessageId, synthetic } = identify(header, contentSha256);
   return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
     id: inboundMessageId,
     orgId: organisation.id,
@@ -201,13 +202,24 @@ function describe(
     traceId,
     sizeBytes: raw.sizeBytes,
     rawSha256: raw.rawSha256,
-    contentSha256: raw.contentSha256,
+    contentSha256,
     headerFrom: bounded(written(header.from) ?? header.raw.from),
     headerTo: bounded(written(header.to) ?? header.raw.to),
     headerDate: header.date,
     remoteAddress: session.remoteAddress,
     heloName: session.heloName,
   }));
+}
+
+/**
+ * What tells two mails of the same identity apart. Where text stands among the header fields, or nothing but header came
+ * (a mail without header, an empty line too late), the whole mail counts: else two orders would be one, and the second
+ * would be answered 250 and thrown away.
+ */
+function contentDigest(header: MailHeader, raw: StoredRawMail): string {
+  const textInHeader = header.defects.some(({ code }) => code === 'header-line-malformed');
+  const onlyHeader = raw.headerBlock.length === raw.sizeBytes;
+  return textInHeader || onlyHeader ? raw.rawSha256 : raw.contentSha256;
 }
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
