@@ -1,6 +1,6 @@
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, sep } from 'node:path';
-import { errnoOf } from './errors.ts';
+import { errnoOf, isMissing } from './errors.ts';
 
 export const DIRECTORY_MODE = 0o700;
 
@@ -62,7 +62,7 @@ export function createObjectDirectories(options: {
     const parent = dirname(directory);
     await ensure(parent);
     await mkdir(directory, { mode: DIRECTORY_MODE }).catch((error: unknown) => {
-      if (errnoOf(error) === 'ENOENT') forget(parent);
+      if (isMissing(error)) forget(parent);
       if (errnoOf(error) !== 'EEXIST') throw error;
     });
     await options.syncDirectory(parent);
