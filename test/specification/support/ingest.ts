@@ -10,9 +10,10 @@ import { type LogLine, type Product, startProduct } from '../../../src/testing/p
 import { type RawMail, type SmtpReply, sendRaw } from '../../../src/testing/smtp-client.ts';
 import { temporaryFolder } from '../../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../../src/testing/wait-for.ts';
+import { acceptedId } from './assertions.ts';
 import { type Objects, openObjects } from './objects.ts';
 import { type Ended, run } from './programs.ts';
-import { type Rows, readRows } from './rows.ts';
+import { type DocumentRow, type MessageRow, type Rows, readRows } from './rows.ts';
 
 // Byte counts, far below 2^53.
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -39,6 +40,8 @@ export interface Ingest {
   orgId(slug: string): string;
   /** Raw bytes from a client of ours; the verdict as it stood on the wire. */
   send(mail: Partial<RawMail> & Pick<RawMail, 'data'>): Promise<string>;
+  /** Sends, expects `accepted`, and waits until all that is there is read. */
+  take(mail: string | Uint8Array, envelope?: Partial<RawMail>): Promise<Taken>;
   cli(...args: readonly string[]): Promise<Ended>;
   /** One more product on the same database and objects. */
   startAnother(env?: Readonly<Record<string, string>>, args?: readonly string[]): Promise<Product>;
@@ -47,6 +50,11 @@ export interface Ingest {
   waitForLog(fields: LogLine): Promise<LogLine>;
   /** The value of a series of /metrics; 0 when there is none. */
   metric(name: string, labels?: Readonly<Record<string, string>>): Promise<number>;
+}
+
+export interface Taken {
+  readonly message: MessageRow;
+  readonly documents: readonly DocumentRow[];
 }
 
 export async function startIngest(t: TestContext, options: IngestOptions = {}): Promise<Ingest> {
@@ -59,15 +67,22 @@ export async function startIngest(t: TestContext, options: IngestOptions = {}): 
   if (database === 'embedded') await insertOrganisations(pool, organisations);
   const { rows: known } = await pool.query<{ slug: string; id: string }>('SELECT slug, id FROM org');
   const ids = new Map(known.map(({ slug, id }) => [slug, id]));
+  const rows = readRows(pool);
+  const send: Ingest['send'] = (mail) => sendOne({ port: product.smtpPort, ...mail });
   return {
     product,
     port: product.smtpPort,
     dataDir,
     pool,
-    rows: readRows(pool),
+    rows,
     objects: openObjects(dataDir),
     orgId: (slug) => ids.get(slug) ?? fail(`no organisation ${slug}`),
-    send: (mail) => sendOne({ port: product.smtpPort, ...mail }),
+    send,
+    take: async (mail, envelope = {}) => {
+      const id = acceptedId(await send({ ...envelope, data: mail }));
+      await rows.settled();
+      return { message: await rows.message(id), documents: await rows.documents(id) };
+    },
     cli: (...args) => runCli({ ...settings, DATABASE_URL: product.databaseUrl }, args),
     startAnother: (more = {}, args = []) =>
       startProduct(t, { dataDir, env: { ...settings, DATABASE_URL: product.databaseUrl, ...more }, args }),
