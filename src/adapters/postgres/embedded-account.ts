@@ -11,7 +11,7 @@ import { lchown, lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { EmbeddedPostgresError } from './embedded-error.ts';
+import { codeOf, EmbeddedPostgresError } from './embedded-error.ts';
 
 export interface Launch {
   readonly file: string;
@@ -120,13 +120,24 @@ async function reaches(account: Account, place: Place): Promise<boolean> {
   );
 }
 
-/** Hands a folder and all in it to the account; nothing when it is the owner already. */
-export async function handOver(path: string, account: Account): Promise<void> {
-  if (!account.owner) return;
-  const { uid, gid } = account.owner;
+/**
+ * Hands a folder and all in it to the account; nothing when the account owns it already. The folder itself comes
+ * last, so that a hand-over that was cut short is taken up again.
+ */
+export async function handOver(path: string, { owner }: Account): Promise<void> {
+  if (!owner) return;
+  try {
+    const facts = await lstat(path);
+    if (facts.uid !== owner.uid) await chownTree(path, owner);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error; // Another process was first, and its server removed a file.
+  }
+}
+
+async function chownTree(path: string, owner: Owner): Promise<void> {
   const facts = await lstat(path);
-  if (facts.isDirectory()) for (const name of await readdir(path)) await handOver(join(path, name), account);
-  if (facts.uid !== uid) await lchown(path, uid, gid);
+  if (facts.isDirectory()) for (const name of await readdir(path)) await chownTree(join(path, name), owner);
+  await lchown(path, owner.uid, owner.gid);
 }
 
 async function ownerOf(path: string): Promise<Owner | null> {

@@ -102,7 +102,7 @@ async function fillDraft(draft: string, account: Account, binaries: PostgresBina
   await writeFile(join(draft, 'pg_hba.conf'), 'host all all 127.0.0.1/32 scram-sha-256\n');
   const password = randomBytes(24).toString('hex');
   await writeFile(passwordFile(draft), `${password}\n`, { mode: 0o600 });
-  await handOver(draft, account);
+  await handOver(passwordFile(draft), account);
   const single = ['--single', '-D', draft, '-c', 'exit_on_error=on', ...(durable ? [] : ['-c', 'fsync=off'])];
   await run(
     account.launch(binaries.postgres, [...single, 'postgres']),
