@@ -206,7 +206,12 @@ test('a pid file that names a living process of another program does not block t
   const first = await open(t, dataDir);
   await first.stop();
   const port = new URL(first.connectionString).port;
-  const lines = [process.pid, file(dataDir, ''), 1_700_000_000, port, '', '127.0.0.1', '', 'ready'];
+  // Of the same user: PostgreSQL itself only believes in those. And not its parent, which it leaves out of account.
+  const { uid, gid } = await stat(file(dataDir, ''));
+  const stranger = spawn('sleep', ['60'], { uid, gid, stdio: 'ignore' });
+  cleanUp(t, () => void stranger.kill());
+  await once(stranger, 'spawn');
+  const lines = [stranger.pid, file(dataDir, ''), 1_700_000_000, port, '', '127.0.0.1', '', 'ready'];
   await writeFile(file(dataDir, 'postmaster.pid'), `${lines.join('\n')}\n`);
   const second = await open(t, dataDir);
   assert.deepEqual(await query(second.connectionString, 'SELECT 1 AS one'), { one: 1 });
