@@ -54,8 +54,8 @@ function readMailbox(cursor: Cursor): Mailbox | null {
     cursor.at = start;
     cursor.comments.length = leading;
     const address = readAddrSpec(cursor);
-    mailbox = { name: cursor.comments.join(' '), address };
-    if (cursor.at === start) cursor.at++;
+    if (address !== '') mailbox = { name: cursor.comments.join(' '), address };
+    else skipToComma(cursor);
   } else if (next === '<') {
     const address = readAngleAddress(cursor);
     const comments = cursor.comments.length === 0 ? '' : ` (${cursor.comments.join(' ')})`;
@@ -69,6 +69,11 @@ function readMailbox(cursor: Cursor): Mailbox | null {
   skipBlanks(cursor);
   if (cursor.text[cursor.at] === ',') cursor.at++;
   return mailbox;
+}
+
+/** What cannot be read must not be taken for an address from its middle on. */
+function skipToComma(cursor: Cursor): void {
+  while (cursor.at < cursor.text.length && cursor.text[cursor.at] !== ',') cursor.at++;
 }
 
 function decodeMailbox(mailbox: Mailbox, defects: DefectCollector): MailAddress | null {
@@ -173,7 +178,8 @@ function skipEncodedWord(text: string, open: number): number {
   const end = Math.min(text.length, open + maxEncodedWordLength);
   let marks = 0;
   for (let i = open + 2; i < end; i++) {
-    if (blanks.includes(text[i] as string)) return open;
+    // Some senders leave blanks in the text itself.
+    if (marks < 2 && blanks.includes(text[i] as string)) return open;
     if (text[i] !== '?') continue;
     marks++;
     if (marks > 2) return text[i + 1] === '=' ? i + 2 : open;

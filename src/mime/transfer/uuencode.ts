@@ -22,6 +22,7 @@ export function createUuencodeDecoder(context: DecoderContext): TransferDecoder 
   const endLine = (out: Uint8Array[]): void => {
     const text = line.replace(/\r{1,256}$/, '');
     line = '';
+    if (state === 'after') return;
     if (state === 'preamble') {
       const begin = /^begin(-base64)? [0-7]{3,4}/.exec(text);
       if (begin === null) return;

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { readMailHeader } from './index.ts';
+
+const read = (...lines: string[]) => readMailHeader(Buffer.from(lines.join('\r\n'), 'latin1'));
+const utf8 = (text: string): string => Buffer.from(text).toString('latin1');
+
+describe('dates, also the obsolete ones', () => {
+  for (const [text, want] of [
+    ['Fri, 21 Nov 1997 09:55:06 -0600', '1997-11-21T15:55:06.000Z'],
+    ['21 Nov 97 09:55:06 GMT', '1997-11-21T09:55:06.000Z'],
+    ['Fri, 21 Nov 1997 09(comment):   55  :  06 -0600', null],
+    ['Thu, 13 Feb 1969 23:32:54 -0330 (Newfoundland Time)', '1969-02-14T03:02:54.000Z'],
+    ['Mon, 1 Jan 2024 00:00 EST', '2024-01-01T05:00:00.000Z'],
+    ['Wed,21 Sep 2022 14:30:00 +0530', '2022-09-21T09:00:00.000Z'],
+    ['Wednesday, 21-Sep-22 14:30:00 GMT', '2022-09-21T14:30:00.000Z'],
+    ['Sep 21 2022 14:30:00 +0000', '2022-09-21T14:30:00.000Z'],
+    ['21 September 2022 14.30.00 Z', '2022-09-21T14:30:00.000Z'],
+    ['21 Sep 102 14:30:00', '2002-09-21T14:30:00.000Z'],
+    ['31 Feb 2022 14:30:00 +0000', null],
+    ['21 Sep 2022 25:30:00 +0000', null],
+    ['yesterday', null],
+    ['', null],
+  ] as const) {
+    test(JSON.stringify(text), () => assert.equal(read(`Date: ${text}`).date?.toISOString() ?? null, want));
+  }
+});
+
+describe('addresses', () => {
+  for (const [text, want] of [
+    ['a@example.com', [[null, 'a@example.com']]],
+    ['Ann <a@example.com>', [['Ann', 'a@example.com']]],
+    ['"Doe, \\"J\\"" <a@example.com>', [['Doe, "J"', 'a@example.com']]],
+    ['a@example.com (Ann (the first))', [['Ann the first', 'a@example.com']]],
+    [
+      'Team: a@example.com, Bob <b@example.com>;, c@example.com',
+      [
+        [null, 'a@example.com'],
+        ['Bob', 'b@example.com'],
+        [null, 'c@example.com'],
+      ],
+    ],
+    ['undisclosed-recipients:;', []],
+    ['<@relay.example,@other.example:a@example.com>', [[null, 'a@example.com']]],
+    ['John Q. Public <j@example.com>', [['John Q. Public', 'j@example.com']]],
+    ['"odd local"@example.com', [[null, '"odd local"@example.com']]],
+    ['a@[192.0.2.1]', [[null, 'a@[192.0.2.1]']]],
+    ['=?utf-8?Q?Doe=2C_J=C3=BCrgen?= <a@example.com>', [['Doe, Jürgen', 'a@example.com']]],
+    ['=?utf-8?Q?Doe, J?= <a@example.com>', [['Doe, J', 'a@example.com']]],
+    [utf8('Jürgen <jürgen@exämple.com>'), [['Jürgen', 'jürgen@exämple.com']]],
+    ['a@evil.example@good.example', []],
+    [
+      'Ann <a@example.com> Bob <b@example.com>',
+      [
+        ['Ann', 'a@example.com'],
+        ['Bob', 'b@example.com'],
+      ],
+    ],
+    ['<>', []],
+    ['', []],
+  ] as const) {
+    test(JSON.stringify(text), () => {
+      const got = read(`From: ${text}`).from.map(({ name, address }) => [name, address]);
+      assert.deepEqual(got, want);
+    });
+  }
+});
+
+describe('Message-ID, by one rule', () => {
+  for (const [title, lines, want] of [
+    ['the first field counts', ['Message-ID: <a@x>', 'Message-ID: <b@x>'], '<a@x>'],
+    ['an empty field does not', ['Message-ID:  ', 'Message-ID: <b@x>'], '<b@x>'],
+    ['text around the brackets is left out', ['Message-Id: id <a@x> (relay)'], '<a@x>'],
+    ['blanks inside stay', ['Message-ID: <a b@x>'], '<a b@x>'],
+    ['folding is undone', ['Message-ID:', ' <a@x>'], '<a@x>'],
+    ['no brackets: the whole text', ['Message-ID: a@x '], 'a@x'],
+    ['an open bracket before the pair', ['Message-ID: <<a@x>'], '<a@x>'],
+    ['none', ['Subject: x'], null],
+  ] as const) {
+    test(title, () => assert.equal(read(...lines).messageId, want));
+  }
+  test('one of 10 KB is given whole', () => {
+    const id = `<${'a'.repeat(10_000)}@x>`;
+    assert.equal(read(`Message-ID: ${id}`).messageId, id);
+  });
+});
+
+describe('subjects', () => {
+  for (const [title, text, want] of [
+    ['two words of one character', '=?utf-8?B?w7w=?= =?utf-8?Q?=C3?= =?utf-8?Q?=BC?=', 'üü'],
+    ['a language after the charset', '=?utf-8*de?Q?f=C3=BCr?=', 'für'],
+    ['words and text', 'Re: =?iso-8859-1?Q?f=FCr_?= you', 'Re: für  you'],
+    ['words that are none', 'a =?utf-8?X?b?= =?utf-8?Q?c', 'a =?utf-8?X?b?= =?utf-8?Q?c'],
+    ['raw UTF-8', utf8('für'), 'für'],
+    ['raw Latin-1', 'f\xfcr', 'für'],
+    ['an unknown charset that is UTF-8', '=?x-none?Q?f=C3=BCr?=', 'für'],
+    ['names that are no charsets', '=?hex?Q?a?==?constructor?Q?b?==?__proto__?Q?c?=', 'abc'],
+    ['lone surrogates', '=?utf-16le?B?ANg=?=', '\ufffd'],
+    ['empty', '', ''],
+  ] as const) {
+    test(title, () => assert.equal(read(`Subject: ${text}`).subject, want));
+  }
+});
+
+test('absent fields are null or empty', () => {
+  const { defects, ...header } = readMailHeader(new Uint8Array(0));
+  assert.deepEqual(header, {
+    messageId: null,
+    subject: null,
+    from: [],
+    to: [],
+    cc: [],
+    date: null,
+    raw: { from: null, to: null, subject: null, date: null },
+  });
+  assert.deepEqual(defects, []);
+});
+
+test('raw fields are unfolded and not decoded', () => {
+  assert.equal(read('Subject: =?utf-8?Q?a?=', ' b').raw.subject, '=?utf-8?Q?a?= b');
+});
+
+test('what follows the empty line is not looked at', () => {
+  assert.equal(read('Subject: a', '', 'From: b@example.com').from.length, 0);
+});
