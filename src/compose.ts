@@ -217,11 +217,12 @@ interface Pools {
 
 /** Apart, so that a worker that is busy never keeps a commit waiting for a connection. */
 function createPools(url: string, log: Log): Pools {
-  const open = (purpose: string, maxConnections: number): pg.Pool =>
-    createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, log });
+  const open = (purpose: string, maxConnections: number, repeatable = false): pg.Pool =>
+    createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, repeatable, log });
   const pools = {
     intake: open('intake', INTAKE_CONNECTIONS),
-    worker: open('worker', WORKER_CONNECTIONS),
+    // An extraction that a crash of the database forgets is done again, with the same ids.
+    worker: open('worker', WORKER_CONNECTIONS, true),
     view: open('view', VIEW_CONNECTIONS),
   };
   return {

@@ -105,7 +105,7 @@ export function createMemoryToolbox(
         return blocked.length < before;
       },
       listBlocked: async () => blocked,
-      isBlocked: async () => false,
+      blockedBy: async () => new Set<string | null>(),
     },
     messages: {
       listMessages: async ({ orgId, status, limit }) =>

@@ -33,8 +33,8 @@ export interface BlockedSender {
 
 /** Errors: rejects when the list cannot be asked. */
 export interface BlockedSenders {
-  /** Is this sender (lower-case address) blocked for everyone (`orgId` null) or for that organisation? */
-  isBlocked(address: string, orgId: string | null, signal?: AbortSignal): Promise<boolean>;
+  /** Ids of the organisations that block this sender (lower-case address); null among them blocks for everyone. */
+  blockedBy(address: string, signal?: AbortSignal): Promise<ReadonlySet<string | null>>;
 }
 
 export interface BlockList extends BlockedSenders {

@@ -8,7 +8,8 @@ const never = new AbortController().signal;
 /** A directory and a block list in memory, that count what they are asked. */
 function createTown(options: { readonly cacheMs?: number } = {}) {
   const organisations = new Map<string, Organisation>();
-  const blocked = new Set<string>();
+  /** Sender → who blocks it. */
+  const blocked = new Map<string, (string | null)[]>();
   const asked: string[] = [];
   const aborted: string[] = [];
   let nowMs = 1_000_000;
@@ -26,11 +27,11 @@ function createTown(options: { readonly cacheMs?: number } = {}) {
     },
   };
   const blockedSenders: BlockedSenders = {
-    async isBlocked(address, orgId) {
-      asked.push(`${address} ${orgId}`);
+    async blockedBy(address) {
+      asked.push(address);
       await hold;
       if (fault !== null) throw fault;
-      return blocked.has(address) || blocked.has(`${address} ${orgId}`);
+      return new Set(blocked.get(address) ?? []);
     },
   };
   const domains = ['orderflow.example.com', 'Mail.Example.ORG'];
@@ -218,8 +219,8 @@ describe('routing a recipient', { timeout: 10_000 }, () => {
 describe('judging a sender', { timeout: 10_000 }, () => {
   it('blocks for everyone or for one organisation', async () => {
     const town = createTown({ cacheMs: 0 });
-    town.blocked.add('spam@bad.example');
-    town.blocked.add('rude@bad.example id-acme');
+    town.blocked.set('spam@bad.example', [null]);
+    town.blocked.set('rude@bad.example', ['id-acme']);
     const { senderVerdict } = town.router;
     assert.equal(await senderVerdict('Spam@BAD.example', null, never), 'sender-blocked');
     assert.equal(await senderVerdict('rude@bad.example', null, never), null);
@@ -238,7 +239,7 @@ describe('judging a sender', { timeout: 10_000 }, () => {
     const town = createTown();
     const verdict = () => town.router.senderVerdict('a@b.example', null, never);
     assert.equal(await verdict(), null);
-    town.blocked.add('a@b.example');
+    town.blocked.set('a@b.example', [null]);
     assert.equal(await verdict(), null);
     town.passMs(5000);
     assert.equal(await verdict(), 'sender-blocked');

@@ -56,7 +56,7 @@ export function createRouter(options: RouterOptions): Router {
     keep: (organisation) => organisation !== null,
     clock,
   });
-  const bySender = createBriefCache<boolean>({
+  const bySender = createBriefCache<ReadonlySet<string | null>>({
     keepMs: cacheMs,
     maxEntries: MAX_CACHED_SENDERS,
     keep: () => true,
@@ -77,9 +77,9 @@ export function createRouter(options: RouterOptions): Router {
     async senderVerdict(address, orgId, signal) {
       if (address === null) return null;
       const sender = address.toLowerCase();
-      const query = (shared: AbortSignal) => blockedSenders.isBlocked(sender, orgId, shared);
-      const blocked = await bySender.get(`${orgId ?? '*'} ${sender}`, query, signal);
-      return blocked ? 'sender-blocked' : null;
+      // Asked once, at MAIL; RCPT finds the answer remembered.
+      const blockedBy = await bySender.get(sender, (shared) => blockedSenders.blockedBy(sender, shared), signal);
+      return blockedBy.has(orgId) ? 'sender-blocked' : null;
     },
   };
 }

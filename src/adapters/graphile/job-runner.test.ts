@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import pino from 'pino';
 import type { JobContext, JobRunner, Task } from '../../ports/job-runner.ts';
@@ -69,7 +70,7 @@ describe('running jobs from the queue in the database', () => {
     assert.deepEqual(attempts, [false, true]);
   });
 
-  it('waits for a job under way when it stops, and takes no other', async (t) => {
+  it('waits for the jobs under way when it stops, and leaves the others in the queue', async (t) => {
     const database = await openTestPool(t);
     const begun = Promise.withResolvers<void>();
     const may = Promise.withResolvers<void>();
@@ -82,13 +83,17 @@ describe('running jobs from the queue in the database', () => {
     });
     await begun.promise;
 
+    for (let n = 0; n < 5; n++) await addJob(database.pool, {});
     const stopped = runner.stop(10_000);
-    await addJob(database.pool, {});
     may.resolve();
     await stopped;
 
-    assert.equal(done, 1);
-    assert.equal((await jobs(database.pool)).length, 1);
+    // Two at most were under way: `concurrency`.
+    assert.ok(done === 1 || done === 2, String(done));
+    assert.deepEqual(
+      (await jobs(database.pool)).map(({ locked_by }) => locked_by),
+      Array.from({ length: 6 - done }, () => null),
+    );
   });
 
   it('tells a job that takes longer than the grace to give up, and leaves it for another try', async (t) => {
@@ -103,33 +108,32 @@ describe('running jobs from the queue in the database', () => {
 
     await runner.stop(50);
 
-    // The queue is told a moment after the runner has stopped.
-    await waitFor(async () => (await jobs(database.pool))[0]?.locked_by === null, {
-      timeoutMs: 5_000,
-      what: 'the job given back',
-    });
     assert.deepEqual(await jobs(database.pool), [{ attempts: 1, locked_by: null }]);
   });
 
-  it('works on after every connection was cut', async (t) => {
-    const database = await openTestPool(t);
-    let done = 0;
-    await start(t, database, async () => void done++);
-    const other = new pg.Client({ connectionString: database.url });
-    await other.connect();
-    await other.query(
-      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
-    );
-    await other.end();
+  // Some of the cuts fall into the first moments of a pool, which graphile-worker 0.18 does not survive by itself.
+  for (const delayMs of [0, 2, 5, 10, 20]) {
+    it(`works on after every connection was cut, ${delayMs} ms after the start`, async (t) => {
+      const database = await openTestPool(t);
+      let done = 0;
+      await start(t, database, async () => void done++);
+      const other = new pg.Client({ connectionString: database.url });
+      await other.connect();
+      await sleep(delayMs);
+      await other.query(
+        'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+      );
+      await other.end();
 
-    await waitFor(
-      async () => {
-        await addJob(database.pool, {}).catch(() => {});
-        return done > 0;
-      },
-      { timeoutMs: 15_000, what: 'a job done after the cut' },
-    );
-  });
+      await waitFor(
+        async () => {
+          await addJob(database.pool, {}).catch(() => {});
+          return done > 0;
+        },
+        { timeoutMs: 40_000, what: 'a job done after the cut' },
+      );
+    });
+  }
 });
 
 describe('jobs of a worker that was killed', () => {

@@ -11,8 +11,13 @@ const SWEEP_INTERVAL_MS = 15_000;
 /** Jobs are announced by NOTIFY; polling is for what a lost connection has swallowed, and for retries that fall due. */
 const POLL_INTERVAL_MS = 2_000;
 
-/** graphile-worker gives up after some failures in a row, as when the database is away for a minute; we do not. */
+/** A pool that ended is replaced after this: the database may be away for a minute, and we do not give up. */
 const RESTART_DELAY_MS = 2_000;
+/**
+ * QUIRK: graphile-worker 0.18 keeps the rejected promise of its first look at the tasks (getTaskDetails). A pool whose
+ * connection breaks in that moment asks in vain for ever. So after this many failures in a row we start another pool.
+ */
+const FAILED_FETCHES_BEFORE_RESTART = 5;
 
 export function createGraphileJobRunner(o: {
   readonly url: string;
@@ -101,17 +106,32 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     concurrency: o.concurrency,
     pollInterval: POLL_INTERVAL_MS,
     noHandleSignals: true,
+    // QUIRK: without batches, graphile-worker 0.18 waits for nobody when it tells the queue that a job is done or has
+    // failed, and a database that is away then is an unhandled rejection: the end of the process. Batches are retried.
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     logger: workerLogger(o.log),
     events,
   });
   const ended = runner.promise.then(() => 'it was stopped', String).finally(() => lease?.release());
-  return {
-    ended,
-    async stop() {
-      await runner.stop().catch((error: unknown) => o.log.debug({ err: String(error) }, 'stopping the job runner'));
-      await ended;
-    },
+  const stop = async (): Promise<void> => {
+    await runner.stop().catch((error: unknown) => o.log.debug({ err: String(error) }, 'stopping the job runner'));
+    await ended;
   };
+  stopWhenFetchingFails(events, () => void stop());
+  return { ended, stop };
+}
+
+function stopWhenFetchingFails(events: WorkerEvents, stop: () => void): void {
+  let failures = 0;
+  const reset = (): void => {
+    failures = 0;
+  };
+  events.on('worker:getJob:empty', reset);
+  events.on('job:start', reset);
+  events.on('worker:getJob:error', () => {
+    failures++;
+    if (failures === FAILED_FETCHES_BEFORE_RESTART) stop();
+  });
 }
 
 function wrap(task: Task, stopping: AbortSignal): WorkerTask {

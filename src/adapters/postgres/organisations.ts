@@ -38,14 +38,13 @@ export function createPostgresOrganisations(o: { readonly pool: pg.Pool }): Orga
 
 export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockList {
   return {
-    async isBlocked(address, orgId) {
-      const { rows } = await o.pool.query<{ blocked: boolean }>({
-        name: 'is-sender-blocked',
-        text: `SELECT EXISTS (
-          SELECT FROM blocked_sender WHERE pattern = ANY ($1) AND org_id IS NOT DISTINCT FROM $2::uuid) AS blocked`,
-        values: [[address, address.slice(address.lastIndexOf('@'))], orgId],
+    async blockedBy(address) {
+      const { rows } = await o.pool.query<{ orgId: string | null }>({
+        name: 'who-blocks-sender',
+        text: 'SELECT org_id AS "orgId" FROM blocked_sender WHERE pattern = ANY ($1)',
+        values: [[address, address.slice(address.lastIndexOf('@'))].map((pattern) => storableText(pattern))],
       });
-      return rows[0]?.blocked === true;
+      return new Set(rows.map(({ orgId }) => orgId));
     },
     async block(pattern, orgId) {
       const { rowCount } = await o.pool.query(

@@ -20,6 +20,11 @@ export function createPool(o: {
   readonly applicationName: string;
   readonly maxConnections: number;
   readonly log: Log;
+  /**
+   * For work that is done again when it is lost: commits do not wait for the disk. A crash of the database loses a tail of
+   * them in the order they were made, never an earlier one alone.
+   */
+  readonly repeatable?: boolean;
 }): pg.Pool {
   const pool = new pg.Pool({
     connectionString: o.url,
@@ -35,7 +40,11 @@ export function createPool(o: {
     if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');
   });
   // In use when it breaks: the query under way, or the next one, rejects. Unheard, the event would end the process.
-  pool.on('connect', (client) => client.on('error', () => {}));
+  pool.on('connect', (client) => {
+    client.on('error', () => {});
+    // Queued before whatever the connection was made for.
+    if (o.repeatable) client.query('SET synchronous_commit = off').catch(() => {});
+  });
   return pool;
 }
 
