@@ -13,6 +13,8 @@ export interface SmtpObserver {
   readonly sessionClosed?: (session: SessionFacts, stats: SessionStats) => void;
   /** Turned away at once; no session began. */
   readonly connectionRefused?: (remoteAddress: string, condition: ReplyName) => void;
+  /** A connection could not be accepted at all, as with EMFILE. Accepting goes on. */
+  readonly acceptFailed?: (error: unknown) => void;
   readonly replied?: (reply: RepliedEvent) => void;
   readonly transactionEnded?: (transaction: TransactionEndedEvent) => void;
   /** Something of ours went wrong: a rejected call, or one past its deadline. The client got a generic 451. */

@@ -4,7 +4,8 @@
  *
  * The library calls the methods of one transaction one after another, never two at once. Every call gets a signal
  * that aborts when the deadline for that step passes or the client is gone; after that the library no longer waits
- * for the call and a late outcome is ignored.
+ * for the call and a late outcome is ignored. The signal of `commit` aborts at its deadline only: a client that is gone
+ * will send the mail again, and a finished commit is the better answer to that.
  */
 import type { ApplicationRefusal } from './replies.ts';
 

@@ -301,8 +301,8 @@ test('deadlines of the client: idle, half a command, a stalled mail, a slow mail
   const dribbling = await connect();
   await dribbling.expect('220');
   const dribble = setInterval(() => dribbling.send('N'), 10);
+  t.after(() => clearInterval(dribble));
   assert.match((await dribbling.untilClosed())[0] ?? '', /^421 4\.4\.2/);
-  clearInterval(dribble);
 
   const stalled = await connect();
   await openEnvelope(stalled);
@@ -313,8 +313,8 @@ test('deadlines of the client: idle, half a command, a stalled mail, a slow mail
   await openEnvelope(slow);
   await slow.say('DATA', '354');
   const trickle = setInterval(() => slow.send('x'), 20);
+  t.after(() => clearInterval(trickle));
   assert.match((await slow.untilClosed())[0] ?? '', /^421 4\.4\.2/);
-  clearInterval(trickle);
   assert.deepEqual(
     receiver.mails.map(({ aborts }) => aborts),
     [['deadline'], ['deadline']],
@@ -326,8 +326,8 @@ test('a session has an age at which it ends between two commands', async (t) => 
   const client = await connect();
   await client.expect('220');
   const noop = setInterval(() => client.send('NOOP\r\n'), 20);
+  t.after(() => clearInterval(noop));
   assert.match((await client.untilClosed()).at(-1) ?? '', /^421 4\.4\.2/);
-  clearInterval(noop);
 });
 
 test('closing: idle sessions get 421, a mail under way its reply, and new clients no greeting', async (t) => {

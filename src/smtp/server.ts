@@ -162,8 +162,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
         listener.once('error', reject);
         listener.listen({ host, port, backlog }, () => {
           listener.off('error', reject);
-          // Such as EMFILE: accepting goes on when descriptors are free again.
-          listener.on('error', () => {});
+          listener.on('error', (error) => observer.acceptFailed?.(error));
           resolve(listener.address() as AddressInfo);
         });
       }),

@@ -202,6 +202,7 @@ export class Session implements EngineEvents, TransactionHost {
 
   reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void {
     this.output += wire;
+    this.knowHelo();
     const { replied } = this.observer;
     if (replied !== undefined) {
       const { code } = replies[condition];
@@ -225,7 +226,6 @@ export class Session implements EngineEvents, TransactionHost {
 
   beginTransaction(mail: MailCommand): void {
     this.transactions++;
-    this.knowHelo();
     this.transaction = new Transaction({ session: this.facts, mail, limits: this.limits, host: this });
     this.transaction.begin(this.receiver);
   }
