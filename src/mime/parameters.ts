@@ -25,7 +25,7 @@ export function parseParameters(field: string, maxParameters: number, defects: D
   const parameters: Parameter[] = [];
   let i = start.next;
   while (i < field.length) {
-    while (i < field.length && '; \t\r\n'.includes(field[i] as string)) i++;
+    while (i < field.length && isSeparator(field.charCodeAt(i))) i++;
     if (i >= field.length) break;
     const nameEnd = indexOfAny(field, '=', ';', i);
     if (field[nameEnd] !== '=') {
@@ -43,13 +43,23 @@ export function parseParameters(field: string, maxParameters: number, defects: D
 
 function readMain(field: string, defects: DefectCollector): { main: string; next: number } {
   let end = 0;
-  while (end < field.length && !';="'.includes(field[end] as string)) end++;
+  while (end < field.length && !endsMain(field.charCodeAt(end))) end++;
   if (end >= field.length || field[end] === ';') return { main: field.slice(0, end).trim(), next: end };
   defects.add('parameter-malformed');
   // No semicolon after the type, as in `application/pdf name="x.pdf"`; or no type at all, as in `filename="x.pdf"`.
   const words = /^\s*(\S+)[ \t]+([A-Za-z0-9*]+)$/.exec(field.slice(0, end));
   if (field[end] !== '=' || words === null) return { main: '', next: 0 };
   return { main: words[1] as string, next: end - (words[2] as string).length };
+}
+
+/** Semicolons and white space. */
+function isSeparator(code: number): boolean {
+  return code === 59 || code === 32 || code === 9 || code === 13 || code === 10;
+}
+
+/** A semicolon, an equals sign or a quote. */
+function endsMain(code: number): boolean {
+  return code === 59 || code === 61 || code === 34;
 }
 
 function readValue(field: string, from: number, defects: DefectCollector): { value: string; next: number } {
@@ -87,10 +97,12 @@ export function parameterValue(
   name: string,
   defects: DefectCollector,
 ): string | null {
-  const extended = parameters.find((p) => p.name === `${name}*`);
-  const plain = parameters.find((p) => p.name === name);
+  if (!parameters.some((parameter) => parameter.name.startsWith(name))) return null;
+  const starred = `${name}*`;
+  const extended = parameters.find((parameter) => parameter.name === starred);
+  const plain = parameters.find((parameter) => parameter.name === name);
   if (extended !== undefined) return decodeExtended(extended.value, plain?.value ?? null, defects);
-  const sections = collectSections(parameters, name, defects);
+  const sections = collectSections(parameters, starred, defects);
   if (sections.length > 0) return decodeSections(sections, defects);
   return plain === undefined ? null : decodeEncodedWords(plain.value, defects);
 }
@@ -113,11 +125,15 @@ interface Section {
 }
 
 /** In the order of their numbers, whatever order they came in; a number given twice counts once. */
-function collectSections(parameters: readonly Parameter[], name: string, defects: DefectCollector): readonly Section[] {
+function collectSections(
+  parameters: readonly Parameter[],
+  starred: string,
+  defects: DefectCollector,
+): readonly Section[] {
   const byIndex = new Map<number, Section>();
   for (const parameter of parameters) {
-    if (!parameter.name.startsWith(`${name}*`)) continue;
-    const match = /^(\d{1,9})(\*?)$/.exec(parameter.name.slice(name.length + 1));
+    if (!parameter.name.startsWith(starred)) continue;
+    const match = /^(\d{1,9})(\*?)$/.exec(parameter.name.slice(starred.length));
     if (match === null) continue;
     const index = Number(match[1]);
     if (byIndex.has(index)) defects.add('parameter-malformed');

@@ -26,9 +26,10 @@ export async function* parseMail(
   const parser = createMimeParser(options);
   for await (const chunk of source) {
     for (let from = 0; from < chunk.length && !parser.stopped; from += maxSliceBytes) {
-      yield* parser.push(chunk.subarray(from, from + maxSliceBytes));
+      // A loop, as yield* would wait twice for every event.
+      for (const event of parser.push(chunk.subarray(from, from + maxSliceBytes))) yield event;
     }
     if (parser.stopped) break;
   }
-  yield* parser.end();
+  for (const event of parser.end()) yield event;
 }

@@ -35,7 +35,14 @@ export function createQuotedPrintableDecoder({ arena, defects }: DecoderContext)
       settled = o;
     }
     while (i < end) {
-      const byte = input[i] as number;
+      let byte = input[i] as number;
+      // Nearly all bytes are neither; the loop is kept this tight for them.
+      while (byte !== equals && byte !== lineFeed) {
+        out[o++] = byte;
+        if (++i === end) break;
+        byte = input[i] as number;
+      }
+      if (i === end) break;
       if (byte === equals) {
         const high = hexDigits[input[i + 1] ?? 0] as number;
         const low = hexDigits[input[i + 2] ?? 0] as number;
@@ -56,7 +63,7 @@ export function createQuotedPrintableDecoder({ arena, defects }: DecoderContext)
           continue;
         }
         defects.add('quoted-printable-malformed');
-      } else if (byte === lineFeed) {
+      } else {
         o = dropTrailingSpace(out, o, settled);
         settled = o + 1;
       }

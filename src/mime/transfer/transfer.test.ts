@@ -134,7 +134,9 @@ describe('uuencode', () => {
     const lines = Array.from({ length: Math.ceil(bytes.length / 45) }, (_, i) =>
       encodeLine(bytes.subarray(i * 45, i * 45 + 45)),
     );
-    return ['some words before it', 'begin 644 order.pdf', ...lines, '`', 'end', '#0V%T', 'more words', ''].join(lineEnd);
+    return ['some words before it', 'begin 644 order.pdf', ...lines, '`', 'end', '#0V%T', 'more words', ''].join(
+      lineEnd,
+    );
   }
 
   test('gives back what was encoded, however it is cut', () => {
