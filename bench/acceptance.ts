@@ -12,7 +12,7 @@ import { HELP, type Options, type ProductRoles, parseOptions, UsageError } from 
 import { reportText } from './report.ts';
 import { type Ceiling, type Report, rates, type Series } from './result.ts';
 import { chooseScenarios, describe, type Group, loadsFor, type Scenario } from './scenarios.ts';
-import { openProductSide, peerSide, refusals, type Side } from './side.ts';
+import { openPeerSide, openProductSide, refusals, type Side } from './side.ts';
 
 const CEILING_SECONDS = 1;
 
@@ -121,7 +121,7 @@ async function measureGroup(bench: Bench, group: Group, scenarios: readonly Scen
 async function measureSides(bench: Bench, scenarios: readonly Scenario[]): Promise<readonly Series[]> {
   const sides: Side[] = [];
   for (const roles of bench.options.roles) sides.push(await bench.openProduct(roles, `acceptance-${roles}`));
-  sides.push(...bench.options.peers.map(peerSide));
+  for (const peer of bench.options.peers) sides.push(await openPeerSide(peer));
   const series: Series[] = [];
   for (const scenario of scenarios) {
     const names = loadsFor(

@@ -17,6 +17,8 @@ export interface BenchDatabase {
   readonly version: string;
   counts(): Promise<Counts>;
   now(): Promise<Date>;
+  /** Write-ahead log since the cluster was made. */
+  walBytes(): Promise<number>;
   /** Errors: rejects when some are left after the deadline. */
   allFinished(): Promise<{ readonly lastFinishedAt: Date }>;
   close(): Promise<void>;
@@ -56,6 +58,8 @@ export async function openBenchDatabase(url: string): Promise<BenchDatabase> {
     version: (await query<{ server_version: string }>('SHOW server_version')).server_version,
     counts: () => query<Counts & pg.QueryResultRow>(COUNTS),
     now: async () => (await query<{ now: Date }>('SELECT clock_timestamp() AS now')).now,
+    walBytes: async () =>
+      (await query<{ bytes: number }>(`SELECT (pg_current_wal_insert_lsn() - '0/0')::float8 AS bytes`)).bytes,
     async allFinished() {
       const deadline = performance.now() + FINISH_TIMEOUT_MS;
       for (;;) {

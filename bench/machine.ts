@@ -1,5 +1,6 @@
 import { statfs } from 'node:fs/promises';
 import { cpus, loadavg, release, totalmem, type } from 'node:os';
+import { UsageError } from './options.ts';
 import type { Machine } from './result.ts';
 
 /** By the magic number of statfs(2). */
@@ -14,11 +15,12 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
 };
 const IN_MEMORY = ['tmpfs', 'ramfs'];
 
-/** Errors: rejects for a folder in memory, where a sync costs nothing and the figures mean nothing. */
+/** Errors: UsageError for a folder in memory, where a sync costs nothing and the figures mean nothing. */
 export async function describeMachine(dir: string): Promise<Omit<Machine, 'postgres'>> {
   const magic = (await statfs(dir)).type;
   const fileSystem = FILE_SYSTEMS[magic] ?? `file system ${magic.toString(16)}`;
-  if (IN_MEMORY.includes(fileSystem)) throw new Error(`${dir} is in memory (${fileSystem}): choose a disk with --dir`);
+  if (IN_MEMORY.includes(fileSystem))
+    throw new UsageError(`${dir} is in memory (${fileSystem}): choose a disk with --dir`);
   return {
     processor: cpus()[0]?.model.trim() ?? 'unknown processor',
     cores: cpus().length,

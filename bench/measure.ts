@@ -18,6 +18,9 @@ export interface MeasureOptions {
   readonly complain: (problem: string) => void;
 }
 
+/** It takes several times as long as the acceptance of the same mails, and has no peer to be compared with. */
+const MAX_PARSED_ROUNDS = 3;
+
 type Until = LoadJob['until'];
 
 function send(load: Load, side: Pick<Side, 'host' | 'port'>, scenario: Scenario, until: Until): Promise<LoadResult> {
@@ -46,12 +49,12 @@ export async function measureAcceptance(
   }
   for (let round = 0; round < o.rounds; round++) {
     for (const [index, side] of sides.entries()) {
-      for (const each of sides) await each.settle();
+      await Promise.all(sides.map((each) => each.settle()));
       const turn = await takeTurn({ ...o, side, until: untils[index] ?? { seconds: o.seconds }, toParsed: false });
       series[index]?.turns.push(turn);
     }
   }
-  for (const side of sides) await side.settle();
+  await Promise.all(sides.map((side) => side.settle()));
   return series;
 }
 
@@ -62,7 +65,7 @@ export async function measureParsed(
   const { scenario, load, side } = o;
   await send(load, side, scenario, { mails: warmUpMails(scenario) });
   const turns: Turn[] = [];
-  for (let round = 0; round < o.rounds; round++) {
+  for (let round = 0; round < Math.min(o.rounds, MAX_PARSED_ROUNDS); round++) {
     await side.settle();
     turns.push(await takeTurn({ ...o, until: { seconds: o.seconds }, toParsed: true }));
   }
@@ -91,11 +94,13 @@ async function takeTurn(
   const { scenario, load, side } = o;
   const what = `${describe(scenario)}, ${load.name}, ${side.name}`;
   const before = await side.database?.counts();
+  const wal = await side.database?.walBytes();
   const startedAt = await side.database?.now();
   const watch = watchProcesses(side.rootPids);
   const result = await send(load, side, scenario, o.until);
   const finished = o.toParsed ? await side.database?.allFinished() : undefined;
   const usage = watch.stop();
+  const walAfter = await side.database?.walBytes();
   const after = await side.database?.counts();
   const problems =
     before && after
@@ -116,6 +121,7 @@ async function takeTurn(
     replies: result.replies,
     generatorCpuMs: result.generatorCpuMs,
     usage,
+    walBytes: wal === undefined || walAfter === undefined ? null : walAfter - wal,
   };
   o.tell(`${what}: ${turn.mailsPerSecond.toFixed(1)} mails/s`);
   return turn;
@@ -141,11 +147,11 @@ export async function measureExtraction(
   try {
     const database = side.database;
     if (database === null) throw new TypeError('extraction is measured on the product');
-    const [before, startedAt] = [await database.counts(), await database.now()];
+    const [before, wal, startedAt] = [await database.counts(), await database.walBytes(), await database.now()];
     const watch = watchProcesses(side.rootPids);
     const { lastFinishedAt } = await database.allFinished();
     const usage = watch.stop();
-    const after = await database.counts();
+    const [walAfter, after] = [await database.walBytes(), await database.counts()];
     const documents = accepted * mailTemplate(scenario.sizeBytes).attachments;
     if (after.parsed !== accepted || after.documents !== documents || after.documentJobs !== documents) {
       o.complain(`${describe(scenario)}: of ${accepted} mails ${JSON.stringify(after)}`);
@@ -157,6 +163,7 @@ export async function measureExtraction(
       replies: {},
       generatorCpuMs: null,
       usage,
+      walBytes: walAfter - wal,
     };
     o.tell(`${describe(scenario)}: ${turn.mailsPerSecond.toFixed(1)} mails/s`);
     return { scenario, side: side.name, isPeer: false, load: null, turns: [turn] };

@@ -33,8 +33,8 @@ Measures the product, started for it with its embedded parts in a folder of its 
   --sizes LIST       mails of these sizes, such as 10KB,100KB,1MB,25MB (default: a chosen set)
   --senders LIST     senders at the same time, such as 1,20,100
   --sessions LIST    of own (a connection per mail), reused (many mails a session)
-  --rounds N         turns of each side, A B A B (default 5)
-  --seconds N        length of a turn (default 1.5)
+  --rounds N         turns of each side, A B A B (default 5; the way to PARSED at most 3)
+  --seconds N        length of a turn (default 1)
   --peer NAME=HOST:PORT   another SMTP server that takes the same mails; may be repeated
   --load LIST        of client (our own), smtp-source (default: both, the second where installed)
   --roles LIST       of all, smtp: measure the whole product, acceptance alone, or both as two sides (default all)
@@ -66,7 +66,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
       sessions: list(values.sessions)?.map((one) => oneOf('sessions', one, ['own', 'reused'] as const)) ?? null,
     },
     rounds: count('rounds', values.rounds ?? '5'),
-    seconds: positive('seconds', values.seconds ?? '1.5'),
+    seconds: positive('seconds', values.seconds ?? '1'),
     peers: (values.peer ?? []).map(parsePeer),
     loads: list(values.load)?.map((one) => oneOf('load', one, ['client', 'smtp-source'] as const)) ?? [
       'client',

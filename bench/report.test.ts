@@ -12,6 +12,7 @@ const turn = (mailsPerSecond: number, more: Partial<Turn> = {}): Turn => ({
   replies: { '250': mailsPerSecond },
   generatorCpuMs: 125,
   usage: null,
+  walBytes: null,
   ...more,
 });
 
@@ -73,7 +74,7 @@ test('a row tells the median with its range, and medians of the percentiles', ()
     '2.00 × postfix',
     '10.0 / 20.0 / 30.0',
   ]);
-  assert.equal(cells(table[2])[11], '12.5 %');
+  assert.equal(cells(table[2])[12], '12.5 %');
   assert.deepEqual(cells(table[3]).slice(4, 7), ['500', '5.00', '—']);
 });
 
@@ -85,16 +86,16 @@ test('CPU and bytes are told per mail, and as unknown where nobody could look', 
   ];
   const memory = { program: { beforeBytes: 1e6, peakBytes: 90e6 }, postgres: { beforeBytes: 1e6, peakBytes: 60e6 } };
   const usage = { cpuMs: 70, writtenBytes: 2_000_000, memory, processes };
-  const product = series('product', [], { turns: [turn(100, { usage }), turn(100, { usage })] });
+  const product = series('product', [], { turns: [1, 2].map(() => turn(100, { usage, walBytes: 500_000 })) });
   const text = reportText(report({ series: [product] }));
   const rows = text.split('\n').map(cells);
-  assert.deepEqual(rows.find((row) => row[3] === 'product')?.slice(8, 11), ['0.70', '150', '20.0']);
+  assert.deepEqual(rows.find((row) => row[3] === 'product')?.slice(8, 12), ['0.70', '150', '20.0', '5.00']);
   const byProcess = rows.filter((row) => /orderflow-ingest|postgres/.test(row[4] ?? '')).map((row) => row.slice(4, 8));
   assert.deepEqual(byProcess, [
     ['orderflow-ingest', '0.50', '90.0', '12.0'],
     ['postgres backend × 6', '0.20', '30.0', '8.00'],
   ]);
-  assert.deepEqual(cells(resultTable([series('product', [5])]).split('\n')[2]).slice(8, 11), ['—', '—', '—']);
+  assert.deepEqual(cells(resultTable([series('product', [5])]).split('\n')[2]).slice(8, 12), ['—', '—', '—', '—']);
 });
 
 test('memory is told above idle', () => {

@@ -43,6 +43,7 @@ const HEADER = [
   'CPU ms/mail',
   'memory MB',
   'written KB/mail',
+  'of it WAL',
   'generator CPU',
 ];
 
@@ -72,6 +73,7 @@ function resultRow(one: Series, all: readonly Series[]): readonly string[] {
     perTurn(turns, ({ usage, mails }) =>
       usage && usage.writtenBytes !== null && mails > 0 ? usage.writtenBytes / mails / 1e3 : null,
     ),
+    perTurn(turns, ({ walBytes, mails }) => (walBytes !== null && mails > 0 ? walBytes / mails / 1e3 : null)),
     perTurn(turns, ({ generatorCpuMs, elapsedMs }) => generatorCpuMs && (100 * generatorCpuMs) / elapsedMs, ' %'),
   ];
 }

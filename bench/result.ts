@@ -17,6 +17,8 @@ export interface Turn {
   readonly replies: Readonly<Record<string, number>>;
   readonly generatorCpuMs: number | null;
   readonly usage: Usage | null;
+  /** What PostgreSQL logged ahead for them; null for a peer. */
+  readonly walBytes: number | null;
 }
 
 /** All turns of one side in one scenario. */

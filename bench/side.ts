@@ -1,7 +1,8 @@
 /** What mails are sent to: the product or a peer; and, for the product, whether its books agree with the replies. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connectSmtp } from '../src/testing/smtp-client.ts';
 import { type BenchDatabase, type Counts, openBenchDatabase } from './database.ts';
-import type { Peer, ProductRoles } from './options.ts';
+import { type Peer, type ProductRoles, UsageError } from './options.ts';
 import { listenersOn } from './proc.ts';
 import { startProduct } from './product.ts';
 import { untilQuiet } from './usage.ts';
@@ -51,7 +52,16 @@ export async function openProductSide(o: {
 
 const REMOTE_REST_MS = 2_000;
 
-export function peerSide({ name, host, port }: Peer): Side {
+const GREETING_TIMEOUT_MS = 10_000;
+
+/** Errors: UsageError when nobody greets there. */
+export async function openPeerSide({ name, host, port }: Peer): Promise<Side> {
+  try {
+    const client = await connectSmtp({ host, port, timeoutMs: GREETING_TIMEOUT_MS });
+    await client.readReply('greeting').finally(client.close);
+  } catch (error) {
+    throw new UsageError(`the peer ${name} is not there: ${(error as Error).message}`, { cause: error });
+  }
   const local = ['127.0.0.1', '::1', 'localhost'].includes(host);
   const rootPids = local ? listenersOn(port) : [];
   return {
