@@ -50,7 +50,8 @@ export function createPool(o: {
 
 /**
  * Runs `work` in one transaction on one connection.
- * Errors: what `work` throws, after a rollback; `CommitUnknownError` when the commit was sent and its answer lost.
+ * Errors: what `work` throws, after a rollback; `CommitUnknownError` when the commit was sent and no answer proves a
+ * rollback.
  * A connection that may be out of step is closed, not reused.
  */
 export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
@@ -80,19 +81,26 @@ async function commit(client: pg.PoolClient): Promise<void> {
     // A COMMIT of a transaction that had failed before answers ROLLBACK and no error.
     if (command !== 'COMMIT') throw new Error(`the transaction ended in ${command}`);
   } catch (error) {
-    if (isServerError(error)) throw error;
-    throw new CommitUnknownError('the answer to COMMIT was lost', { cause: error });
+    if (isServerError(error) && ROLLED_BACK.test(error.code)) throw error;
+    throw new CommitUnknownError('the outcome of COMMIT is not known', { cause: error });
   }
 }
+
+/**
+ * Answers to a COMMIT that prove that nothing was committed: integrity (23) and serialisation (40, but not 40003, which
+ * says "unknown"). Any other may come after the commit record was written: when its log cannot be synced, PostgreSQL
+ * says so, crashes, and finds the record in its recovery.
+ */
+const ROLLED_BACK = /^(23|40(?!003))/;
 
 /** Whether the transaction took effect is not known; the same work may be done again, never undone. */
 export class CommitUnknownError extends Error {
   override readonly name = 'CommitUnknownError';
 }
 
-/** An error that the server itself answered, with an SQLSTATE: the connection is in step and nothing was committed. */
+/** An error that the server itself answered, with an SQLSTATE: the connection is in step. */
 export function isServerError(error: unknown): error is pg.DatabaseError & { readonly code: string } {
-  // Class 57P0x is the server going away under us: it answered, but for a COMMIT that proves nothing.
+  // Class 57P0x is the server going away under us: it answered, and will not do so again.
   return error instanceof pg.DatabaseError && typeof error.code === 'string' && !error.code.startsWith('57P');
 }
 
