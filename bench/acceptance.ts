@@ -11,7 +11,7 @@ import { type MeasureOptions, measureAcceptance, measureExtraction, measureMemor
 import { HELP, type Options, type ProductRoles, parseOptions, UsageError } from './options.ts';
 import { reportText } from './report.ts';
 import { type Ceiling, type Report, rates, type Series } from './result.ts';
-import { chooseScenarios, describe, type Group, loadsFor, type Scenario } from './scenarios.ts';
+import { ceilingWarmUpMails, chooseScenarios, describe, type Group, loadsFor, type Scenario } from './scenarios.ts';
 import { openPeerSide, openProductSide, refusals, type Side } from './side.ts';
 
 const CEILING_SECONDS = 1;
@@ -144,7 +144,7 @@ async function measureCeilings(bench: Bench, scenarios: readonly Scenario[]): Pr
     for (const scenario of scenarios.filter(({ group, bar }) => group === 'acceptance' && bar)) {
       for (const load of bench.loads) {
         const job = { ...scenario, host: '127.0.0.1', port: sink.port, run: 'ceiling' };
-        const { accepted, elapsedMs } = await load.send({ ...job, until: { mails: scenario.senders * 5 } });
+        const { accepted, elapsedMs } = await load.send({ ...job, until: { mails: ceilingWarmUpMails(scenario) } });
         const mails = Math.max(scenario.senders, Math.round((accepted / elapsedMs) * 1000 * CEILING_SECONDS));
         const result = await load.send({ ...job, until: { mails } });
         for (const problem of refusals(result.replies)) bench.complain(`${describe(scenario)}, sink: ${problem}`);

@@ -17,8 +17,17 @@ export interface ProcessFacts {
   readonly sharedBytes: number;
   /** The most it ever had, or had since `resetPeak`. */
   readonly peakResidentBytes: number;
-  /** Sent towards the disk, ended children included; null where it may not be read. */
-  readonly writtenBytes: number | null;
+  /** Ended children included; null where it may not be read. */
+  readonly written: WrittenBytes | null;
+}
+
+/**
+ * Two counts of the kernel's, each of which counts too much: where 8 KB of a file are overwritten, the whole folio that
+ * holds them (up to megabytes) counts as dirtied; what is written to a socket or pipe counts as a call.
+ */
+export interface WrittenBytes {
+  readonly dirtied: number;
+  readonly byCalls: number;
 }
 
 const read = (path: string): string | null => {
@@ -39,7 +48,8 @@ export function readProcess(pid: number): ProcessFacts | null {
   // The name may hold spaces and parentheses; what follows the last one does not. The first is field 3 of proc(5).
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticks = (field: number): number => Number(fields[field - 3]) * TICK_MS;
-  const written = /^write_bytes: (\d+)/m.exec(read(`/proc/${pid}/io`) ?? '');
+  const io = read(`/proc/${pid}/io`);
+  const ioCount = (name: string): number => Number(new RegExp(`^${name}: (\\d+)`, 'm').exec(io ?? '')?.[1] ?? 0);
   return {
     pid,
     parentPid: Number(fields[1]),
@@ -49,7 +59,7 @@ export function readProcess(pid: number): ProcessFacts | null {
     fileBytes: kilobytes(status, 'RssFile'),
     sharedBytes: kilobytes(status, 'RssShmem'),
     peakResidentBytes: kilobytes(status, 'VmHWM'),
-    writtenBytes: written === null ? null : Number(written[1]),
+    written: io === null ? null : { dirtied: ioCount('write_bytes'), byCalls: ioCount('wchar') },
   };
 }
 

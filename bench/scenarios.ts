@@ -81,6 +81,11 @@ export function warmUpMails({ sizeBytes, senders }: Scenario): number {
   return Math.max(senders, Math.min(200, Math.round((50 * MB) / sizeBytes)));
 }
 
+/** Enough for the compiler of client and sink to have done its work. */
+export function ceilingWarmUpMails({ sizeBytes, senders }: Scenario): number {
+  return Math.max(senders, Math.min(1_000, Math.round((200 * MB) / sizeBytes)));
+}
+
 /** `smtp-source` knows neither reuse by time nor our mails; it repeats what the bars are told in. */
 export function loadsFor(one: Scenario, available: readonly LoadName[]): readonly LoadName[] {
   if (one.group !== 'acceptance') return ['client'];

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { listenersOn, nameOf, processTree } from './proc.ts';
-import { memoryOf, watchProcesses } from './usage.ts';
+import { memoryOf, watchProcesses, writtenBytes } from './usage.ts';
 
 const noProc = existsSync('/proc/self/stat') ? false : 'this system has no /proc';
 
@@ -19,10 +19,19 @@ test('processes are named by what they do', () => {
 });
 
 test('pages that several processes share are counted once', () => {
-  const facts = { pid: 1, parentPid: 0, cpuMs: 0, endedChildrenCpuMs: 0, peakResidentBytes: 0, writtenBytes: null };
+  const facts = { pid: 1, parentPid: 0, cpuMs: 0, endedChildrenCpuMs: 0, peakResidentBytes: 0, written: null };
   const one = { ...facts, anonymousBytes: 10, fileBytes: 5, sharedBytes: 100 };
   assert.equal(memoryOf([one, { ...one, sharedBytes: 70 }]), 10 + 10 + 5 + 100);
   assert.equal(memoryOf([]), 0);
+});
+
+test('bytes written are the smaller of the two counts, and unknown where nobody may look', () => {
+  const facts = { pid: 1, parentPid: 0, cpuMs: 0, endedChildrenCpuMs: 0, peakResidentBytes: 0 };
+  const memory = { anonymousBytes: 0, fileBytes: 0, sharedBytes: 0 };
+  const at = (dirtied: number, byCalls: number) => ({ ...facts, ...memory, written: { dirtied, byCalls } });
+  assert.equal(writtenBytes([at(900, 70), at(900, 40)], [at(100, 50)]), 60);
+  assert.equal(writtenBytes([at(30, 7_000)], [at(10, 1_000)]), 20);
+  assert.equal(writtenBytes([{ ...facts, ...memory, written: null }], []), null);
 });
 
 test('CPU, memory and children of a process are seen while it runs', { skip: noProc }, async (t) => {

@@ -1,6 +1,6 @@
 /** What a set of processes uses while something runs: CPU, memory, bytes written. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ProcessFacts, processName, processTree, resetPeak } from './proc.ts';
+import { type ProcessFacts, processName, processTree, resetPeak, type WrittenBytes } from './proc.ts';
 
 /** Looking costs a few milliseconds on the machine that is measured; short peaks come from the kernel's own mark. */
 const INTERVAL_MS = 500;
@@ -47,7 +47,8 @@ export function watchProcesses(roots: readonly number[]): Watch {
   const seen = new Map<number, Seen>();
   for (const facts of before) seen.set(facts.pid, { name: processName(facts.pid), first: facts, last: facts });
   const names = (facts: ProcessFacts): string => seen.get(facts.pid)?.name ?? '';
-  const [programBefore, postgresBefore] = divide(before, names).map(memoryOf);
+  const groupsBefore = divide(before, names);
+  const [programBefore, postgresBefore] = groupsBefore.map(memoryOf);
   let [programPeak, postgresPeak] = [programBefore ?? 0, postgresBefore ?? 0];
   let now = before;
   const look = (): void => {
@@ -71,7 +72,7 @@ export function watchProcesses(roots: readonly number[]): Watch {
       look();
       return {
         cpuMs: totalCpuMs(now) - totalCpuMs(before),
-        writtenBytes: difference(totalWritten(now), totalWritten(before)),
+        writtenBytes: sumOf(divide(now, names).map((group, index) => writtenBytes(group, groupsBefore[index] ?? []))),
         memory: {
           program: { beforeBytes: programBefore ?? 0, peakBytes: programPeak },
           postgres: { beforeBytes: postgresBefore ?? 0, peakBytes: postgresPeak },
@@ -98,12 +99,19 @@ export function memoryOf(processes: readonly ProcessFacts[]): number {
 const totalCpuMs = (all: readonly ProcessFacts[]): number =>
   all.reduce((sum, { cpuMs, endedChildrenCpuMs }) => sum + cpuMs + endedChildrenCpuMs, 0);
 
-/** The kernel adds the bytes of an ended child to its parent's own. */
-const totalWritten = (all: readonly ProcessFacts[]): number | null =>
-  all.reduce<number | null>((sum, { writtenBytes }) => (writtenBytes === null ? sum : (sum ?? 0) + writtenBytes), null);
+/**
+ * The smaller of the two counts, which is the nearer one. The kernel adds those of an ended child to its parent's own.
+ */
+export function writtenBytes(after: readonly ProcessFacts[], before: readonly ProcessFacts[]): number | null {
+  if (after.every(({ written }) => written === null)) return null;
+  const sum = (all: readonly ProcessFacts[], name: keyof WrittenBytes): number =>
+    all.reduce((total, { written }) => total + (written?.[name] ?? 0), 0);
+  const growth = (name: keyof WrittenBytes): number => sum(after, name) - sum(before, name);
+  return Math.min(growth('dirtied'), growth('byCalls'));
+}
 
-const difference = (after: number | null, before: number | null): number | null =>
-  after === null ? null : after - (before ?? 0);
+const sumOf = (values: readonly (number | null)[]): number | null =>
+  values.reduce((sum, value) => (value === null ? sum : (sum ?? 0) + value), null);
 
 function byName(all: readonly Seen[]): readonly ProcessUsage[] {
   const groups = Map.groupBy(all, ({ name }) => name);
@@ -112,10 +120,10 @@ function byName(all: readonly Seen[]): readonly ProcessUsage[] {
     count: group.length,
     cpuMs: group.reduce((sum, { first, last }) => sum + last.cpuMs - (first?.cpuMs ?? 0), 0),
     peakResidentBytes: Math.max(...group.map(({ last }) => last.peakResidentBytes)),
-    writtenBytes: group.reduce<number | null>((sum, { first, last }) => {
-      const written = difference(last.writtenBytes, first?.writtenBytes ?? null);
-      return written === null ? sum : (sum ?? 0) + written;
-    }, null),
+    writtenBytes: writtenBytes(
+      group.map(({ last }) => last),
+      group.flatMap(({ first }) => first ?? []),
+    ),
   }));
   return usages.sort((a, b) => b.cpuMs - a.cpuMs);
 }
