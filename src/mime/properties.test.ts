@@ -26,12 +26,15 @@ interface MessageNode {
 
 type TreeNode = LeafNode | MultipartNode | MessageNode;
 
-const leaf: fc.Arbitrary<TreeNode> = fc.record({
-  kind: fc.constant('leaf' as const),
-  encoding: fc.constantFrom('base64' as const, 'quoted-printable' as const, '8bit' as const),
-  name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).filter((name) => name.trim() !== ''),
-  bytes: fc.uint8Array({ maxLength: 300 }),
-});
+const leaf: fc.Arbitrary<TreeNode> = fc
+  .record({
+    kind: fc.constant('leaf' as const),
+    encoding: fc.constantFrom('base64' as const, 'quoted-printable' as const, '8bit' as const),
+    name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }).filter((name) => name.trim() !== ''),
+    bytes: fc.uint8Array({ maxLength: 300 }),
+  })
+  // A CR right before a delimiter that follows a bare LF cannot be told from half of a CRLF.
+  .filter(({ encoding, bytes }) => encoding !== '8bit' || bytes.at(-1) !== 13);
 
 const { tree } = fc.letrec<{ tree: TreeNode }>((tie) => ({
   tree: fc.oneof(
