@@ -19,7 +19,15 @@ const CEILING_SECONDS = 1;
 /** What is open and has to be closed, also after Ctrl-C. Last opened, first closed. */
 const closing: (() => Promise<void>)[] = [];
 
-async function closeAll(): Promise<void> {
+let closed: Promise<void> | undefined;
+
+/** Once, however many ask for it: the folder goes when the product in it has ended. */
+function closeAll(): Promise<void> {
+  closed ??= closeInTurn();
+  return closed;
+}
+
+async function closeInTurn(): Promise<void> {
   for (let close = closing.pop(); close; close = closing.pop()) {
     await close().catch((error: unknown) => console.error(error));
   }
@@ -82,21 +90,18 @@ async function prepare(options: Options, folder: string, complain: (problem: str
     async openProduct(roles, name) {
       const { processes, cpuProfileDir } = options;
       const dir = cpuProfileDir === null ? null : resolve(cpuProfileDir);
-      const side = await openProductSide({ dataDir: join(folder, name), roles, processes, cpuProfileDir: dir });
+      const opening = openProductSide({ dataDir: join(folder, name), roles, processes, cpuProfileDir: dir });
+      let ended: Promise<void> | undefined;
+      const close = (): Promise<void> => {
+        ended ??= opening.then((opened) => opened.close());
+        return ended;
+      };
+      closingLater({ close }); // At once: an interrupted start must be ended as well.
+      const side = await opening;
       postgres.version = side.database?.version ?? null;
-      return closingOnce(side);
+      return { ...side, close };
     },
   };
-}
-
-/** Closed by whoever used it, or at the end. */
-function closingOnce(side: Side): Side {
-  let closed: Promise<void> | undefined;
-  const close = (): Promise<void> => {
-    closed ??= side.close();
-    return closed;
-  };
-  return closingLater({ ...side, close });
 }
 
 async function measureGroup(bench: Bench, group: Group, scenarios: readonly Scenario[]): Promise<readonly Series[]> {
