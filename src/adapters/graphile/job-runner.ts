@@ -18,6 +18,11 @@ const RESTART_DELAY_MS = 2_000;
  * connection breaks in that moment asks in vain for ever. So after this many failures in a row we start another pool.
  */
 const FAILED_FETCHES_BEFORE_RESTART = 5;
+/**
+ * QUIRK: a graphile-worker 0.18 pool that could not tell the queue how a job ended shuts down, and then waits for ever for
+ * its own batch. We wait this long for jobs under way and go on without it; with its lease gone, its jobs are given back.
+ */
+const LAST_JOBS_MS = 5_000;
 
 export function createGraphileJobRunner(o: {
   readonly url: string;
@@ -107,18 +112,31 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     pollInterval: POLL_INTERVAL_MS,
     noHandleSignals: true,
     // QUIRK: without batches, graphile-worker 0.18 waits for nobody when it tells the queue that a job is done or has
-    // failed, and a database that is away then is an unhandled rejection: the end of the process. Batches are retried.
+    // failed, and a database that is away then is an unhandled rejection: the end of the process. For what batches do
+    // instead, see LAST_JOBS_MS.
     preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     logger: workerLogger(o.log),
     events,
   });
-  const ended = runner.promise.then(() => 'it was stopped', String).finally(() => lease?.release());
+  const ended = Promise.race([runner.promise.then(() => 'it was stopped', String), givenUp(events)]).finally(() =>
+    lease?.release(),
+  );
   const stop = async (): Promise<void> => {
-    await runner.stop().catch((error: unknown) => o.log.debug({ err: String(error) }, 'stopping the job runner'));
+    // Not waited for: a broken pool never comes to its end.
+    runner.stop().catch((error: unknown) => o.log.debug({ err: String(error) }, 'stopping the job runner'));
     await ended;
   };
   stopWhenFetchingFails(events, () => void stop());
   return { ended, stop };
+}
+
+/** Resolves when the pool is broken, and has had its time. */
+function givenUp(events: WorkerEvents): Promise<string> {
+  return new Promise((resolve) => {
+    events.once('pool:fatalError', ({ error }) => {
+      setTimeout(() => resolve(`it could not tell the queue how a job ended: ${String(error)}`), LAST_JOBS_MS);
+    });
+  });
 }
 
 function stopWhenFetchingFails(events: WorkerEvents, stop: () => void): void {
