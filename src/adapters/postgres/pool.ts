@@ -35,16 +35,13 @@ export function createPool(o: {
     query_timeout: QUERY_TIMEOUT_MS,
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
+    ...(o.repeatable ? { options: '-c synchronous_commit=off' } : {}),
   });
   pool.on('error', (error) => {
     if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');
   });
   // In use when it breaks: the query under way, or the next one, rejects. Unheard, the event would end the process.
-  pool.on('connect', (client) => {
-    client.on('error', () => {});
-    // Queued before whatever the connection was made for.
-    if (o.repeatable) client.query('SET synchronous_commit = off').catch(() => {});
-  });
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
