@@ -23,6 +23,8 @@ const PROGRAM = fileURLToPath(new URL('../../../bin/orderflow-ingest.cjs', impor
 export interface IngestOptions {
   /** `embedded` is what `npm start` has; `given` is a fresh database of the test cluster in DATABASE_URL. */
   readonly database?: 'embedded' | 'given';
+  /** What the product gets for DATABASE_URL instead, such as a way that can be cut; the tests go on looking directly. */
+  readonly through?: (databaseUrl: string) => Promise<string>;
   /** Added before anything else. */
   readonly organisations?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
@@ -60,10 +62,12 @@ export interface Taken {
 export async function startIngest(t: TestContext, options: IngestOptions = {}): Promise<Ingest> {
   const { database = 'given', organisations = ['acme'], env = {}, args = [] } = options;
   const dataDir = await temporaryFolder(t);
-  const settings = { DATA_DIR: dataDir, ...(await databaseSetting(t, database)), ...env };
-  if (database === 'given') await addOrganisations(settings, organisations);
+  const direct = await databaseSetting(t, database);
+  if (direct !== null) await addOrganisations(direct, organisations);
+  const given = direct === null ? null : ((await options.through?.(direct)) ?? direct);
+  const settings = { DATA_DIR: dataDir, ...(given === null ? {} : { DATABASE_URL: given }), ...env };
   const product = await startProduct(t, { dataDir, env: settings, args });
-  const pool = openPool(t, product.databaseUrl);
+  const pool = openPool(t, direct ?? product.databaseUrl);
   if (database === 'embedded') await insertOrganisations(pool, organisations);
   const { rows: known } = await pool.query<{ slug: string; id: string }>('SELECT slug, id FROM org');
   const ids = new Map(known.map(({ slug, id }) => [slug, id]));
@@ -114,15 +118,16 @@ export function openPool(t: TestContext, connectionString: string): pg.Pool {
   return pool;
 }
 
-async function databaseSetting(t: TestContext, database: 'embedded' | 'given'): Promise<Record<string, string>> {
-  if (database === 'embedded') return {};
+/** null: the product brings its own. */
+async function databaseSetting(t: TestContext, database: 'embedded' | 'given'): Promise<string | null> {
+  if (database === 'embedded') return null;
   const { url, close } = await createTestDatabase();
   cleanUp(t, close);
-  return { DATABASE_URL: url };
+  return url;
 }
 
-async function addOrganisations(settings: Record<string, string>, slugs: readonly string[]): Promise<void> {
-  const client = new pg.Client({ connectionString: settings.DATABASE_URL });
+async function addOrganisations(connectionString: string, slugs: readonly string[]): Promise<void> {
+  const client = new pg.Client({ connectionString });
   await client.connect();
   await insertOrganisations(client, slugs);
   await client.end();

@@ -1,7 +1,10 @@
 /** The object store as it lies on disk, read without the product's own code. */
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { waitFor } from '../../../src/testing/wait-for.ts';
 import { assertSameItems } from './assertions.ts';
 import type { Rows } from './rows.ts';
 
@@ -9,8 +12,13 @@ export interface Objects {
   /** Keys of all that is stored, whatever it is, sorted; also what was begun and left lying about. */
   keys(): Promise<readonly string[]>;
   read(key: string): Promise<Buffer>;
-  /** Every object belongs to a row and every row has its object, with the row's size and sha256. */
-  assertMatchRows(rows: Rows): Promise<void>;
+  /** What was begun may be taken away a moment after the reply. */
+  assertBackTo(keys: readonly string[]): Promise<void>;
+  /**
+   * Every object belongs to a row and every row has its object, with the row's size and sha256. `mayBeLeft` objects may
+   * be nobody's: after a crash.
+   */
+  assertMatchRows(rows: Rows, mayBeLeft?: number): Promise<void>;
 }
 
 export function sha256(bytes: Uint8Array): string {
@@ -28,7 +36,12 @@ export function openObjects(dataDir: string): Objects {
   return {
     keys,
     read,
-    async assertMatchRows(rows) {
+    async assertBackTo(before) {
+      const same = async () => isDeepStrictEqual(await keys(), before);
+      await waitFor(same, { timeoutMs: 5_000, what: 'nothing left behind' }).catch(() => {});
+      assert.deepEqual(await keys(), before, 'nothing is left behind');
+    },
+    async assertMatchRows(rows, mayBeLeft = 0) {
       const [messages, documents, conflicts] = await Promise.all([rows.messages(), rows.documents(), rows.conflicts()]);
       const expected = [
         ...[...messages, ...conflicts].map((row) => [row.raw_storage_key, row.size_bytes, row.raw_sha256] as const),
@@ -40,7 +53,14 @@ export function openObjects(dataDir: string): Objects {
           return [key, bytes.length, sha256(bytes)] as const;
         }),
       );
-      assertSameItems(found, expected, 'the objects on disk are those of the rows');
+      const known = new Set(expected.map(([key]) => key));
+      const nobodys = found.filter(([key]) => !known.has(key));
+      assert.ok(nobodys.length <= mayBeLeft, `nobody's, and at most ${mayBeLeft} may be: ${nobodys.join(' ')}`);
+      assertSameItems(
+        found.filter(([key]) => known.has(key)),
+        expected,
+        'every row has its object, with its size and digest',
+      );
     },
   };
 }
