@@ -14,13 +14,14 @@ const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
 /**
  * One file on its way in. Opened by the first `write` or by `seal`, so that a put that ends before its first piece
  * never touches the disk.
- * Shape: write*, seal, moveTo; or discard at any time, which is safe after everything.
+ * Shape: write*, then moveTo and seal in either order; or discard at any time, which is safe after everything.
  */
 export interface IncomingFile {
   readonly path: string;
   write(bytes: Uint8Array): Promise<void>;
-  /** The bytes survive a power failure when it resolves; the name does not yet. */
+  /** The bytes survive a power failure when it resolves; whether the name does is another matter. */
   seal(): Promise<void>;
+  /** Now `discard` leaves it. */
   moveTo(path: string): Promise<void>;
   /** Never throws: failures are logged, and what stays goes with the leftovers. */
   discard(): Promise<void>;
@@ -57,6 +58,7 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
       await close();
     },
     async moveTo(target) {
+      await opened();
       await rename(path, target);
       onDisk = false;
     },
