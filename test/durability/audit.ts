@@ -1,0 +1,337 @@
+/**
+ * Holds what is in the database and in the object store to what the clients were told. Looks only at tables and files,
+ * through none of the product's code.
+ */
+import { readdir, readFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { acknowledgedIds, type Entry, isAcknowledgement, type Ledger } from './ledger.ts';
+import { type OrderMail, sha256 } from './order-mail.ts';
+
+export interface AuditOptions {
+  readonly ledger: Ledger;
+  readonly databaseUrl: string;
+  /** Where the object store keeps its files. */
+  readonly objectsDir: string;
+  /** How long the extraction may take to come to rest. */
+  readonly restTimeoutMs?: number;
+}
+
+export interface AuditReport {
+  readonly acknowledged: number;
+  readonly messages: number;
+  readonly conflicts: number;
+  readonly documents: number;
+  readonly extractDocumentJobs: number;
+  /** Every broken promise, in words. */
+  readonly problems: readonly string[];
+  /** Raw mails without a row, each of a try that was never told 250; any other is a problem. */
+  readonly orphans: readonly string[];
+  /** Unfinished files. */
+  readonly leftovers: readonly string[];
+}
+
+/** Waits until no extraction is waiting, then looks at everything. */
+export async function audit(o: AuditOptions): Promise<AuditReport> {
+  const client = new pg.Client({ connectionString: o.databaseUrl, application_name: 'audit' });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    const waiting = await restOf(client, o.restTimeoutMs ?? 120_000);
+    const facts = await readFacts(client, o.objectsDir);
+    return judge(o.ledger, facts, waiting);
+  } finally {
+    await client.end();
+  }
+}
+
+/** A line or two for a person. */
+export function inWords(report: AuditReport): string {
+  const { acknowledged, messages, conflicts, documents, extractDocumentJobs, orphans, leftovers } = report;
+  return (
+    `${acknowledged} mails acknowledged; ${messages} messages, ${conflicts} conflicts, ${documents} documents, ` +
+    `${extractDocumentJobs} jobs; ${orphans.length} raw mails without a row, ${leftovers.length} unfinished files`
+  );
+}
+
+/** Resolves when no job is left, or says what kept waiting. */
+async function restOf(client: pg.Client, timeoutMs: number): Promise<readonly string[]> {
+  const deadline = performance.now() + timeoutMs;
+  for (let quiet = 0; ; ) {
+    const { rows } = await client.query<{ told: string }>(
+      `SELECT concat_ws(' ', task_identifier, 'attempts', attempts, 'locked by', locked_by, 'error', last_error) AS told
+       FROM graphile_worker.jobs WHERE task_identifier = 'extract_attachments'`,
+    );
+    quiet = rows.length === 0 ? quiet + 1 : 0;
+    if (quiet === 2) return [];
+    if (performance.now() > deadline) return rows.map(({ told }) => told);
+    await sleep(200);
+  }
+}
+
+interface MessageRow {
+  readonly id: string;
+  readonly slug: string;
+  readonly org_id: string;
+  readonly source_message_id: string;
+  readonly status: string;
+  readonly raw_storage_key: string;
+  readonly raw_sha256: string;
+  readonly size_bytes: string;
+  readonly trace_id: string;
+}
+
+interface ConflictRow extends Omit<MessageRow, 'status'> {
+  readonly inbound_message_id: string;
+}
+
+interface DocumentRow {
+  readonly id: string;
+  readonly org_id: string;
+  readonly inbound_message_id: string;
+  readonly file_name: string;
+  readonly size_bytes: string;
+  readonly sha256: string;
+  readonly storage_key: string;
+  readonly status: string;
+}
+
+interface JobRow {
+  readonly document_id: string;
+  readonly org_id: string;
+  readonly trace_id: string;
+}
+
+interface StoredFile {
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  /** Of a raw mail. */
+  readonly messageId: string | null;
+}
+
+interface Facts {
+  readonly messages: readonly MessageRow[];
+  readonly conflicts: readonly ConflictRow[];
+  readonly documents: readonly DocumentRow[];
+  readonly jobs: readonly JobRow[];
+  readonly files: ReadonlyMap<string, StoredFile>;
+  readonly leftovers: readonly string[];
+}
+
+async function readFacts(client: pg.Client, objectsDir: string): Promise<Facts> {
+  const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> => (await client.query<T>(sql)).rows;
+  // One snapshot: four looks at a moving target would find what is not there.
+  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+  const messages = await rows<MessageRow>(
+    `SELECT message.id, slug, org_id, source_message_id, status, raw_storage_key, raw_sha256, size_bytes, trace_id
+     FROM inbound_message AS message JOIN org ON org.id = org_id`,
+  );
+  const conflicts = await rows<ConflictRow>(
+    `SELECT conflict.id, slug, conflict.org_id, conflict.inbound_message_id, message.source_message_id,
+       conflict.raw_storage_key, conflict.raw_sha256, conflict.size_bytes, conflict.trace_id
+     FROM inbound_conflict AS conflict JOIN org ON org.id = conflict.org_id
+     JOIN inbound_message AS message ON message.id = conflict.inbound_message_id`,
+  );
+  const documents = await rows<DocumentRow>('SELECT * FROM document');
+  const jobs = await rows<JobRow>(
+    `SELECT payload->>'document_id' AS document_id, payload->>'org_id' AS org_id, payload->>'trace_id' AS trace_id
+     FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
+     WHERE task.identifier = 'extract_document'`,
+  );
+  await client.query('COMMIT');
+  return { messages, conflicts, documents, jobs, ...(await readFiles(objectsDir)) };
+}
+
+async function readFiles(objectsDir: string): Promise<Pick<Facts, 'files' | 'leftovers'>> {
+  const files = new Map<string, StoredFile>();
+  const leftovers: string[] = [];
+  for (const entry of await readdir(objectsDir, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const key = relative(objectsDir, path);
+    if (key.startsWith('+incoming/')) {
+      leftovers.push(key);
+      continue;
+    }
+    const bytes = await readFile(path);
+    const messageId = key.endsWith('.eml')
+      ? (/^Message-ID: *(<.*>)/im.exec(bytes.toString('latin1'))?.[1] ?? '')
+      : null;
+    files.set(key, { sizeBytes: bytes.length, sha256: sha256(bytes), messageId });
+  }
+  return { files, leftovers };
+}
+
+function judge(ledger: Ledger, facts: Facts, waiting: readonly string[]): AuditReport {
+  const problems = [
+    ...(waiting.length > 0 ? [`${waiting.length} jobs do not come to their end, such as: ${waiting[0]}`] : []),
+    ...acknowledgedAreKept(ledger, facts),
+    ...nothingIsDoubled(ledger, facts),
+    ...rowsHaveTheirObjects(facts),
+    ...documentsAreWhole(ledger, facts),
+    ...jobsMatchDocuments(facts),
+  ];
+  const orphans = judgeOrphans(ledger, facts);
+  return {
+    acknowledged: ledger.acknowledged().length,
+    messages: facts.messages.length,
+    conflicts: facts.conflicts.length,
+    documents: facts.documents.length,
+    extractDocumentJobs: facts.jobs.length,
+    problems: [...problems, ...orphans.problems],
+    orphans: orphans.explained,
+    leftovers: facts.leftovers,
+  };
+}
+
+/** Whoever was told 250 with an id finds the bytes that were sent under that id, in every organisation addressed. */
+function acknowledgedAreKept({ entries }: Ledger, { messages, conflicts }: Facts): string[] {
+  const problems: string[] = [];
+  const kept = new Map([...conflicts, ...messages].map((row) => [row.id, row]));
+  for (const { mail, attempts } of entries) {
+    const told = attempts.filter(isAcknowledgement).map((attempt) => acknowledgedIds(attempt).toSorted().join(' '));
+    if (told.length === 0) continue;
+    if (new Set(told).size > 1)
+      problems.push(`${mail.messageId} was acknowledged under different ids: ${told.join(', ')}`);
+    const ids = told[0]?.split(' ') ?? [];
+    const slugs = ids.map((id) => kept.get(id)?.slug);
+    for (const slug of mail.slugs)
+      if (!slugs.includes(slug)) problems.push(`LOST: ${mail.messageId} for ${slug} was told 250 ${ids.join(' ')}`);
+    if (ids.length !== mail.slugs.length)
+      problems.push(`${mail.messageId}: ${ids.length} ids for ${mail.slugs.length} organisations`);
+    for (const id of ids) {
+      const row = kept.get(id);
+      if (row === undefined) continue;
+      if (
+        row.source_message_id !== mail.messageId ||
+        row.raw_sha256 !== mail.rawSha256 ||
+        Number(row.size_bytes) !== mail.raw.length
+      )
+        problems.push(`${mail.messageId}: the row ${id} is of another mail`);
+    }
+  }
+  return problems;
+}
+
+/** One row for each organisation and Message-ID, one conflict for each further content; none that nobody sent. */
+function nothingIsDoubled({ entries }: Ledger, { messages, conflicts }: Facts): string[] {
+  const problems: string[] = [];
+  const sent = new Map<string, Set<string>>();
+  for (const { mail } of entries) for (const slug of mail.slugs) put(sent, `${slug} ${mail.messageId}`, mail.rawSha256);
+  const rows = new Map<string, Set<string>>();
+  const seen = new Set<string>();
+  for (const row of messages) {
+    const name = `${row.slug} ${row.source_message_id}`;
+    if (seen.has(name)) problems.push(`DOUBLED: two messages for ${name}`);
+    seen.add(name);
+    put(rows, name, row.raw_sha256);
+  }
+  for (const row of conflicts) {
+    const name = `${row.slug} ${row.source_message_id}`;
+    if (rows.get(name)?.has(row.raw_sha256)) problems.push(`DOUBLED: ${name} is a conflict with itself`);
+    put(rows, name, row.raw_sha256);
+  }
+  for (const [name, contents] of rows)
+    for (const content of contents) if (!sent.get(name)?.has(content)) problems.push(`a row that nobody sent: ${name}`);
+  return problems;
+}
+
+function put(map: Map<string, Set<string>>, key: string, value: string): void {
+  map.set(key, (map.get(key) ?? new Set()).add(value));
+}
+
+function rowsHaveTheirObjects({ messages, conflicts, documents, files }: Facts): string[] {
+  const problems: string[] = [];
+  const check = (what: string, row: { storage_key: string; sha256: string; size_bytes: string }): void => {
+    const file = files.get(row.storage_key);
+    if (file === undefined) problems.push(`LOST: ${what} has no object ${row.storage_key}`);
+    else if (file.sha256 !== row.sha256 || file.sizeBytes !== Number(row.size_bytes))
+      problems.push(`LOST: the object of ${what} is damaged`);
+  };
+  for (const row of [...messages, ...conflicts])
+    check(`the mail ${row.id} ${row.source_message_id}`, {
+      ...row,
+      storage_key: row.raw_storage_key,
+      sha256: row.raw_sha256,
+    });
+  for (const row of documents) check(`the document ${row.id}`, row);
+  const keys = [...messages, ...conflicts]
+    .map((row) => row.raw_storage_key)
+    .concat(documents.map((row) => row.storage_key));
+  if (new Set(keys).size !== keys.length) problems.push('two rows share an object');
+  return problems;
+}
+
+/** Every message is PARSED, and its documents are exactly the attachments of the mail that was sent. */
+function documentsAreWhole({ entries }: Ledger, { messages, documents }: Facts): string[] {
+  const problems: string[] = [];
+  const mails = new Map<string, OrderMail>(entries.map(({ mail }) => [mail.rawSha256, mail]));
+  const byMessage = Map.groupBy(documents, (row) => row.inbound_message_id);
+  for (const message of messages) {
+    const name = `${message.slug} ${message.source_message_id}`;
+    if (message.status !== 'PARSED') problems.push(`${name} is ${message.status}, not PARSED`);
+    const wanted =
+      mails
+        .get(message.raw_sha256)
+        ?.attachments.map((one) => `${one.fileName} ${one.sizeBytes} ${one.sha256} STORED`) ?? [];
+    const found = (byMessage.get(message.id) ?? []).map(
+      (row) => `${row.file_name} ${row.size_bytes} ${row.sha256} ${row.status}`,
+    );
+    if (wanted.toSorted().join('\n') !== found.toSorted().join('\n'))
+      problems.push(`${name}: ${found.length} documents are not its ${wanted.length} attachments`);
+    for (const row of byMessage.get(message.id) ?? [])
+      if (row.org_id !== message.org_id) problems.push(`${name}: a document of another organisation`);
+  }
+  return problems;
+}
+
+/** Nobody takes jobs of the next stage here, so that each waits to be counted. */
+function jobsMatchDocuments({ documents, jobs, messages }: Facts): string[] {
+  const problems: string[] = [];
+  const traces = new Map(messages.map((row) => [row.id, row.trace_id]));
+  const byDocument = Map.groupBy(jobs, (job) => job.document_id);
+  for (const row of documents) {
+    const its = byDocument.get(row.id) ?? [];
+    const wanted = row.status === 'STORED' ? 1 : 0;
+    if (its.length !== wanted) problems.push(`the document ${row.id} has ${its.length} jobs, not ${wanted}`);
+    for (const job of its)
+      if (job.org_id !== row.org_id || job.trace_id !== traces.get(row.inbound_message_id))
+        problems.push(`the job of ${row.id} is of another mail`);
+    byDocument.delete(row.id);
+  }
+  for (const id of byDocument.keys()) problems.push(`a job for a document that is not there: ${id}`);
+  return problems;
+}
+
+/** An object without a row is right only for a try whose client heard no 250, one for each such try. */
+function judgeOrphans(
+  { entries }: Ledger,
+  { messages, conflicts, documents, files }: Facts,
+): { explained: string[]; problems: string[] } {
+  const owned = new Set(
+    [...messages, ...conflicts].map((row) => row.raw_storage_key).concat(documents.map((row) => row.storage_key)),
+  );
+  const mails = new Map<string, Entry>(entries.map((entry) => [entry.mail.rawSha256, entry]));
+  const credit = new Map<string, number>();
+  for (const { mail, attempts } of entries)
+    credit.set(
+      mail.rawSha256,
+      attempts.filter((attempt) => attempt.dataSentAt !== null && !isAcknowledgement(attempt)).length *
+        mail.slugs.length,
+    );
+  const explained: string[] = [];
+  const problems: string[] = [];
+  for (const [key, file] of files) {
+    if (owned.has(key)) continue;
+    const entry = mails.get(file.sha256);
+    const left = credit.get(file.sha256) ?? 0;
+    credit.set(file.sha256, left - 1);
+    if (file.messageId === null) problems.push(`a document's object without a document: ${key}`);
+    else if (entry === undefined) problems.push(`an object of a mail that never came whole: ${key}`);
+    else if (left <= 0)
+      problems.push(`an object without a row, of a mail whose every try was told 250: ${key} ${file.messageId}`);
+    else explained.push(`${key} ${file.messageId}`);
+  }
+  return { explained, problems };
+}
