@@ -1,0 +1,147 @@
+/**
+ * The order of system calls behind each 250, of the product and of PostgreSQL in one trace: the raw mail's bytes synced,
+ * its name given, its directory synced; its rows committed and the commit synced; then, and only then, the reply written.
+ */
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { audit } from './audit.ts';
+import { openFrontDoor, SLUGS } from './front-door.ts';
+import { acknowledgedIds, createLedger, isAcknowledgement } from './ledger.ts';
+import { deliverOnce, startMailQueue } from './mail-queue.ts';
+import { composeOrder } from './order-mail.ts';
+import { openOwnPostgres } from './own-postgres.ts';
+import { type Call, canTrace, trace } from './tracing.ts';
+
+const CALLS = 'write,writev,sendto,recvfrom,fdatasync,fsync,?rename,?renameat,?renameat2,?link,?linkat';
+const MAILS = 40;
+
+export async function syncedBeforeReply(t: TestContext): Promise<void> {
+  if (!canTrace(t)) return;
+  const postgres = await openOwnPostgres(t);
+  const door = await openFrontDoor(t, { databaseUrl: postgres.url });
+  const ledger = createLedger();
+  // Every connection to the database is there before the trace begins.
+  assert.equal((await deliverOnce(door.port, await composeOrder({ slugs: SLUGS }), ledger)).code, 250);
+  const look = () => audit({ ledger, databaseUrl: door.databaseUrl, objectsDir: door.objectsDir });
+  await look();
+  const untraced = ledger.entries.length;
+
+  const tracing = await trace(t, { pids: [door.product.pid, ...(await postgres.processes())], calls: CALLS });
+  const queue = startMailQueue(t, { port: door.port, ledger, mails: someOrders(), connections: 4 });
+  await queue.finish(60_000);
+  const calls = await tracing.detach();
+
+  const report = await look();
+  assert.deepEqual([report.problems, report.orphans, report.acknowledged], [[], [], MAILS + untraced]);
+  let shown = 0;
+  for (const { mail, attempts } of ledger.entries.slice(untraced)) {
+    const attempt = attempts.find(isAcknowledgement);
+    assert.ok(attempt);
+    for (const id of acknowledgedIds(attempt)) {
+      assertOrder(calls, { id, toldAs: attempt.text, name: mail.messageId, serverPid: door.product.pid });
+      shown++;
+    }
+  }
+  t.diagnostic(`${shown} rows of ${MAILS} mails, in ${calls.length} system calls`);
+  await door.product.stop();
+}
+
+async function* someOrders() {
+  for (let count = 0; count < MAILS; count++)
+    yield await composeOrder({ slugs: count % 3 === 0 ? SLUGS : ['acme'], attachmentBytes: [300] });
+}
+
+interface Row {
+  readonly id: string;
+  readonly toldAs: string;
+  readonly name: string;
+  readonly serverPid: number;
+}
+
+function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
+  const told = only(
+    calls,
+    (call) => isWrite(call) && call.text.includes(`"250 ${toldAs}\\r\\n"`),
+    `the 250 of ${name}`,
+  );
+  const before = calls.filter((call) => call.end < told.begin);
+
+  const named = only(
+    before,
+    (call) => isNaming(call) && call.text.includes(`/${id}.eml"`),
+    `the name of ${id}, before the 250`,
+  );
+  const file = fileBehind(before, named);
+  const written = before.filter((call) => call.name === 'write' && call.text.includes(file));
+  assert.ok(written.length > 0, `${name}: its bytes are written`);
+  const sealed = only(
+    before,
+    (call) => call.name === 'fdatasync' && call.text.includes(`${file}>`),
+    `the sync of ${file}, before the 250`,
+  );
+  for (const write of written) assert.ok(write.end < sealed.begin, `${name}: written, then synced`);
+  assert.ok(sealed.end < named.begin, `${name}: synced, then named`);
+  const directory = /"([^"]*)\/[^/"]*\.eml"/.exec(named.text)?.[1];
+  const directorySynced = before.some(
+    (call) => call.name === 'fsync' && call.text.includes(`<${directory}>`) && call.begin > named.end,
+  );
+  assert.ok(directorySynced, `${name}: its directory is synced after it has its name, and before the 250`);
+
+  const insert = only(
+    before,
+    (call) => call.name === 'recvfrom' && call.text.includes(`/${id}.eml`),
+    `the row of ${id} at PostgreSQL`,
+  );
+  const commit = before.find(
+    (call) =>
+      call.pid === insert.pid &&
+      call.begin > insert.begin &&
+      call.name === 'recvfrom' &&
+      call.text.includes('COMMIT\\0'),
+  );
+  assert.ok(commit, `${name}: its commit arrives before the 250`);
+  assert.ok(
+    directorySyncedBefore(before, named, directory, commit),
+    `${name}: the raw mail is durable before its rows are committed`,
+  );
+  const logSynced = before.find(
+    (call) => call.name === 'fdatasync' && call.text.includes('/pg_wal/') && call.begin > commit.end,
+  );
+  assert.ok(logSynced, `${name}: PostgreSQL's log is synced after the commit arrived, and before the 250`);
+}
+
+function directorySyncedBefore(
+  calls: readonly Call[],
+  named: Call,
+  directory: string | undefined,
+  commit: Call,
+): boolean {
+  return calls.some(
+    (call) =>
+      call.name === 'fsync' &&
+      call.text.includes(`<${directory}>`) &&
+      call.begin > named.end &&
+      call.end < commit.begin,
+  );
+}
+
+/** The unfinished file that got the name; a second organisation's is a link to the first one's. */
+function fileBehind(calls: readonly Call[], named: Call): string {
+  const beside = /\/\+incoming\/[0-9a-f-]{36}/.exec(named.text)?.[0] ?? '';
+  const linked = calls.find((call) => call.name.startsWith('link') && call.text.includes(`${beside}"`));
+  if (linked === undefined) return beside;
+  const from = /"([^"]*\.eml)"/.exec(linked.text)?.[1] ?? '';
+  return fileBehind(
+    calls,
+    only(calls, (call) => isNaming(call) && call.text.includes(`"${from}"`), `the name of ${from}`),
+  );
+}
+
+const isWrite = ({ name }: Call): boolean => name === 'write' || name === 'writev' || name === 'sendto';
+const isNaming = ({ name }: Call): boolean => name.startsWith('rename');
+
+function only(calls: readonly Call[], wanted: (call: Call) => boolean, what: string): Call {
+  const found = calls.filter(wanted);
+  assert.equal(found.length, 1, `one call is ${what}, not ${found.length}`);
+  return found[0] as Call;
+}
