@@ -213,12 +213,12 @@ function describe(
 
 /**
  * What tells two mails of the same identity apart. Where text stands among the header fields, or nothing but header came
- * (a mail without header, an empty line too late), the whole mail counts: else two orders would be one, and the second
- * would be answered 250 and thrown away.
+ * (a mail without header, an empty line too late, line ends of bare CR), or more header than we keep, the whole mail
+ * counts: else two orders would be one, and the second would be answered 250 and thrown away.
  */
 function contentDigest(header: MailHeader, raw: StoredRawMail): string {
   const textInHeader = header.defects.some(({ code }) => code === 'header-line-malformed');
-  const onlyHeader = raw.headerBlock.length === raw.sizeBytes;
+  const onlyHeader = raw.headerTruncated || raw.headerBlock.length === raw.sizeBytes;
   return textInHeader || onlyHeader ? raw.rawSha256 : raw.contentSha256;
 }
 

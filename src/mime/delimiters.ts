@@ -5,7 +5,7 @@
 export interface Delimiters {
   open(boundary: string, frame: number): void;
   close(boundary: string): void;
-  readonly count: number;
+  isEmpty(): boolean;
   /** What the line [start, end) is, its line feed not counted; white space at its end does not matter. */
   match(bytes: Buffer, start: number, end: number): DelimiterMatch | null;
 }
@@ -28,9 +28,7 @@ export function createDelimiters(): Delimiters {
       lengths.set(length, (lengths.get(length) ?? 0) + by);
   };
   return {
-    get count() {
-      return count;
-    },
+    isEmpty: () => count === 0,
     open(boundary, frame) {
       count++;
       addLengths(boundary, 1);

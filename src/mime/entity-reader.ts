@@ -230,7 +230,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   };
 
   const endHeader = (headerEnd: number, bodyStart: number): void => {
-    const held = window.bytes.subarray(header.start - window.base, headerEnd - window.base);
+    const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
     const defects: DefectCollector = new Set();
     const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects);
     if (place === mailPlace) emit({ type: 'header', header: toMailHeader(fields, new Set(defects)) });
@@ -310,18 +310,19 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     switch (outcome.type) {
       case 'more':
         // A delimiter may begin right where the block does.
-        give(header.start);
+        give(header.start());
         return false;
       case 'limit':
         if (place === mailPlace) endMailHeaderEarly(outcome.headerEnd);
         stop(outcome.limit);
         return false;
       case 'end':
-        if (place.insideMessage && outcome.bodyStart === header.start) beginBody('between', outcome.bodyStart);
+        if (place.insideMessage && outcome.bodyStart === header.start()) beginBody('between', outcome.bodyStart);
         else endHeader(outcome.headerEnd, outcome.bodyStart);
         return true;
       case 'delimiter':
-        if (!place.insideMessage || outcome.headerEnd !== header.start) endHeader(outcome.headerEnd, outcome.headerEnd);
+        if (!place.insideMessage || outcome.headerEnd !== header.start())
+          endHeader(outcome.headerEnd, outcome.headerEnd);
         if (!context.stopped) delimit(outcome.headerEnd, outcome.after, outcome.match);
         return true;
     }
@@ -330,12 +331,12 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   /** Who reads the mail wants its subject also when its header is too large. */
   const endMailHeaderEarly = (headerEnd: number): void => {
     const defects: DefectCollector = new Set();
-    const held = window.bytes.subarray(header.start - window.base, headerEnd - window.base);
+    const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
     emit({ type: 'header', header: toMailHeader(readFields(withoutByteOrderMark(held), defects), defects) });
   };
 
   const readBody = (last: boolean): boolean => {
-    if (delimiters.count === 0) return readToEnd();
+    if (delimiters.isEmpty()) return readToEnd();
     const { bytes, base } = window;
     for (let i = at - base; ; ) {
       if (!atLineStart) {
@@ -395,7 +396,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   };
 
   const keepFrom = (): number => {
-    let keep = state === 'header' ? header.start : at;
+    let keep = state === 'header' ? header.start() : at;
     if (leaf !== null) keep = Math.min(keep, leaf.from);
     if (messageFrames > 0) for (const frame of frames) if (frame.kind === 'message') keep = Math.min(keep, frame.from);
     return keep;

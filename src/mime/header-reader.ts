@@ -19,7 +19,7 @@ export type HeaderOutcome =
   | { readonly type: 'limit'; readonly headerEnd: number; readonly limit: keyof MimeLimits };
 
 export interface HeaderReader {
-  readonly start: number;
+  start(): number;
   begin(position: number): void;
   /** `last`: nothing follows what is in the window. */
   read(last: boolean): HeaderOutcome;
@@ -134,9 +134,7 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
   };
 
   return {
-    get start() {
-      return start;
-    },
+    start: () => start,
     begin(position) {
       start = at = searched = fieldStart = position;
       fields = 0;

@@ -18,7 +18,8 @@ export const defaultMimeLimits: MimeLimits = {
 };
 
 /** Errors: `invalid-limit` when a bound is no positive whole number. */
-export function resolveLimits(overrides: Partial<MimeLimits> = {}): MimeLimits {
+export function resolveLimits(overrides?: Partial<MimeLimits>): MimeLimits {
+  if (overrides === undefined) return defaultMimeLimits;
   const limits = { ...defaultMimeLimits, ...overrides };
   for (const [name, value] of Object.entries(limits)) {
     if (!Number.isSafeInteger(value) || value < 1) throw new MimeError('invalid-limit', `${name} must be 1 or more`);

@@ -1,5 +1,6 @@
 /** The header of the mail itself: who, to whom, what about, when. */
 import { parseAddresses } from './addresses.ts';
+import { createLineEndFilter } from './bare-returns.ts';
 import { decodeUndeclaredLatin1 } from './charset.ts';
 import { parseDate } from './dates.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
@@ -19,7 +20,10 @@ export function readMailHeader(block: Uint8Array): MailHeader {
     block.byteOffset,
     Math.min(block.length, defaultMimeLimits.maxHeaderBlockBytes),
   );
-  return toMailHeader(readFields(withoutByteOrderMark(bytes), defects), defects);
+  // The same line ends as the engine sees, so that both read the same fields.
+  const lineEnds = createLineEndFilter();
+  const lines = Buffer.concat([lineEnds.push(bytes), lineEnds.end()]);
+  return toMailHeader(readFields(withoutByteOrderMark(lines), defects), defects);
 }
 
 export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {

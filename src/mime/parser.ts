@@ -1,6 +1,6 @@
 /** The engine without any I/O: bytes of a mail in pieces of any size go in, events come out. */
 import { createLineEndFilter } from './bare-returns.ts';
-import { createEntityReader, mailPlace, type ReaderContext } from './entity-reader.ts';
+import { createEntityReader, type EntityReader, mailPlace, type ReaderContext } from './entity-reader.ts';
 import { MimeError } from './errors.ts';
 import { resolveLimits } from './limits.ts';
 import { createArena } from './transfer/decoder.ts';
@@ -17,35 +17,45 @@ export interface MimeParser {
 
 /** Errors: `invalid-limit`. */
 export function createMimeParser(options: { readonly limits?: Partial<MimeLimits> } = {}): MimeParser {
-  const context: ReaderContext = {
-    limits: resolveLimits(options.limits),
-    arena: createArena(),
-    events: [],
-    parts: 0,
-    stopped: false,
-  };
-  const mail = createEntityReader(context, mailPlace);
-  const lineEnds = createLineEndFilter();
-  let ended = false;
-  const feed = (work: () => void): readonly MailEvent[] => {
-    if (ended) throw new MimeError('parser-ended', 'the mail has ended');
-    context.arena.reset();
-    context.events = [];
-    if (!context.stopped) work();
-    return context.events;
-  };
-  return {
-    push: (chunk) => feed(() => mail.push(lineEnds.push(chunk))),
-    end: () => {
-      const events = feed(() => {
-        mail.push(lineEnds.end());
-        mail.end();
-      });
-      ended = true;
-      return [...events, { type: 'end', defects: [] }];
-    },
-    get stopped() {
-      return context.stopped;
-    },
-  };
+  return new Parser(resolveLimits(options.limits));
+}
+
+class Parser implements MimeParser {
+  private readonly context: ReaderContext;
+  private readonly mail: EntityReader;
+  private readonly lineEnds = createLineEndFilter();
+  private ended = false;
+
+  constructor(limits: MimeLimits) {
+    this.context = { limits, arena: createArena(), events: [], parts: 0, stopped: false };
+    this.mail = createEntityReader(this.context, mailPlace);
+  }
+
+  get stopped(): boolean {
+    return this.context.stopped;
+  }
+
+  push(chunk: Uint8Array): readonly MailEvent[] {
+    this.begin();
+    if (!this.context.stopped) this.mail.push(this.lineEnds.push(chunk));
+    return this.context.events;
+  }
+
+  end(): readonly MailEvent[] {
+    this.begin();
+    this.ended = true;
+    if (!this.context.stopped) {
+      this.mail.push(this.lineEnds.end());
+      this.mail.end();
+    }
+    this.context.events.push({ type: 'end', defects: [] });
+    return this.context.events;
+  }
+
+  /** What the events so far pointed to may be written over from here on. */
+  private begin(): void {
+    if (this.ended) throw new MimeError('parser-ended', 'the mail has ended');
+    this.context.arena.reset();
+    this.context.events = [];
+  }
 }

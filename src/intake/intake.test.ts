@@ -1,0 +1,246 @@
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import type pg from 'pg';
+import pino from 'pino';
+import { createFileObjectStore } from '../adapters/fs/object-store.ts';
+import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
+import { createPostgresBlockList, createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
+import { createRecorder, type Recorder } from '../messages/recorder.ts';
+import { RecordError } from '../ports/message-store.ts';
+import { createRawStore } from '../rawstore/index.ts';
+import { createRouter } from '../routing/index.ts';
+import type { Mailbox, MailCommand, MailReceiver, MailTransaction, SessionFacts } from '../smtp/index.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { addOrganisation, openTestPool } from '../testing/postgres-fixtures.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { createIntake } from './intake.ts';
+
+const session: SessionFacts = {
+  sessionId: 's',
+  remoteAddress: '127.0.0.1',
+  remotePort: 1,
+  heloName: 'client.example',
+  tls: null,
+};
+const never = new AbortController().signal;
+
+const mailbox = (address: string): Mailbox => {
+  const at = address.lastIndexOf('@');
+  return { localPart: address.slice(0, at), domain: address.slice(at + 1), address };
+};
+
+const command = (from: string | null): MailCommand => ({
+  reversePath: from === null ? null : mailbox(from),
+  declaredSizeBytes: null,
+  body: '8BITMIME',
+  smtputf8: false,
+});
+
+interface House {
+  readonly pool: pg.Pool;
+  readonly intake: MailReceiver;
+  /** Keys of all raw objects there are. */
+  objects(): Promise<string[]>;
+  rows(): Promise<Record<string, unknown>[]>;
+  conflicts(): Promise<Record<string, unknown>[]>;
+}
+
+/** The real database and file store; `record` stands between the two where a test wants a fault. */
+async function openHouse(
+  t: TestContext,
+  wrap: (recorder: Recorder) => Recorder = (recorder) => recorder,
+): Promise<House> {
+  const { pool } = await openTestPool(t);
+  await addOrganisation(pool, 'acme');
+  await addOrganisation(pool, 'globex');
+  const objects = await createFileObjectStore({ rootDir: await temporaryFolder(t) });
+  const intake = createIntake({
+    router: createRouter({
+      domains: ['orders.example'],
+      organisations: createPostgresOrganisations({ pool }),
+      blockedSenders: createPostgresBlockList({ pool }),
+      cacheMs: 0,
+    }),
+    rawStore: createRawStore({ objects }),
+    recorder: wrap(createRecorder({ store: createPostgresMessageStore({ pool }) })),
+    log: pino({ level: 'silent' }),
+    metrics: createMetrics(),
+  });
+  return {
+    pool,
+    intake,
+    objects: async () => (await Array.fromAsync(objects.list(''))).map(({ key }) => key),
+    rows: async () => (await pool.query('SELECT * FROM inbound_message ORDER BY created_at, id')).rows,
+    conflicts: async () => (await pool.query('SELECT * FROM inbound_conflict ORDER BY created_at, id')).rows,
+  };
+}
+
+async function begin(
+  house: House,
+  to: readonly string[],
+  from: string | null = 'buyer@example.com',
+): Promise<MailTransaction> {
+  const transaction = await house.intake.begin(session, command(from), never);
+  assert.ok(!('refusal' in transaction));
+  for (const address of to) assert.equal(await transaction.addRecipient(mailbox(address), never), undefined);
+  return transaction;
+}
+
+async function* chunks(data: Buffer): AsyncGenerator<Buffer> {
+  for (let at = 0; at < data.length; at += 65_536) yield data.subarray(at, at + 65_536);
+}
+
+async function send(
+  house: House,
+  data: Buffer | string,
+  to = ['orders+acme@orders.example'],
+  from?: string | null,
+): Promise<string> {
+  const transaction = await begin(house, to, from);
+  assert.equal(await transaction.body(chunks(Buffer.from(data)), never), undefined);
+  const outcome = await transaction.commit(never);
+  return 'refusal' in outcome ? outcome.refusal : outcome.acknowledgement;
+}
+
+const MAIL = 'Message-ID: <1@buyer.example>\r\nFrom: Buyer <b@example.com>\r\nSubject: Order\r\n\r\nbody\r\n';
+
+describe('what two mails of one identity are', () => {
+  it('a redelivery through another hop is a duplicate, and leaves no second object', async (t) => {
+    const house = await openHouse(t);
+    const first = await send(house, MAIL);
+    const second = await send(house, `Received: from hop.example by other.example\r\n${MAIL}`);
+    assert.equal(second, first.replace('accepted', 'duplicate of'));
+    assert.equal((await house.objects()).length, 1);
+  });
+
+  it('other content under the same Message-ID is kept aside, with its object', async (t) => {
+    const house = await openHouse(t);
+    await send(house, MAIL);
+    const second = await send(house, MAIL.replace('body', 'another order'));
+    const [conflict] = await house.conflicts();
+    assert.equal(second, `accepted ${conflict?.id}`);
+    assert.equal((await house.rows()).length, 1);
+    assert.ok((await house.objects()).includes(String(conflict?.raw_storage_key)));
+  });
+
+  for (const [what, mail] of [
+    [
+      'whose header never ends, beyond what we keep of it',
+      (last: string) =>
+        `Message-ID: <1@b.example>\r\nX-Long: ${'x'.repeat(60)}\r\n ${`${'y'.repeat(70)}\r\n `.repeat(20_000)}${last}\r\n`,
+    ],
+    [
+      'with more header than we keep, and a body',
+      (last: string) =>
+        `Message-ID: <1@b.example>\r\nX: ${`${'y'.repeat(70)}\r\n `.repeat(20_000)}${last}\r\n\r\nbody\r\n`,
+    ],
+    [
+      'whose lines end with a bare CR',
+      (last: string) => `Message-ID: <1@b.example>\rSubject: x\r\r${'line\r'.repeat(400_000)}${last}\r`,
+    ],
+    ['that is all header', (last: string) => `Message-ID: <1@b.example>\r\nSubject: ${last}\r\n`],
+    ['without header fields', (last: string) => `Dear all,\r\nplease send ${last} pieces\r\n`],
+    [
+      'without an empty line between header and text',
+      (last: string) => `Message-ID: <1@b.example>\r\nplease send ${last} pieces\r\nthanks\r\n`,
+    ],
+  ] as const) {
+    it(`two mails ${what} that differ at the end are two mails, and both are kept`, async (t) => {
+      const house = await openHouse(t);
+      await send(house, mail('1'));
+      const second = await send(house, mail('2'));
+      assert.match(second, /^accepted /);
+      assert.equal((await house.rows()).length + (await house.conflicts()).length, 2);
+      assert.equal((await house.objects()).length, 2);
+    });
+  }
+});
+
+describe('who gets a mail', () => {
+  it('several organisations: a row and an object each; two addresses of one organisation: one', async (t) => {
+    const house = await openHouse(t);
+    const ack = await send(house, MAIL, [
+      'orders+acme@orders.example',
+      'Orders+ACME@Orders.Example',
+      'orders+globex@orders.example',
+    ]);
+    assert.match(ack, /^accepted \S+ \S+$/);
+    const rows = await house.rows();
+    assert.deepEqual(rows.map((row) => row.to_email).sort(), [
+      'orders+acme@orders.example',
+      'orders+globex@orders.example',
+    ]);
+    assert.equal((await house.objects()).length, 2);
+  });
+
+  it('takes the header From for a null reverse-path, and keeps both forms', async (t) => {
+    const house = await openHouse(t);
+    await send(house, MAIL, undefined, null);
+    const [row] = await house.rows();
+    assert.equal(row?.from_email, 'b@example.com');
+    assert.equal(row?.header_from, 'Buyer <b@example.com>');
+  });
+});
+
+describe('a transaction that does not come to its end', () => {
+  it('stored and then aborted: the object goes', async (t) => {
+    const house = await openHouse(t);
+    const transaction = await begin(house, ['orders+acme@orders.example']);
+    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    assert.equal((await house.objects()).length, 1);
+    await transaction.abort('connection-lost');
+    assert.deepEqual(await house.objects(), []);
+  });
+
+  it('aborted while the bytes flow: nothing stays, whichever ends first', async (t) => {
+    const house = await openHouse(t);
+    const transaction = await begin(house, ['orders+acme@orders.example']);
+    const gate = Promise.withResolvers<void>();
+    async function* slow(): AsyncGenerator<Buffer> {
+      yield Buffer.from(MAIL);
+      await gate.promise;
+    }
+    const storing = transaction.body(slow(), never);
+    await transaction.abort('deadline');
+    gate.resolve();
+    await storing;
+    assert.deepEqual(await house.objects(), []);
+  });
+
+  it('database refuses: 451, and the object goes', async (t) => {
+    const house = await openHouse(t);
+    await house.pool.query('ALTER TABLE inbound_message RENAME TO gone');
+    assert.equal(await send(house, MAIL), 'unavailable');
+    assert.deepEqual(await house.objects(), []);
+  });
+
+  it('outcome of the commit unknown: 451, and the object stays, for the row may be there', async (t) => {
+    const house = await openHouse(t, (recorder) => ({
+      async record(envelope) {
+        await recorder.record(envelope);
+        throw new RecordError('outcome-unknown', 'the answer to COMMIT was lost');
+      },
+    }));
+    assert.equal(await send(house, MAIL), 'unavailable');
+    const [row] = await house.rows();
+    assert.deepEqual(await house.objects(), [row?.raw_storage_key]);
+  });
+
+  it('aborted while the commit is under way: the object stays', async (t) => {
+    const may = Promise.withResolvers<void>();
+    const house = await openHouse(t, (recorder) => ({
+      async record(envelope) {
+        await may.promise;
+        return recorder.record(envelope);
+      },
+    }));
+    const transaction = await begin(house, ['orders+acme@orders.example']);
+    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    const committing = transaction.commit(never);
+    await transaction.abort('deadline');
+    may.resolve();
+    await committing;
+    const [row] = await house.rows();
+    assert.deepEqual(await house.objects(), [row?.raw_storage_key]);
+  });
+});
