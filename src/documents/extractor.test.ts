@@ -282,6 +282,20 @@ describe('faults while extracting', () => {
     );
   });
 
+  it('ends FAILED, loudly, when no attempt is left; a message that is finished stays what it is', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('a.pdf', 'a')]));
+
+    await house.extractor.giveUp(received.id);
+    const { status, error_json } = await message(house.pool);
+    assert.equal(status, 'FAILED');
+    assert.equal((error_json as { code: string }).code, 'gave-up');
+    assert.ok(house.lines.some(({ level, msg }) => level === 50 && msg === 'mail failed'));
+    await house.extractor.giveUp(received.id);
+    await house.extractor.extract(received.id, run());
+    assert.equal((await message(house.pool)).status, 'FAILED');
+  });
+
   it('ends FAILED, loudly, when the raw mail is gone', async (t) => {
     const house = await openHouse(t);
     const received = await house.received(multipart([attachment('a.pdf', 'a')]));

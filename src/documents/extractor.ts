@@ -3,7 +3,7 @@
  * that a worker that died half-way is simply followed by another.
  *
  * A fault that may pass (store, database) fails the job, which is tried again; only what would fail again tomorrow (a
- * limit of the engine, the raw object gone), or the last attempt, ends the message as FAILED.
+ * limit of the engine, the raw object gone), or that no attempt is left, ends the message as FAILED.
  */
 import { parseMail } from '../mime/index.ts';
 import type {
@@ -15,7 +15,7 @@ import type {
 } from '../ports/extraction-store.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { type Collected, createCollector } from './collector.ts';
 
 /**
@@ -42,29 +42,44 @@ export interface Run {
 export interface Extractor {
   /** Errors: whatever a later attempt may not meet. */
   extract(inboundMessageId: string, run: Run): Promise<void>;
+  /** No attempt is left. Errors: when that cannot be written down now. */
+  giveUp(inboundMessageId: string): Promise<void>;
 }
 
 export function createExtractor(o: ExtractorOptions): Extractor {
   return {
     async extract(inboundMessageId, run) {
-      const message = await o.store.find(inboundMessageId);
-      if (message === null) {
-        o.log.warn({ inbound_message_id: inboundMessageId }, 'a job for a message that is not there');
-        return;
-      }
-      const log = o.log.child({
-        trace_id: message.traceId,
-        org_id: message.orgId,
-        message_id: message.sourceMessageId,
-        inbound_message_id: message.id,
-      });
-      if (message.status === 'PARSED' || message.status === 'FAILED') {
-        log.debug({ status: message.status }, 'the message is finished already');
-        return;
-      }
-      await finish(o, message, await resultOf(o, message, run, log), log);
+      const { message, log } = await open(o, inboundMessageId);
+      if (message !== null) await finish(o, message, await resultOf(o, message, run, log), log);
+    },
+    async giveUp(inboundMessageId) {
+      const { message, log } = await open(o, inboundMessageId);
+      if (message === null) return;
+      o.metrics.processingError(message.orgId, 'gave-up');
+      await finish(o, message, failed({ code: 'gave-up', message: 'not extracted by any of all attempts' }), log);
     },
   };
+}
+
+/** null: there is nothing to do. */
+async function open(
+  o: ExtractorOptions,
+  inboundMessageId: string,
+): Promise<{ message: MessageToExtract | null; log: Log }> {
+  const message = await o.store.find(inboundMessageId);
+  if (message === null) {
+    o.log.warn({ inbound_message_id: inboundMessageId }, 'a job for a message that is not there');
+    return { message, log: o.log };
+  }
+  const log = o.log.child({
+    trace_id: message.traceId,
+    org_id: message.orgId,
+    message_id: message.sourceMessageId,
+    inbound_message_id: message.id,
+  });
+  if (message.status !== 'PARSED' && message.status !== 'FAILED') return { message, log };
+  log.debug({ status: message.status }, 'the message is finished already');
+  return { message: null, log };
 }
 
 async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<ExtractionResult> {
@@ -85,13 +100,14 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
       failure: collected.limit,
     };
   } catch (error) {
-    o.metrics.processingError(message.orgId, errorType(error));
+    if (run.signal.aborted) {
+      // The process stops, or something hangs: that says nothing about the mail.
+      log.warn({ reason: String(run.signal.reason) }, 'extraction interrupted, it will be tried again');
+      throw error;
+    }
+    o.metrics.processingError(message.orgId, error instanceof StoreError ? error.code : 'unexpected');
     if (error instanceof StoreError && error.code === 'object-missing') {
       return failed({ code: 'object-missing', message: 'the raw mail is not in the object store' });
-    }
-    if (run.lastAttempt) {
-      log.error({ err: error }, 'the last attempt failed');
-      return failed({ code: 'gave-up', message: `not extracted after ${run.attempt} attempts` });
     }
     log.warn({ err: error, attempt: run.attempt }, 'extraction failed, it will be tried again');
     throw error;
@@ -159,7 +175,3 @@ function logDocument(log: Log, document: NewDocument): void {
 }
 
 const failed = (failure: DocumentError): ExtractionResult => ({ documents: [], parts: [], failure });
-
-function errorType(error: unknown): ErrorType {
-  return error instanceof StoreError ? error.code : 'unexpected';
-}

@@ -9,13 +9,14 @@ export interface ExtractAttachments {
     inboundMessageId: string,
     run: { readonly attempt: number; readonly lastAttempt: boolean; readonly signal: AbortSignal },
   ): Promise<void>;
+  giveUp(inboundMessageId: string): Promise<void>;
 }
 
 export function createTasks(o: { readonly documents: ExtractAttachments }): Readonly<Record<string, Task>> {
   return {
-    extract_attachments: async (payload, context) => {
-      const { inbound_message_id } = ExtractAttachments.parse(payload);
-      await o.documents.extract(inbound_message_id, context);
+    extract_attachments: {
+      run: (payload, context) => o.documents.extract(ExtractAttachments.parse(payload).inbound_message_id, context),
+      giveUp: (payload) => o.documents.giveUp(ExtractAttachments.parse(payload).inbound_message_id),
     },
   };
 }

@@ -3,14 +3,22 @@
 export interface JobContext {
   /** From 1. */
   readonly attempt: number;
-  /** No retry follows this attempt: what fails now has to be written down as FAILED. */
+  /** No retry follows this attempt. */
   readonly lastAttempt: boolean;
-  /** Aborts when the process stops and will wait no longer; the job is then tried again elsewhere. */
+  /** Aborts when the process stops and will wait no longer, or the job takes too long; it is then tried again. */
   readonly signal: AbortSignal;
 }
 
-/** Errors: a rejected promise means "try again later", with growing delays. */
-export type Task = (payload: unknown, context: JobContext) => Promise<void>;
+export interface Task {
+  /** Errors: a rejected promise means "try again later", with growing delays. */
+  run(payload: unknown, context: JobContext): Promise<void>;
+
+  /**
+   * No attempt is left: the last one failed, or its worker died in it. Writes down that it is over; the job is then
+   * forgotten. May be called more than once. Errors: a rejected promise means "ask again in a moment".
+   */
+  giveUp(payload: unknown): Promise<void>;
+}
 
 export interface JobRunner {
   /** Resolves when jobs are being taken. */

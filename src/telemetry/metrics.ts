@@ -17,6 +17,7 @@ export const errorTypes = [
   'malformed',
   'limit-exceeded',
   'attachment-failed',
+  'gave-up',
   'jobs-unavailable',
   'unexpected',
 ] as const;

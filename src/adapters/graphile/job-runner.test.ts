@@ -26,19 +26,25 @@ async function jobs(pool: pg.Pool): Promise<{ attempts: number; locked_by: strin
   return (await pool.query('SELECT attempts, locked_by FROM graphile_worker.jobs ORDER BY id')).rows;
 }
 
-async function start(t: TestContext, o: TestPool, task: Task): Promise<JobRunner> {
-  const runner = createGraphileJobRunner({ ...o, tasks: { [TASK]: task }, concurrency: 2, log });
+async function start(
+  t: TestContext,
+  o: TestPool,
+  run: Task['run'],
+  giveUp: Task['giveUp'] = async () => {},
+): Promise<JobRunner> {
+  const tasks = { [TASK]: { run, giveUp } };
+  const runner = createGraphileJobRunner({ ...o, tasks, concurrency: 2, log, sweepIntervalMs: 500 });
   cleanUp(t, () => runner.stop(100));
   await runner.start();
   return runner;
 }
 
 /** As a worker that was killed leaves it: locked for a while by a pool that no longer exists. */
-async function lockJobs(pool: pg.Pool, poolId: string, task = TASK): Promise<void> {
+async function lockJobs(pool: pg.Pool, poolId: string, task = TASK, attempts = 1): Promise<void> {
   await pool.query(
-    `UPDATE graphile_worker._private_jobs SET locked_by = $1, locked_at = now() - interval '11 seconds', attempts = 1
+    `UPDATE graphile_worker._private_jobs SET locked_by = $1, locked_at = now() - interval '11 seconds', attempts = $3
      WHERE task_id = (SELECT id FROM graphile_worker._private_tasks WHERE identifier = $2)`,
-    [poolId, task],
+    [poolId, task, attempts],
   );
 }
 
@@ -68,6 +74,30 @@ describe('running jobs from the queue in the database', () => {
     await waitFor(() => attempts.length === 2, { timeoutMs: 20_000, what: 'the second attempt' });
 
     assert.deepEqual(attempts, [false, true]);
+  });
+
+  it('gives a job up when its last attempt has failed, again until that could be written down', async (t) => {
+    const database = await openTestPool(t);
+    let asked = 0;
+    await addJob(database.pool, {}, 1);
+
+    await start(
+      t,
+      database,
+      async () => {
+        throw new Error('never');
+      },
+      async () => {
+        asked++;
+        if (asked === 1) throw new Error('the database is away');
+      },
+    );
+
+    await waitFor(async () => (await jobs(database.pool)).length === 0, {
+      timeoutMs: 10_000,
+      what: 'the job forgotten',
+    });
+    assert.equal(asked, 2);
   });
 
   it('waits for the jobs under way when it stops, and leaves the others in the queue', async (t) => {
@@ -150,6 +180,39 @@ describe('jobs of a worker that was killed', () => {
     await waitFor(() => done === 1, { timeoutMs: 10_000, what: 'the job of the dead worker' });
   });
 
+  it('are given up when there is no attempt left, and forgotten then', async (t) => {
+    const database = await openTestPool(t);
+    const givenUp: unknown[] = [];
+    await addJob(database.pool, { n: 1 });
+    await lockJobs(database.pool, poolId(), TASK, 25);
+
+    await start(
+      t,
+      database,
+      () => assert.fail('tried once more'),
+      async (payload) => void givenUp.push(payload),
+    );
+
+    await waitFor(async () => (await jobs(database.pool)).length === 0, {
+      timeoutMs: 10_000,
+      what: 'the job forgotten',
+    });
+    assert.deepEqual(givenUp, [{ n: 1 }]);
+  });
+
+  it('wait longer and longer when they were cut off often: they may be what kills the worker', async (t) => {
+    const { pool } = await openTestPool(t);
+    await addJob(pool, {});
+    await lockJobs(pool, poolId(), TASK, 6);
+
+    await sweepAbandonedJobs(pool, [TASK]);
+
+    const { rows } = await pool.query(
+      `SELECT run_at > now() + interval '5 minutes' AS later FROM graphile_worker.jobs`,
+    );
+    assert.deepEqual(rows, [{ later: true }]);
+  });
+
   it('are left alone while the worker holds its lease, and given back when its connection ends', async (t) => {
     const { pool, url } = await openTestPool(t);
     const alive = poolId();
@@ -159,11 +222,11 @@ describe('jobs of a worker that was killed', () => {
     await addJob(pool, {});
     await lockJobs(pool, alive);
 
-    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), []);
+    assert.equal(await sweepAbandonedJobs(pool, [TASK]), 0);
     assert.equal((await jobs(pool))[0]?.locked_by, alive);
     await lease.release();
     await waitFor(async () => (await leaseCount(pool)) === 0, { timeoutMs: 5_000, what: 'the lease gone' });
-    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), [alive]);
+    assert.equal(await sweepAbandonedJobs(pool, [TASK]), 1);
     assert.equal((await jobs(pool))[0]?.locked_by, null);
   });
 
@@ -184,7 +247,7 @@ describe('jobs of a worker that was killed', () => {
     const stranger = poolId();
     await lockJobs(pool, stranger, 'extract_document');
 
-    assert.deepEqual(await sweepAbandonedJobs(pool, [TASK]), []);
+    assert.equal(await sweepAbandonedJobs(pool, [TASK]), 0);
     assert.equal((await jobs(pool))[0]?.locked_by, stranger);
   });
 });

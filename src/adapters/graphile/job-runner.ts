@@ -3,11 +3,13 @@ import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'gr
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
+import { findExhaustedJobs, forgetJob, holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
 import { workerLogger } from './logger.ts';
 
 /** A job left by a killed worker waits at most this, plus the sweep's grace, before somebody takes it up. */
 const SWEEP_INTERVAL_MS = 15_000;
+/** A 25 MB mail takes seconds; what takes this long waits for a file system or a network that hangs. */
+const JOB_DEADLINE_MS = 15 * 60_000;
 /** Jobs are announced by NOTIFY; polling is for what a lost connection has swallowed, and for retries that fall due. */
 const POLL_INTERVAL_MS = 2_000;
 
@@ -30,8 +32,10 @@ export function createGraphileJobRunner(o: {
   readonly tasks: Readonly<Record<string, Task>>;
   readonly concurrency: number;
   readonly log: Log;
+  readonly sweepIntervalMs?: number;
 }): JobRunner {
   const stopping = new AbortController();
+  let starting: Promise<void> = Promise.resolve();
   let running: RunningPool | undefined;
   let stopped = false;
   let sweeping: NodeJS.Timeout | undefined;
@@ -40,7 +44,7 @@ export function createGraphileJobRunner(o: {
   const restart = (): void => {
     if (stopped) return;
     restarting = setTimeout(() => {
-      startPool().catch((error: unknown) => {
+      starting = startPool().catch((error: unknown) => {
         o.log.warn({ err: String(error) }, 'the job runner could not start, trying again');
         restart();
       });
@@ -61,7 +65,7 @@ export function createGraphileJobRunner(o: {
     async start() {
       await sweep(o);
       await startPool();
-      sweeping = setInterval(() => void sweep(o), SWEEP_INTERVAL_MS);
+      sweeping = setInterval(() => void sweep(o), o.sweepIntervalMs ?? SWEEP_INTERVAL_MS);
     },
 
     async stop(graceMs) {
@@ -69,6 +73,7 @@ export function createGraphileJobRunner(o: {
       clearInterval(sweeping);
       clearTimeout(restarting);
       const impatient = setTimeout(() => stopping.abort(new Error('the worker is stopping')), graceMs);
+      await starting;
       await running?.stop();
       clearTimeout(impatient);
     },
@@ -82,12 +87,18 @@ export function createGraphileJobRunner(o: {
 
 type RunnerOptions = Parameters<typeof createGraphileJobRunner>[0];
 
+/** What graphile-worker leaves lying: jobs of dead workers, and jobs that nobody will try again. */
 async function sweep(o: RunnerOptions): Promise<void> {
+  const tasks = Object.keys(o.tasks);
   try {
-    const freed = await sweepAbandonedJobs(o.pool, Object.keys(o.tasks));
-    if (freed.length > 0) o.log.warn({ workers: freed }, 'jobs of a worker that died are given back to the queue');
+    const freed = await sweepAbandonedJobs(o.pool, tasks);
+    if (freed > 0) o.log.warn({ jobs: freed }, 'jobs of a worker that died are given back to the queue');
+    for (const { id, task, payload } of await findExhaustedJobs(o.pool, tasks)) {
+      await o.tasks[task]?.giveUp(payload);
+      await forgetJob(o.pool, id);
+    }
   } catch (error) {
-    o.log.warn({ err: String(error) }, 'could not look for jobs of dead workers, trying again');
+    o.log.warn({ err: error }, 'could not look after jobs left lying, trying again');
   }
 }
 
@@ -153,10 +164,10 @@ function stopWhenFetchingFails(events: WorkerEvents, stop: () => void): void {
 }
 
 function wrap(task: Task, stopping: AbortSignal): WorkerTask {
-  return (payload, helpers) =>
-    task(payload, {
-      attempt: helpers.job.attempts,
-      lastAttempt: helpers.job.attempts >= helpers.job.max_attempts,
-      signal: stopping,
+  return (payload, { job }) =>
+    task.run(payload, {
+      attempt: job.attempts,
+      lastAttempt: job.attempts >= job.max_attempts,
+      signal: AbortSignal.any([stopping, AbortSignal.timeout(JOB_DEADLINE_MS)]),
     });
 }

@@ -19,24 +19,50 @@ const GRACE_SECONDS = 10;
 
 const RECONNECT_DELAY_MS = 1_000;
 
-/** Only pools that run a task of ours: other programs may run theirs, without leases, in the same queue. */
+/**
+ * Only pools that run a task of ours: other programs may run theirs, without leases, in the same queue.
+ * A job that was cut off more than three times may be what kills its workers: it waits as if it had failed.
+ */
 const SWEEP = `
-  WITH abandoned AS (
-    SELECT DISTINCT locked_by FROM graphile_worker.jobs
-    WHERE task_identifier = ANY ($1) AND locked_at < now() - make_interval(secs => $2) AND NOT EXISTS (
+  UPDATE graphile_worker._private_jobs AS job
+  SET locked_by = NULL, locked_at = NULL, run_at = CASE
+    WHEN job.attempts <= 3 THEN job.run_at
+    ELSE greatest(job.run_at, now() + exp(least(job.attempts, 10)) * interval '1 second') END
+  FROM graphile_worker._private_tasks AS task
+  WHERE task.id = job.task_id AND task.identifier = ANY ($1)
+    AND job.locked_at < now() - make_interval(secs => $2) AND NOT EXISTS (
       SELECT FROM pg_locks
       WHERE locktype = 'advisory' AND granted AND classid = $3::int::oid AND objsubid = 2
-        AND objid::bigint = hashtext(locked_by)::bigint & 4294967295
+        AND objid::bigint = hashtext(job.locked_by)::bigint & 4294967295
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
-  ), freed AS (
-    SELECT graphile_worker.force_unlock_workers(array_agg(locked_by)) FROM abandoned HAVING count(*) > 0
-  )
-  SELECT locked_by AS "poolId" FROM abandoned LEFT JOIN freed ON true`;
+  RETURNING job.id`;
 
-/** Gives the jobs of dead pools back to the queue; answers whose they were. */
-export async function sweepAbandonedJobs(pool: pg.Pool, tasks: readonly string[]): Promise<readonly string[]> {
-  const { rows } = await pool.query<{ poolId: string }>(SWEEP, [tasks, GRACE_SECONDS, LEASE_LOCKS]);
-  return rows.map(({ poolId }) => poolId);
+/** Gives the jobs of dead pools back to the queue; answers how many. */
+export async function sweepAbandonedJobs(pool: pg.Pool, tasks: readonly string[]): Promise<number> {
+  const { rowCount } = await pool.query(SWEEP, [tasks, GRACE_SECONDS, LEASE_LOCKS]);
+  return rowCount ?? 0;
+}
+
+export interface ExhaustedJob {
+  readonly id: string;
+  readonly task: string;
+  readonly payload: unknown;
+}
+
+/** Jobs without an attempt left, which graphile-worker keeps and never looks at again. */
+export async function findExhaustedJobs(pool: pg.Pool, tasks: readonly string[]): Promise<readonly ExhaustedJob[]> {
+  const { rows } = await pool.query<ExhaustedJob>(
+    `SELECT job.id::text, task.identifier AS task, job.payload
+     FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
+     WHERE task.identifier = ANY ($1) AND job.attempts >= job.max_attempts AND job.locked_at IS NULL
+     ORDER BY job.id LIMIT 100`,
+    [tasks],
+  );
+  return rows;
+}
+
+export async function forgetJob(pool: pg.Pool, id: string): Promise<void> {
+  await pool.query('SELECT graphile_worker.complete_jobs(ARRAY[$1::bigint])', [id]);
 }
 
 export interface Lease {

@@ -8,10 +8,8 @@ export async function readDatabaseCounts(pool: pg.Pool): Promise<DatabaseCounts>
     pool.query<{ status: InboundMessageStatus; count: number }>(
       'SELECT status, count(*) AS count FROM inbound_message GROUP BY status',
     ),
-    // A job out of attempts waits for nothing any more: its message is FAILED and counted there.
     pool.query<{ task: string; count: number }>(
-      `SELECT task_identifier AS task, count(*) AS count FROM graphile_worker.jobs
-       WHERE attempts < max_attempts OR locked_at IS NOT NULL GROUP BY task_identifier`,
+      'SELECT task_identifier AS task, count(*) AS count FROM graphile_worker.jobs GROUP BY task_identifier',
     ),
   ]);
   return { messages: messages.rows, jobs: jobs.rows };
