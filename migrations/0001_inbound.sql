@@ -4,17 +4,23 @@
 CREATE EXTENSION IF NOT EXISTS citext;
 
 -- The role that sees one organisation at a time (row-level security below). Roles belong to the whole server, so another
--- database of the same server may have made it already, or be making it at this moment.
+-- database of the same server may have made it already, or be making it at this moment; and an administrator may have made
+-- it for a login that may not make roles itself.
 DO $$
 BEGIN
-  CREATE ROLE orderflow_tenant NOLOGIN;
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'orderflow_tenant') THEN
+    CREATE ROLE orderflow_tenant NOLOGIN;
+  END IF;
 EXCEPTION
   WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 DO $$
 BEGIN
-  -- So that the server's own login may SET ROLE to it; a superuser may anyway.
-  EXECUTE format('GRANT orderflow_tenant TO %I', current_user);
+  -- So that the server's own login may SET ROLE to it. Who made the role is its administrator and no more (PostgreSQL 16).
+  IF NOT pg_has_role(current_user, 'orderflow_tenant',
+      CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
+    EXECUTE format('GRANT orderflow_tenant TO %I', current_user);
+  END IF;
 EXCEPTION
   WHEN unique_violation OR invalid_grant_operation THEN NULL;
 END $$;

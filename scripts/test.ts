@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { startTestCluster } from '../src/testing/cluster.ts';
 import { testEnvironment } from '../src/testing/environment.ts';
 
-const DEFAULT_FILES = ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/**/*.test.ts'];
+const DEFAULT_FILES = ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'bench/**/*.test.ts', 'test/**/*.test.ts'];
 /** Longer than any test takes on a slow machine; a hanging one must not hang CI. */
 const TEST_TIMEOUT_MS = 300_000;
 const OLDEST_NODE = 24;

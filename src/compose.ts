@@ -6,15 +6,16 @@ import type pg from 'pg';
 import { createFileObjectStore } from './adapters/fs/object-store.ts';
 import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
-import { EmbeddedPostgresError, openEmbeddedPostgres } from './adapters/postgres/embedded.ts';
+import { EmbeddedPostgresError, embeddedDatabaseExists, openEmbeddedPostgres } from './adapters/postgres/embedded.ts';
 import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
 import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
 import { createPostgresMessageStore } from './adapters/postgres/message-store.ts';
 import { createPostgresMessageViews } from './adapters/postgres/message-views.ts';
-import { migrate as migrateDatabase } from './adapters/postgres/migrate.ts';
+import { MigrationError, migrate as migrateDatabase, pendingMigrations } from './adapters/postgres/migrate.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
 import { createPool } from './adapters/postgres/pool.ts';
 import type { Role, RunningServer, Toolbox } from './cli/context.ts';
+import { createClosers } from './closers.ts';
 import type { Settings } from './config/settings.ts';
 import { createExtractor } from './documents/extractor.ts';
 import { ListenError } from './http/listen-error.ts';
@@ -41,15 +42,19 @@ const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 3;
 /** Readiness, metrics and commands. */
 const VIEW_CONNECTIONS = 3;
 
-/** How long a stop waits for a mail in DATA, and then for a job under way. Container runtimes kill after 30 s or less. */
+/** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
 const STOP_GRACE_MS = 10_000;
 
 const FIRST_ORGANISATION = 'acme';
 
 /** The product cannot run as configured; one line or more for the operator. */
-export class StartError extends Error {
-  override readonly name = 'StartError';
-}
+export class StartError extends Error {}
+
+/** Something did not come to its end in time; nothing acknowledged is lost by that. */
+export class StopError extends StartError {}
+
+/** Only looking, and there is nothing to look at: making an empty database would read like lost mails. */
+export class NoDatabaseError extends StartError {}
 
 export async function migrate(o: {
   readonly settings: Settings;
@@ -58,15 +63,27 @@ export async function migrate(o: {
   const database = await openDatabase(o.settings, o.log);
   try {
     return await migrateDatabase({ url: database.url, log: o.log });
+  } catch (error) {
+    throw asStartError(error);
   } finally {
     await database.close();
   }
 }
 
-export async function openToolbox(o: { readonly settings: Settings; readonly log: Log }): Promise<Toolbox> {
+/**
+ * What the commands work with. Those that only look neither make a database nor change its schema: `create` does both.
+ * Errors: `NoDatabaseError`, `StartError`.
+ */
+export async function openToolbox(o: {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly create?: boolean;
+}): Promise<Toolbox> {
+  if (o.create !== true) await assertDatabaseExists(o.settings);
   const database = await openDatabase(o.settings, o.log);
   try {
-    await migrateDatabase({ url: database.url, log: o.log });
+    if (o.create === true) await migrateDatabase({ url: database.url, log: o.log });
+    else await assertMigrated(database.url);
     const pool = createPool({
       url: database.url,
       applicationName: 'orderflow-cli',
@@ -85,8 +102,21 @@ export async function openToolbox(o: { readonly settings: Settings; readonly log
     };
   } catch (error) {
     await database.close();
-    throw error;
+    throw asStartError(error);
   }
+}
+
+async function assertDatabaseExists({ databaseUrl, dataDir }: Settings): Promise<void> {
+  if (databaseUrl !== null || (await embeddedDatabaseExists(dataDir))) return;
+  throw new NoDatabaseError(
+    `no database in ${join(dataDir, 'postgres')}; is DATA_DIR right? (start, migrate and org add make one)`,
+  );
+}
+
+async function assertMigrated(url: string): Promise<void> {
+  const missing = await pendingMigrations(url);
+  if (missing.length === 0) return;
+  throw new StartError(`the database's schema is older than this program (${missing.join(', ')}): run migrate first`);
 }
 
 export async function startServer(o: {
@@ -95,19 +125,13 @@ export async function startServer(o: {
   readonly log: Log;
 }): Promise<RunningServer> {
   const { settings, roles, log } = o;
-  const closing: (() => Promise<void>)[] = [];
-  /** Last opened, first closed. */
-  const stop = async (): Promise<void> => {
-    for (const close of closing.splice(0).reverse()) {
-      await close().catch((error: unknown) => log.error({ err: error }, 'while stopping'));
-    }
-  };
+  const closers = createClosers({ log });
   try {
     const database = await openDatabase(settings, log);
-    closing.push(database.close);
+    closers.add('database', database.close);
     await migrateDatabase({ url: database.url, log });
     const pools = createPools(database.url, log);
-    closing.push(pools.close);
+    closers.add('database connections', pools.close);
     const organisations = createPostgresOrganisations({ pool: pools.view });
     const firstOrganisation = database.embedded ? await createFirstOrganisation(organisations) : null;
 
@@ -119,14 +143,14 @@ export async function startServer(o: {
     // HTTP before the rest, so that /readyz tells of them; it closes last.
     const http = roles.includes('http') ? createHttp(parts, jobs) : null;
     const httpAddress = (await http?.listen()) ?? null;
-    if (http !== null) closing.push(http.close);
-    if (jobs !== null) {
-      await jobs.start();
-      closing.push(() => jobs.stop(STOP_GRACE_MS));
-    }
+    if (http !== null) closers.add('http', http.close);
     const smtp = roles.includes('smtp') ? createSmtp(parts) : null;
+    // Both at the same time: neither waits for the other to finish what it has begun.
+    closers.add('mail and jobs under way', async () => {
+      await Promise.all([smtp?.close({ graceMs: STOP_GRACE_MS }), jobs?.stop(STOP_GRACE_MS)]);
+    });
+    await jobs?.start();
     const smtpAddress = smtp === null ? null : await listen(smtp, settings);
-    if (smtp !== null) closing.push(() => smtp.close({ graceMs: STOP_GRACE_MS }));
 
     const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
     log.info({ roles, smtp: smtpAddress, http: httpAddress }, 'started');
@@ -137,10 +161,13 @@ export async function startServer(o: {
       embeddedDatabase: database.embedded,
       firstOrganisation,
       organisations: slugs.slice(0, 5),
-      stop,
+      async stop() {
+        const unclosed = await closers.closeAll();
+        if (unclosed.length > 0) throw new StopError(`stopped, but not in order: ${unclosed.join(', ')} did not end`);
+      },
     };
   } catch (error) {
-    await stop();
+    await closers.closeAll();
     throw asStartError(error);
   }
 }
@@ -296,6 +323,9 @@ function asStartError(error: unknown): unknown {
     return new StartError(`DATA_DIR: the object store cannot be used: ${error.message}`, { cause: error });
   }
   const forTheOperator =
-    error instanceof EmbeddedPostgresError || error instanceof DatabaseConnectError || error instanceof ListenError;
+    error instanceof EmbeddedPostgresError ||
+    error instanceof DatabaseConnectError ||
+    error instanceof MigrationError ||
+    error instanceof ListenError;
   return forTheOperator ? new StartError(error.message, { cause: error }) : error;
 }

@@ -72,6 +72,11 @@ async function explained<T>(dataDir: string, work: Promise<T>): Promise<T> {
   });
 }
 
+/** Is there one in this data folder, running or not? */
+export function embeddedDatabaseExists(dataDir: string): Promise<boolean> {
+  return clusterExists(clusterPaths(dataDir));
+}
+
 async function openCluster({ dataDir, log, durable = true }: EmbeddedPostgresOptions): Promise<Cluster> {
   await mkdir(dataDir, { recursive: true });
   const paths = clusterPaths(await realpath(dataDir));

@@ -5,35 +5,94 @@ import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
 import { workerLogger } from '../graphile/logger.ts';
+import { isServerError } from './pool.ts';
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../../migrations', import.meta.url));
 /** Any number that nothing else on this database uses for an advisory lock. */
 const MIGRATION_LOCK = 0x0f_1e_57;
 
+/** How long a start waits for another process that migrates. */
+const LOCK_TIMEOUT_MS = 60_000;
+
+/** The schema cannot be brought up to date; the message is for the operator. */
+export class MigrationError extends Error {
+  override readonly name = 'MigrationError';
+}
+
 /**
  * Idempotent, and safe when several processes run it at once: the second waits for the first and finds nothing to do.
- * Errors: rejects with the database's own error; a migration that failed is rolled back whole.
+ * Errors: `MigrationError`; a migration that failed is rolled back whole.
  */
 export async function migrate(o: {
   readonly url: string;
   readonly log?: Log;
 }): Promise<{ readonly applied: readonly string[] }> {
-  const client = new pg.Client({ connectionString: o.url, application_name: 'orderflow-migrate' });
-  client.on('error', () => {}); // the query under way rejects as well
-  await client.connect();
+  const client = await connect(o.url);
   try {
+    await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    const applied = await runner({
-      dbClient: client,
-      dir: MIGRATIONS_DIR,
-      direction: 'up',
-      migrationsTable: 'schema_migration',
-      noLock: true,
-      log: (line) => o.log?.debug({ migration: line }, 'migration'),
-    });
+    await client.query('SET lock_timeout = 0');
+    const applied = await run(client, o.log);
     await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
-    return { applied: applied.map((migration) => migration.name) };
+    return { applied };
+  } catch (error) {
+    throw explained(error);
   } finally {
     await client.end();
   }
+}
+
+/** Names of the migrations that this program knows and the database has not seen. */
+export async function pendingMigrations(url: string): Promise<readonly string[]> {
+  const client = await connect(url);
+  try {
+    await client.query('BEGIN'); // never committed: even a dry run makes the table it keeps its books in
+    return await run(client, undefined, true);
+  } finally {
+    await client.end();
+  }
+}
+
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url, application_name: 'orderflow-migrate' });
+  client.on('error', () => {}); // the query under way rejects as well
+  await client.connect();
+  return client;
+}
+
+async function run(client: pg.Client, log: Log | undefined, dryRun = false): Promise<readonly string[]> {
+  const migrations = await runner({
+    dbClient: client,
+    dir: MIGRATIONS_DIR,
+    direction: 'up',
+    migrationsTable: 'schema_migration',
+    noLock: true,
+    dryRun,
+    log: (line) => log?.debug({ migration: line }, 'migration'),
+  });
+  return migrations.map(({ name }) => name);
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+const LOCK_NOT_AVAILABLE = '55P03';
+const UNDEFINED_FILE = '58P01';
+const FEATURE_NOT_SUPPORTED = '0A000';
+
+/** What an operator can mend gets its remedy; the rest the database's own words. */
+function explained(error: unknown): unknown {
+  if (!isServerError(error)) return error;
+  const { code, message } = error;
+  if (code === LOCK_NOT_AVAILABLE)
+    return new MigrationError('another process has been migrating this database for a minute');
+  if (code === INSUFFICIENT_PRIVILEGE && message.includes('role')) {
+    return new MigrationError(
+      `the database login may not make or use the role orderflow_tenant (${message}). ` +
+        'As an administrator run: CREATE ROLE orderflow_tenant NOLOGIN; GRANT orderflow_tenant TO <the login>;',
+      { cause: error },
+    );
+  }
+  if (code === UNDEFINED_FILE || code === FEATURE_NOT_SUPPORTED) {
+    return new MigrationError(`the database server lacks an extension that is needed: ${message}`, { cause: error });
+  }
+  return new MigrationError(`the database refuses a migration: ${message}`, { cause: error });
 }
