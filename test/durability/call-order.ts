@@ -1,6 +1,7 @@
 /**
  * The order of system calls behind each 250, of the product and of PostgreSQL in one trace: the raw mail's bytes synced,
- * its name given, its directory synced; its rows committed and the commit synced; then, and only then, the reply written.
+ * its name given and its directory synced; its rows committed and the commit synced; then, and only then, the reply
+ * written.
  */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
@@ -71,74 +72,52 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
     (call) => isNaming(call) && call.text.includes(`/${id}.eml"`),
     `the name of ${id}, before the 250`,
   );
-  const file = fileBehind(before, named);
-  const written = before.filter((call) => call.name === 'write' && call.text.includes(file));
-  assert.ok(written.length > 0, `${name}: its bytes are written`);
-  const sealed = only(
-    before,
-    (call) => call.name === 'fdatasync' && call.text.includes(`${file}>`),
-    `the sync of ${file}, before the 250`,
-  );
-  for (const write of written) assert.ok(write.end < sealed.begin, `${name}: written, then synced`);
-  assert.ok(sealed.end < named.begin, `${name}: synced, then named`);
-  const directory = /"([^"]*)\/[^/"]*\.eml"/.exec(named.text)?.[1];
-  const directorySynced = before.some(
-    (call) => call.name === 'fsync' && call.text.includes(`<${directory}>`) && call.begin > named.end,
-  );
-  assert.ok(directorySynced, `${name}: its directory is synced after it has its name, and before the 250`);
-
   const insert = only(
     before,
     (call) => call.name === 'recvfrom' && call.text.includes(`/${id}.eml`),
     `the row of ${id} at PostgreSQL`,
   );
   const commit = before.find(
-    (call) =>
-      call.pid === insert.pid &&
-      call.begin > insert.begin &&
-      call.name === 'recvfrom' &&
-      call.text.includes('COMMIT\\0'),
+    (call) => call.pid === insert.pid && call.begin > insert.begin && call.name === 'recvfrom' && isCommit(call),
   );
   assert.ok(commit, `${name}: its commit arrives before the 250`);
+
+  const beforeCommit = before.filter((call) => call.end < commit.begin);
+  const paths = namesOf(before, named);
+  const ofFile = (call: Call): boolean => paths.some((path) => call.text.includes(`${path}>`));
+  const written = before.filter((call) => call.name === 'write' && ofFile(call));
+  assert.ok(written.length > 0, `${name}: its bytes are written`);
+  const lastWritten = Math.max(...written.map((call) => call.end));
   assert.ok(
-    directorySyncedBefore(before, named, directory, commit),
-    `${name}: the raw mail is durable before its rows are committed`,
+    beforeCommit.some((call) => call.name === 'fdatasync' && ofFile(call) && call.begin > lastWritten),
+    `${name}: its file is synced after the last byte was written, and before its rows are committed`,
   );
-  const logSynced = before.find(
-    (call) => call.name === 'fdatasync' && call.text.includes('/pg_wal/') && call.begin > commit.end,
+  const directory = /"([^"]*)\/[^/"]*\.eml"/.exec(named.text)?.[1];
+  assert.ok(
+    beforeCommit.some(
+      (call) => call.name === 'fsync' && call.text.includes(`<${directory}>`) && call.begin > named.end,
+    ),
+    `${name}: its directory is synced after it has its name, and before its rows are committed`,
   );
-  assert.ok(logSynced, `${name}: PostgreSQL's log is synced after the commit arrived, and before the 250`);
-}
-
-function directorySyncedBefore(
-  calls: readonly Call[],
-  named: Call,
-  directory: string | undefined,
-  commit: Call,
-): boolean {
-  return calls.some(
-    (call) =>
-      call.name === 'fsync' &&
-      call.text.includes(`<${directory}>`) &&
-      call.begin > named.end &&
-      call.end < commit.begin,
+  assert.ok(
+    before.some((call) => call.name === 'fdatasync' && call.text.includes('/pg_wal/') && call.begin > commit.end),
+    `${name}: PostgreSQL's log is synced after the commit arrived, and before the 250`,
   );
 }
 
-/** The unfinished file that got the name; a second organisation's is a link to the first one's. */
-function fileBehind(calls: readonly Call[], named: Call): string {
-  const beside = /\/\+incoming\/[0-9a-f-]{36}/.exec(named.text)?.[0] ?? '';
-  const linked = calls.find((call) => call.name.startsWith('link') && call.text.includes(`${beside}"`));
-  if (linked === undefined) return beside;
+/** The names the bytes were written and synced under; a second organisation's file is a link to the first one's. */
+function namesOf(calls: readonly Call[], named: Call): readonly string[] {
+  const [beside = '', name = ''] = [...named.text.matchAll(/"([^"]*)"/g)].map((found) => found[1]);
+  const linked = calls.find((call) => call.name.startsWith('link') && call.text.includes(`"${beside}"`));
+  if (linked === undefined) return [beside, name];
   const from = /"([^"]*\.eml)"/.exec(linked.text)?.[1] ?? '';
-  return fileBehind(
-    calls,
-    only(calls, (call) => isNaming(call) && call.text.includes(`"${from}"`), `the name of ${from}`),
-  );
+  const first = only(calls, (call) => isNaming(call) && call.text.includes(`"${from}"`), `the name of ${from}`);
+  return namesOf(calls, first);
 }
 
 const isWrite = ({ name }: Call): boolean => name === 'write' || name === 'writev' || name === 'sendto';
 const isNaming = ({ name }: Call): boolean => name.startsWith('rename');
+const isCommit = ({ text }: Call): boolean => text.includes('COMMIT\\0');
 
 function only(calls: readonly Call[], wanted: (call: Call) => boolean, what: string): Call {
   const found = calls.filter(wanted);
