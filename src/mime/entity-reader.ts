@@ -10,10 +10,11 @@
  * of the stream, which are given out while what is inside is read as well. A message that lies encoded in the stream
  * gets a reader of its own behind its decoder. Time: linear in the bytes, for each message that they lie in.
  */
+import { createBodyReader } from './body-reader.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
 import { createDelimiters, type DelimiterMatch } from './delimiters.ts';
 import { type HeaderField, readFields } from './header-block.ts';
-import { createHeaderReader, maxDelimiterLineBytes } from './header-reader.ts';
+import { createHeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
 import { readPartHeader } from './part-header.ts';
 import type { Arena, TransferDecoder } from './transfer/decoder.ts';
@@ -90,24 +91,19 @@ interface Leaf {
 
 const lineFeed = 10;
 const carriageReturn = 13;
-const dash = 45;
-const dashedLine = Buffer.from('\n--');
 
 export function createEntityReader(context: ReaderContext, root: Place): EntityReader {
   const { limits } = context;
   const window = createWindow();
   const delimiters = createDelimiters();
   const header = createHeaderReader(window, delimiters, limits);
-  const longestDelimiter = maxDelimiterLineBytes(limits);
+  const body = createBodyReader(window, delimiters, limits);
   const frames: (MultipartFrame | MessageFrame)[] = [];
 
   let state: 'header' | 'leaf' | 'between' = 'header';
   let place = root;
   let leaf: Leaf | null = null;
   let messageFrames = 0;
-  /** Where the body is read on, and whether a delimiter may begin right there. */
-  let at = 0;
-  let atLineStart = true;
 
   const emit = (event: MailEvent): void => {
     context.events.push(event);
@@ -154,6 +150,11 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (leaf !== null) giveLeaf(leaf, withoutLineEnd(leaf.from, position));
     if (messageFrames === 0) return;
     for (const frame of frames) if (frame.kind === 'message') giveMessage(frame, withoutLineEnd(frame.from, position));
+  };
+
+  const giveAll = (end: number): void => {
+    if (leaf !== null) giveLeaf(leaf, end);
+    for (const frame of frames) if (frame.kind === 'message') giveMessage(frame, end);
   };
 
   const endPart = (part: { path: string; defects: DefectCollector; sizeBytes: number }): void => {
@@ -225,8 +226,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   const beginBody = (next: 'leaf' | 'between', position: number): void => {
     state = next;
-    at = position;
-    atLineStart = true;
+    body.begin(position);
   };
 
   const endHeader = (headerEnd: number, bodyStart: number): void => {
@@ -336,71 +336,25 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   };
 
   const readBody = (last: boolean): boolean => {
-    if (delimiters.isEmpty()) return readToEnd();
-    const { bytes, base } = window;
-    for (let i = at - base; ; ) {
-      if (!atLineStart) {
-        const found = bytes.indexOf(dashedLine, i);
-        if (found < 0) return holdTail(Math.max(i, 0));
-        i = found + 1;
-        atLineStart = true;
-      }
-      const end = dashedLineEnd(i, last);
-      if (end === 'more') {
-        at = base + i;
-        give(at);
-        return false;
-      }
-      const match = end === 'none' ? null : delimiters.match(bytes, i, end);
-      if (match !== null) {
-        delimit(base + i, Math.min(base + (end as number) + 1, base + bytes.length), match);
-        return true;
-      }
-      atLineStart = false;
-      if (end !== 'none') i = end;
+    if (delimiters.isEmpty()) {
+      giveAll(window.base + window.bytes.length);
+      return false;
     }
-  };
-
-  /** Where the line at `i` ends when it may be a delimiter; its line feed is not counted. */
-  const dashedLineEnd = (i: number, last: boolean): number | 'none' | 'more' => {
-    const { bytes } = window;
-    const there = bytes.length - i;
-    if ((there > 0 && bytes[i] !== dash) || (there > 1 && bytes[i + 1] !== dash)) return 'none';
-    if (there < 2) return last ? 'none' : 'more';
-    const found = bytes.indexOf(lineFeed, i);
-    const end = found < 0 ? bytes.length : found;
-    if (end - i > longestDelimiter) return 'none';
-    return found < 0 && !last ? 'more' : end;
-  };
-
-  /** No delimiter begins in the window, unless with its very last bytes. */
-  const holdTail = (i: number): false => {
-    const { bytes, base } = window;
-    const end = bytes.length;
-    at = base + end;
-    if (end > i && bytes[end - 1] === lineFeed) atLineStart = true;
-    else if (end - 2 >= i && bytes[end - 1] === dash && bytes[end - 2] === lineFeed) {
-      at--;
-      atLineStart = true;
-    }
-    // A CR at the very end may be half a line end.
-    give(!atLineStart && bytes[end - 1] === carriageReturn ? at - 1 : at);
-    return false;
-  };
-
-  const readToEnd = (): false => {
-    at = window.base + window.bytes.length;
-    if (leaf !== null) giveLeaf(leaf, at);
-    for (const frame of frames) if (frame.kind === 'message') giveMessage(frame, at);
-    return false;
+    const outcome = body.read(last);
+    if (outcome.type === 'more') give(outcome.settled);
+    else delimit(outcome.position, outcome.after, outcome.match);
+    return outcome.type === 'delimiter';
   };
 
   const keepFrom = (): number => {
-    let keep = state === 'header' ? header.start() : at;
+    let keep = state === 'header' ? header.start() : bodyPosition();
     if (leaf !== null) keep = Math.min(keep, leaf.from);
     if (messageFrames > 0) for (const frame of frames) if (frame.kind === 'message') keep = Math.min(keep, frame.from);
     return keep;
   };
+
+  /** Without an open multipart there is nothing to look for, and nothing to hold. */
+  const bodyPosition = (): number => (delimiters.isEmpty() ? window.base + window.bytes.length : body.position());
 
   const read = (last: boolean): void => {
     let goOn = true;

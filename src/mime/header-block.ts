@@ -83,8 +83,8 @@ export function looksLikeField(bytes: Buffer, start: number, end: number): boole
   return nameEnd >= 0 && bytes[nameEnd] === colon && nameEnd + 1 < end && (after === space || after === tab);
 }
 
-/** The fields of a whole block. Lines that are none are left out and noted. Time: linear. */
-export function readFields(block: Buffer, defects: DefectCollector): readonly HeaderField[] {
+/** The fields of a whole block. Lines that are none are left out and noted, fields beyond `maxFields` not read. Time: linear. */
+export function readFields(block: Buffer, defects: DefectCollector, maxFields: number): readonly HeaderField[] {
   const folded: { readonly name: string; readonly pieces: string[] }[] = [];
   let inField = false;
   for (let start = 0; start < block.length; ) {
@@ -97,6 +97,7 @@ export function readFields(block: Buffer, defects: DefectCollector): readonly He
       if (kind === 'unindented') defects.add('header-continuation-unindented');
       folded.at(-1)?.pieces.push(block.toString('latin1', start, textEnd));
     } else if (kind === 'field') {
+      if (folded.length === maxFields) break;
       const nameEnd = fieldNameEnd(block, start, textEnd);
       const name = block.toString('latin1', start, nameEnd).toLowerCase();
       folded.push({ name, pieces: [block.toString('latin1', block.indexOf(colon, nameEnd) + 1, textEnd)] });
