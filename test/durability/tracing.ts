@@ -73,9 +73,12 @@ export async function trace(t: TestContext, { pids, calls, inject }: TraceOption
     await ended;
   };
   cleanUp(t, detach);
-  await waitFor(() => pids.every((pid) => said.includes(`Process ${pid} attached`)), {
-    what: `strace to attach (${said})`,
-  });
+  // A process may have ended between the list and the attempt, such as the server's side of a connection just closed.
+  const isSettled = (pid: number): boolean =>
+    said.includes(`Process ${pid} attached`) || said.includes(`PTRACE_SEIZE, ${pid}): No such process`);
+  await waitFor(() => pids.every(isSettled), { what: 'strace to attach' }).catch((error: unknown) =>
+    Promise.reject(new Error(`strace does not attach: ${said}`, { cause: error })),
+  );
   return {
     async detach() {
       await detach();
