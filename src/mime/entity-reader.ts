@@ -232,7 +232,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   const endHeader = (headerEnd: number, bodyStart: number): void => {
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
     const defects: DefectCollector = new Set();
-    const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects);
+    const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
     if (place === mailPlace) emit({ type: 'header', header: toMailHeader(fields, new Set(defects)) });
     openEntity(fields, bodyStart, defects);
   };
@@ -332,7 +332,10 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   const endMailHeaderEarly = (headerEnd: number): void => {
     const defects: DefectCollector = new Set();
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    emit({ type: 'header', header: toMailHeader(readFields(withoutByteOrderMark(held), defects), defects) });
+    emit({
+      type: 'header',
+      header: toMailHeader(readFields(withoutByteOrderMark(held), defects, limits.maxHeaderFields), defects),
+    });
   };
 
   const readBody = (last: boolean): boolean => {

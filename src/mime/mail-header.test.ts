@@ -56,6 +56,7 @@ describe('addresses', () => {
         ['Bob', 'b@example.com'],
       ],
     ],
+    ['(Ann) a@example.com', [['Ann', 'a@example.com']]],
     ['<>', []],
     ['', []],
   ] as const) {
@@ -118,6 +119,11 @@ test('absent fields are null or empty', () => {
 
 test('raw fields are unfolded and not decoded', () => {
   assert.equal(read('Subject: =?utf-8?Q?a?=', ' b').raw.subject, '=?utf-8?Q?a?= b');
+});
+
+test('no more fields are read than the engine allows', () => {
+  const header = read(...Array.from({ length: 6_000 }, (_, i) => `X-${i}: y`), 'Subject: late');
+  assert.equal(header.subject, null);
 });
 
 test('what follows the empty line is not looked at', () => {

@@ -23,7 +23,7 @@ export function readMailHeader(block: Uint8Array): MailHeader {
   // The same line ends as the engine sees, so that both read the same fields.
   const lineEnds = createLineEndFilter();
   const lines = Buffer.concat([lineEnds.push(bytes), lineEnds.end()]);
-  return toMailHeader(readFields(withoutByteOrderMark(lines), defects), defects);
+  return toMailHeader(readFields(withoutByteOrderMark(lines), defects, defaultMimeLimits.maxHeaderFields), defects);
 }
 
 export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
