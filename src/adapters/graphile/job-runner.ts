@@ -111,9 +111,10 @@ interface RunningPool {
 
 async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<RunningPool> {
   let lease: Lease | undefined;
+  const leaseLost = Promise.withResolvers<void>();
   const events: WorkerEvents = new EventEmitter();
   events.on('pool:create', ({ workerPool }) => {
-    lease = holdLease({ url: o.url, poolId: workerPool.id, log: o.log });
+    lease = holdLease({ url: o.url, poolId: workerPool.id, log: o.log, onLost: leaseLost.resolve });
   });
   const runner: Runner = await run({
     pgPool: o.pool,
@@ -138,6 +139,7 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     await ended;
   };
   stopWhenFetchingFails(events, () => void stop());
+  void leaseLost.promise.then(stop);
   return { ended, stop };
 }
 

@@ -11,13 +11,11 @@ import type { Log } from '../../telemetry/log.ts';
 const LEASE_LOCKS = 0x0f_1e_a5;
 
 /**
- * A pool takes its lock a moment after it starts, and again after its connection broke. Only jobs locked longer than
- * this are looked at, so that a living worker is not robbed in that moment. (Were it robbed all the same, two would
+ * A pool takes its lock a moment after it starts, and ends a moment after it lost it. Only jobs locked longer than this
+ * are looked at, so that a living worker is not robbed in that moment. (Were it robbed all the same, two would
  * extract one mail, and the one that commits second writes nothing.)
  */
 const GRACE_SECONDS = 10;
-
-const RECONNECT_DELAY_MS = 1_000;
 
 /**
  * Only pools that run a task of ours: other programs may run theirs, without leases, in the same queue.
@@ -69,49 +67,45 @@ export interface Lease {
   release(): Promise<void>;
 }
 
-/** Holds the lock until released, on a connection of its own, taken again whenever that connection breaks. */
-export function holdLease(o: { readonly url: string; readonly poolId: string; readonly log: Log }): Lease {
+/**
+ * Holds the lock until released or lost, on a connection of its own. It is never taken a second time: when the database
+ * was away, it and the pool may disagree about which jobs the pool has (an answer was lost, or a commit), and only a
+ * pool without a lease has its jobs given back. Who holds it ends the pool when it is lost, and starts another.
+ */
+export function holdLease(o: {
+  readonly url: string;
+  readonly poolId: string;
+  readonly log: Log;
+  readonly onLost: () => void;
+}): Lease {
   let released = false;
-  let client: pg.Client | undefined;
-  let timer: NodeJS.Timeout | undefined;
+  const client = new pg.Client({
+    connectionString: o.url,
+    application_name: 'orderflow-worker-lease',
+    connectionTimeoutMillis: 5_000,
+  });
 
-  const again = (error: unknown): void => {
-    if (released || timer !== undefined) return;
-    o.log.debug({ err: String(error) }, 'the worker lease is lost, taking it again');
-    timer = setTimeout(() => {
-      timer = undefined;
-      void take();
-    }, RECONNECT_DELAY_MS);
+  const lost = (error: unknown): void => {
+    if (released) return;
+    released = true;
+    o.log.debug({ err: String(error) }, 'the worker lease is lost');
+    o.onLost();
   };
 
   const take = async (): Promise<void> => {
-    const connection = new pg.Client({
-      connectionString: o.url,
-      application_name: 'orderflow-worker-lease',
-      connectionTimeoutMillis: 5_000,
-    });
-    client = connection;
-    connection.on('error', again);
-    connection.on('end', () => again('connection ended'));
-    try {
-      await connection.connect();
-      // So that the server notices within half a minute that a whole machine is gone, not after two hours.
-      await connection.query(
-        'SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3',
-      );
-      await connection.query('SELECT pg_advisory_lock($1, hashtext($2))', [LEASE_LOCKS, o.poolId]);
-    } catch (error) {
-      void connection.end().catch(() => {});
-      again(error);
-    }
+    client.on('error', lost);
+    client.on('end', () => lost('connection ended'));
+    await client.connect();
+    // So that the server notices within half a minute that a whole machine is gone, not after two hours.
+    await client.query('SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3');
+    await client.query('SELECT pg_advisory_lock($1, hashtext($2))', [LEASE_LOCKS, o.poolId]);
   };
 
-  void take();
+  take().catch(lost);
   return {
     async release() {
       released = true;
-      clearTimeout(timer);
-      await client?.end().catch(() => {});
+      await client.end().catch(() => {});
     },
   };
 }
