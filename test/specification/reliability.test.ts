@@ -22,6 +22,7 @@ test('Reliability Tests', { concurrency: 3 }, async (t) => {
     t.test('RE-001: SMTP server restart (no lost emails)', serverRestart),
     t.test('Database connection failure (reject email): the connection is cut', databaseCut),
     t.test('Database connection failure (reject email): PostgreSQL is killed', databaseKilled),
+    t.test('Worker crash during attachment extraction (job retry): PostgreSQL is killed right after it', killedAfter),
     t.test('RE-003: Object storage failure (reject email)', storeFails),
     t.test('RE-002: Failed attachment extraction does not block email receipt', extractionFails),
   ]);
@@ -197,6 +198,20 @@ async function databaseKilled(t: TestContext): Promise<void> {
   assert.equal((await ingest.rows.messages()).length, 3 * 40);
   const mayBeLeft = await ingest.metric('smtp_processing_errors_total', { error_type: 'outcome-unknown' });
   await assertNothingLost(ingest, senders, { filesEach: 1, mayBeLeft });
+}
+
+/** The worker's last commits may be lost with it; the worker thinks they are done, and must not keep their jobs. */
+async function killedAfter(t: TestContext): Promise<void> {
+  if (process.platform !== 'linux') return missing(t, '/proc', 'finding the processes of PostgreSQL needs Linux');
+  const ingest = await startIngest(t, { database: 'embedded' });
+  const [postmaster] = await postgresProcesses(ingest.dataDir);
+  for (const file of [PDF, CSV, ZIP]) acceptedId(await ingest.send({ data: mailWith([file]) }));
+  const parsed = () => ingest.logged({ msg: 'mail parsed' }).length === 3;
+  await waitFor(parsed, { what: 'three mails parsed', intervalMs: 1 });
+  signalAll(postmaster ? [postmaster] : [], 'SIGKILL');
+  await ingest.waitForLog({ msg: 'the embedded PostgreSQL is back' });
+  await waitFor(async () => (await ingest.rows.messages()).length === 3, { what: 'the database answering' });
+  await assertNothingLost(ingest, [], { filesEach: 1 });
 }
 
 async function storeFails(t: TestContext): Promise<void> {
