@@ -134,6 +134,20 @@ describe('the file store and its system calls', { timeout: CHILD_DEADLINE_MS * 5
     });
   });
 
+  it('an object is not replaced by one that cannot be synced', async (t) => {
+    await withTracedRoot(t, async (rootDir) => {
+      const steps: Step[] = [
+        ['put', 'org/a.eml', [300_000]],
+        ['put', 'org/a.eml', [400_000]],
+      ];
+      const { outcomes, calls } = await traced(rootDir, steps, ['-e', 'inject=fdatasync:error=EIO:when=2']);
+      assert.deepEqual(outcomes, ['put done', 'put store-unavailable']);
+      assert.equal(calls.filter((call) => call.name === 'rename').length, 1);
+      const store = await createFileObjectStore({ rootDir });
+      assert.equal((await read(store, 'org/a.eml')).length, 300_000);
+    });
+  });
+
   it('an object whose directory could not be synced is refused and gone', async (t) => {
     await withTracedRoot(t, async (rootDir) => {
       await mkdir(join(rootDir, 'org'));

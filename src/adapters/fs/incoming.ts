@@ -58,7 +58,7 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
       await close();
     },
     async moveTo(target) {
-      await opened();
+      if (!onDisk) await opened();
       await rename(path, target);
       onDisk = false;
     },

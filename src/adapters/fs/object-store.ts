@@ -35,9 +35,9 @@ export interface FileObjectStoreOptions {
  *
  * A put is written beside (`+incoming/`), renamed, and then file and directory are synced at the same time: the journal
  * of the file system commits both at once, which halves what a mail waits for. A power failure in between may leave an
- * object with missing bytes under its name; whoever put it was never told that it is there. A file whose sync failed is
- * removed and never tried again: the kernel drops the failed pages and calls the next sync of the same file good. A signal
- * is honoured until the rename.
+ * object with missing bytes under its name; whoever put it was never told that it is there. Where the name is taken,
+ * the file is synced first. A file whose sync failed is removed and never tried again: the kernel drops the failed pages
+ * and calls the next sync of the same file good. A signal is honoured until the rename.
  * Errors: rejects with `StoreError` when the root cannot be made, read and written.
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {
@@ -60,10 +60,14 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   }
 
   /**
-   * Moves a written file to its name, durably or not at all; `seal` syncs its bytes, if they are not yet.
-   * A directory known from before may be gone (someone tidied up): then it is made once more.
+   * Moves a written file to its name, durably or, unless it replaces another, not at all; `seal` syncs its bytes, if they
+   * are not yet. A directory known from before may be gone (someone tidied up): then it is made once more.
    */
-  async function publish(path: string, move: () => Promise<void>, seal?: () => Promise<void>): Promise<void> {
+  async function publish(
+    path: string,
+    move: () => Promise<void>,
+    { seal, replaces = false }: { readonly seal?: () => Promise<void>; readonly replaces?: boolean } = {},
+  ): Promise<void> {
     const directory = dirname(path);
     await directories.ensure(directory);
     await move().catch(async (error: unknown) => {
@@ -76,6 +80,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     const synced = await Promise.allSettled([seal?.(), syncShared(directory)]);
     const failed = synced.find((outcome) => outcome.status === 'rejected');
     if (failed === undefined) return;
+    if (replaces) throw failed.reason;
     await rm(path, { force: true }).catch((err: unknown) =>
       log?.error({ err, path }, 'a file that may not be durable stays'),
     );
@@ -97,13 +102,12 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
         sizeBytes += piece.length;
       }
       signal?.throwIfAborted();
-      await translated('publish', () =>
-        publish(
-          path,
-          () => file.moveTo(path),
-          () => file.seal(),
-        ),
-      );
+      // What has that name already may be somebody's only copy: a document that another worker has told the database of.
+      // It is not replaced before its successor is durable, and not removed when that fails.
+      const replaces = await translated('look', async () => (await objectFacts(path, key)) !== null);
+      const seal = () => file.seal();
+      if (replaces) await translated('sync', seal);
+      await translated('publish', () => publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal }));
     } catch (error) {
       await file.discard();
       throw error;
