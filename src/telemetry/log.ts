@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream';
-import { type DestinationStream, destination, type Logger, pino, stdTimeFunctions } from 'pino';
+import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Settings } from '../config/settings.ts';
+import { createLineWriter, type Lost } from './line-writer.ts';
 import { escapeInsideJson } from './visible-text.ts';
 
 /** One JSON line per event; see `docs/operations.md` for the fields. Never mail content, never a secret. */
@@ -9,11 +10,12 @@ export type Log = Logger;
 
 /**
  * Writes synchronously: a line that was logged is out before the process can end, however it ends.
+ * Logging never fails: lines that cannot be written are dropped, counted, and told of when writing works again.
  * Lines carry no process id or host name; whatever collects them knows both better than a container does.
  */
 export function createLog(settings: Settings['log'], stream?: DestinationStream): Log {
-  const out = stream ?? destination({ fd: 1, sync: true });
-  return pino(
+  const out = stream ?? createLineWriter({ fd: 1, resumed: (lost) => tellLost(log, lost) });
+  const log = pino(
     {
       level: settings.level,
       base: null,
@@ -22,6 +24,13 @@ export function createLog(settings: Settings['log'], stream?: DestinationStream)
     },
     settings.format === 'pretty' ? prettyLines(out) : out,
   );
+  return log;
+}
+
+/** Also where warnings are not written: a log with a hole must say so. */
+function tellLost(log: Log, { lines, code }: Lost): void {
+  const tell = log.isLevelEnabled('warn') ? log.warn : log.isLevelEnabled('error') ? log.error : log.fatal;
+  tell.call(log, { lost_lines: lines, code }, 'log lines were lost: they could not be written');
 }
 
 /** pino-pretty prints error texts raw; what a sender or peer wrote must not reach the terminal as an escape sequence. */
