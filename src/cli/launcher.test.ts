@@ -1,15 +1,19 @@
 /** The program as a process of its own, through bin/. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cleanUp } from '../testing/clean-up.ts';
+import { createTestDatabase } from '../testing/database.ts';
 import { bareEnvironment } from '../testing/environment.ts';
+import { freePort } from '../testing/free-port.ts';
+import { missing } from '../testing/missing.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { waitFor } from '../testing/wait-for.ts';
 
 const launcher = fileURLToPath(new URL('../../bin/orderflow-ingest.cjs', import.meta.url));
 
@@ -117,6 +121,62 @@ test('an old Node passes a signal on and ends as its child ended', async (t) => 
   assert.deepEqual(await ended.then(({ code, signal }) => ({ code, signal })), { code: null, signal: 'SIGTERM' });
   await disconnected.promise;
 });
+
+/** A Node of the system that is too old for the program; null when there is none. */
+function oldNode(): string | null {
+  const folders = (bareEnvironment().PATH ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));
+  const isOld = (node: string): boolean => {
+    const { status, stdout } = spawnSync(node, ['--version'], { encoding: 'utf8' });
+    return status === 0 && Number(/^v(\d+)/.exec(stdout)?.[1]) < 24;
+  };
+  return [...folders, '/usr/local/bin', '/usr/bin'].map((folder) => join(folder, 'node')).find(isOld) ?? null;
+}
+
+test('an old Node that is killed outright takes its server along, and the next start finds the ports free', async (t) => {
+  const node = oldNode();
+  if (node === null) return missing(t, 'a Node older than 24', 'install one beside that of the project');
+  const database = await createTestDatabase();
+  cleanUp(t, () => database.close());
+  const cwd = await temporaryFolder(t);
+  const [smtpPort, httpPort] = await Promise.all([freePort(), freePort()]);
+  const ports = { SMTP_PORT: String(smtpPort), HTTP_PORT: String(httpPort) };
+  const env = { ...bareEnvironment(), ...ports, DATABASE_URL: database.url, DATA_DIR: cwd };
+  const start = async () => {
+    const child = spawn(node, [launcher, 'start'], { cwd, env, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    let stderr = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      stderr += text;
+    });
+    cleanUp(t, () => killGroup(child.pid));
+    const isReady = async (): Promise<boolean> =>
+      child.exitCode !== null || (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).ok;
+    await waitFor(isReady, { timeoutMs: 60_000, what: 'the server' });
+    assert.equal(child.exitCode, null, stderr);
+    return child;
+  };
+  const killed = await start();
+  killed.kill('SIGKILL');
+  await waitFor(() => groupIsGone(killed.pid), { what: 'the server to end with its launcher' });
+  const next = await start();
+  next.kill('SIGTERM');
+  assert.deepEqual(await once(next, 'exit'), [0, null]);
+});
+
+function groupIsGone(pid = 0): boolean {
+  try {
+    return !process.kill(-pid, 0);
+  } catch {
+    return true;
+  }
+}
+
+function killGroup(pid = 0): void {
+  try {
+    process.kill(-pid, 'SIGKILL');
+  } catch {
+    // Nobody is left.
+  }
+}
 
 test('an old Node without one that came with the package says what to do, and ends with 1', async (t) => {
   const before = `${pretendOldNode} Object.defineProperty(process, 'platform', { value: 'sunos' });`;
