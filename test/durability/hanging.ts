@@ -30,7 +30,7 @@ export async function postgresHangsUnderLoad(t: TestContext, o: HangOptions): Pr
   const ledger = createLedger();
   const options = { port: door.port, ledger, connections: 40, mailsPerConnection: 2, replyTimeoutMs: REPLY_WITHIN_MS };
   const warming = startMailQueue(t, { ...options, mails: orders(SLUGS) });
-  await moreMails(ledger, 300);
+  await moreMails(ledger, 200);
   await warming.drain(60_000);
   await audit({ ledger, databaseUrl: door.databaseUrl, objectsDir: door.objectsDir });
   const before = await resourcesOf(door.product.pid);
