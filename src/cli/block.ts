@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { blockPatternArgument, slugArgument } from './arguments.ts';
-import { type CliContext, CommandFailure } from './context.ts';
+import { type CliContext, CommandFailure, type Toolbox } from './context.ts';
 import { table } from './output.ts';
 import { organisationId, settingsFor, withToolbox } from './session.ts';
 
@@ -49,10 +49,11 @@ Examples:
 const whom = ({ org }: Scope): string => (org === undefined ? 'every organisation' : `organisation ${org}`);
 
 async function change(context: CliContext, verb: 'block' | 'unblock', pattern: string, scope: Scope): Promise<boolean> {
-  return await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
+  const use = async (toolbox: Toolbox): Promise<boolean> => {
     const orgId = scope.org === undefined ? null : await organisationId(toolbox, scope.org);
     return await toolbox.blockList[verb](pattern, orgId);
-  });
+  };
+  return await withToolbox(context, settingsFor(context, context.err), use, { create: verb === 'block' });
 }
 
 async function listBlocked(context: CliContext, json: boolean): Promise<void> {

@@ -32,10 +32,15 @@ export interface RunningServer {
 
 /** What `src/compose.ts` exports. */
 export interface Compose {
-  openToolbox(options: { settings: Settings; log: Log }): Promise<Toolbox>;
+  /** Without `create` it neither makes a database nor changes its schema. Errors: `NoDatabaseError`, `StartError`. */
+  openToolbox(options: { settings: Settings; log: Log; create?: boolean }): Promise<Toolbox>;
   migrate(options: { settings: Settings; log: Log }): Promise<{ readonly applied: readonly string[] }>;
   startServer(options: { settings: Settings; roles: readonly Role[]; log: Log }): Promise<RunningServer>;
   readonly StartError: abstract new (...given: never[]) => Error;
+  /** A `StartError`: there is nothing to look at. */
+  readonly NoDatabaseError: abstract new (
+    ...given: never[]
+  ) => Error;
 }
 
 export interface CliContext {

@@ -29,7 +29,9 @@ function nameArgument(text: string): string {
 
 async function addOrganisation(context: CliContext, slug: string, name: string): Promise<void> {
   const settings = settingsFor(context, context.err);
-  const added = await withToolbox(context, settings, (toolbox) => toolbox.organisations.add(slug, name));
+  const added = await withToolbox(context, settings, (toolbox) => toolbox.organisations.add(slug, name), {
+    create: true,
+  });
   if ('problem' in added) {
     if (added.problem === 'slug-taken') throw new CommandFailure(`there is an organisation "${slug}" already`);
     throw new UsageError(`"${slug}" is not a slug: a-z, 0-9 and hyphen`);

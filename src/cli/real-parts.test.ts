@@ -1,12 +1,13 @@
 /** The commands on the real composition: PostgreSQL, file store, and a message put there as the server does. */
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
 import * as compose from '../compose.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { createTestDatabase } from '../testing/database.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { createTestCli } from './test-context.ts';
+import { createMemoryToolbox, createTestCli } from './test-context.ts';
 
 async function realCli(t: TestContext, databaseUrl?: string) {
   const database = databaseUrl === undefined ? await createTestDatabase() : null;
@@ -49,6 +50,41 @@ test('messages are listed and shown by organisation, and one without its raw mai
   const raw = await cli.run('messages', 'raw', id);
   assert.equal(raw.code, 1);
   assert.match(raw.stderr, /^error: the raw mail a\/2026\/01\/b\.eml is missing from the object store\n$/);
+});
+
+test('a command that only looks makes no database, and says where it looked', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const cli = createTestCli({ compose, cwd, env: { DATA_DIR: 'dta' } });
+  const id = '01890a5d-ac96-774b-bcce-b302099a8057';
+  const looking = [
+    ['org', 'list'],
+    ['block', 'list'],
+    ['block', 'remove', '@example.net'],
+    ['messages', 'list'],
+    ['messages', 'show', id],
+    ['messages', 'raw', id],
+  ];
+  for (const args of looking) {
+    const { code, stdout, stderr } = await cli.run(...args);
+    assert.deepEqual([code, stdout], [1, ''], args.join(' '));
+    assert.ok(stderr.startsWith(`error: no database in ${cwd}/dta/postgres; is DATA_DIR right? `), stderr);
+    assert.deepEqual(await readdir(cwd), [], args.join(' '));
+  }
+});
+
+test('only what adds something may make a database', async () => {
+  const created: (boolean | undefined)[] = [];
+  const openToolbox = async ({ create }: { create?: boolean }) => {
+    created.push(create);
+    return createMemoryToolbox();
+  };
+  const cli = createTestCli({ compose: { openToolbox } });
+  await cli.run('org', 'add', 'acme');
+  await cli.run('block', 'add', '@example.net');
+  assert.deepEqual(created, [true, true]);
+  await cli.run('block', 'remove', '@example.net');
+  await cli.run('org', 'list');
+  assert.deepEqual(created.slice(2), [false, false]);
 });
 
 test('migrate is idempotent', async (t) => {

@@ -8,7 +8,13 @@ import type { MessageView } from '../ports/message-view.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { freePort } from '../testing/free-port.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { createMemoryToolbox, createTestCli, messageView, type TestCliOptions } from './test-context.ts';
+import {
+  createMemoryToolbox,
+  createTestCli,
+  messageView,
+  type TestCliOptions,
+  TestNoDatabaseError,
+} from './test-context.ts';
 
 const { id } = messageView();
 
@@ -123,6 +129,7 @@ test('--json is one object with the reply and the message', async (t) => {
   assert.equal(code, 0);
   const said = JSON.parse(stdout);
   assert.match(said.smtp_reply, /^250 .*duplicate of/);
+  assert.equal(said.followed, true);
   assert.equal(said.messages[0].documents[0].file_name, 'order.pdf');
 });
 
@@ -199,11 +206,25 @@ test('a message that is in another database is told as such, at once', async (t)
   assert.match(stderr, /does not have it:\nerror: give this command the DATABASE_URL or DATA_DIR of the server\n$/);
 });
 
+test('a mail that was accepted where there is no database to follow it in is done: 0, and why it is not followed', async (t) => {
+  const server = await smtpServer(t, `2.0.0 accepted ${id}`);
+  const compose = { openToolbox: () => Promise.reject(new TestNoDatabaseError('no database in /d/postgres')) };
+  const { cli } = await sender(t, { compose });
+  const plain = await cli.run('send', '--to', 'acme', '--smtp', server.endpoint, 'order.pdf');
+  assert.deepEqual([plain.code, plain.stderr], [0, 'not followed: no database in /d/postgres\n']);
+  assert.match(plain.stdout, new RegExp(`^250 .*accepted ${id}\n$`));
+  const json = await cli.run('send', '--json', '--to', 'acme', '--smtp', server.endpoint, 'order.pdf');
+  assert.deepEqual([json.code, json.stderr], [0, 'not followed: no database in /d/postgres\n']);
+  const { smtp_reply: reply, ...rest } = JSON.parse(json.stdout);
+  assert.match(reply, /accepted/);
+  assert.deepEqual(rest, { followed: false, messages: [] });
+});
+
 test('a reply that names no message is printed, and there the work ends', async (t) => {
   const server = await smtpServer(t, 'OK: queued');
   const { cli } = await sender(t, {});
   const { code, stdout, stderr } = await cli.run('send', '--to', 'acme', '--smtp', server.endpoint, 'order.pdf');
   assert.equal(code, 0);
   assert.match(stdout, /^250 .*queued\n$/);
-  assert.match(stderr, /names no message/);
+  assert.equal(stderr, 'not followed: the reply names no message\n');
 });

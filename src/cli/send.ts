@@ -37,7 +37,8 @@ export function addSendCommand(program: Command, context: CliContext): void {
       'after',
       `
 Prints the server's reply and the documents. Ends with 1 when the mail is refused, its processing fails, or it is
-still under way after a minute.
+still under way after a minute. The message is followed in the database of these settings; where there is none, as on
+another machine than the server's, the reply alone is printed.
 
 Examples:
   $ orderflow-ingest send --to acme order.pdf
@@ -88,24 +89,40 @@ const uuid = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/gi;
 
 async function report(context: CliContext, settings: Settings, reply: string, json: boolean): Promise<void> {
   const ids = [...new Set(reply.match(uuid) ?? [])];
-  if (ids.length === 0) {
-    if (json) await context.out.json({ smtp_reply: reply, messages: [] });
-    await context.err.line('the reply names no message, so there is nothing to follow');
+  const found = ids.length === 0 ? 'the reply names no message' : await follow(context, settings, ids);
+  if (typeof found === 'string') {
+    if (json) await context.out.json({ smtp_reply: reply, followed: false, messages: [] });
+    await context.err.line(`not followed: ${found}`);
     return;
   }
-  const found: MessageView[] = [];
-  await withToolbox(context, settings, async ({ messages }) => {
-    for (const id of ids) {
-      found.push(await followMessage({ messages, id, deadlineMs: context.followDeadlineMs, progress: context.err }));
-    }
-  });
-  if (json) await context.out.json({ smtp_reply: reply, messages: found.map(messageJson) });
+  if (json) await context.out.json({ smtp_reply: reply, followed: true, messages: found.map(messageJson) });
   else for (const [index, message] of found.entries()) await describe(context, message, ids[index] ?? message.id);
   const failed = found.filter(({ status }) => status === 'FAILED');
   if (failed.length > 0) {
     throw new CommandFailure(
       failed.map(({ id, error }) => `message ${id} FAILED: ${visible(JSON.stringify(error ?? null))}`).join('\n'),
     );
+  }
+}
+
+/** Shape: why not, where there is no database to follow them in: the mail is accepted all the same. */
+async function follow(
+  context: CliContext,
+  settings: Settings,
+  ids: readonly string[],
+): Promise<MessageView[] | string> {
+  const { NoDatabaseError } = await context.loadCompose();
+  const found: MessageView[] = [];
+  try {
+    await withToolbox(context, settings, async ({ messages }) => {
+      for (const id of ids) {
+        found.push(await followMessage({ messages, id, deadlineMs: context.followDeadlineMs, progress: context.err }));
+      }
+    });
+    return found;
+  } catch (error) {
+    if (error instanceof NoDatabaseError) return error.message;
+    throw error;
   }
 }
 

@@ -21,18 +21,22 @@ export async function quietLog(context: CliContext, settings: Settings): Promise
   return createLog({ ...settings.log, level }, stream);
 }
 
-/** Opens the toolbox, uses it, and closes it whatever happens, also on Ctrl-C: it may own a database process. */
+/**
+ * Opens the toolbox, uses it, and closes it whatever happens, also on Ctrl-C: it may own a database process.
+ * Only a command that adds something may `create` a database: made by one that looks, it would read like lost mails.
+ */
 export async function withToolbox<T>(
   context: CliContext,
   settings: Settings,
   use: (toolbox: Toolbox) => Promise<T>,
+  { create = false }: { readonly create?: boolean } = {},
 ): Promise<T> {
   const compose = await context.loadCompose();
   const log = await quietLog(context, settings);
   const interruption = Promise.withResolvers<never>();
   interruption.promise.catch(() => {});
   const stopListening = context.onSignal(() => interruption.reject(new CommandFailure('interrupted')));
-  const opening = compose.openToolbox({ settings, log });
+  const opening = compose.openToolbox({ settings, log, create });
   try {
     const toolbox = await opening;
     return await Promise.race([use(toolbox), interruption.promise]);

@@ -22,6 +22,7 @@ export interface TestCliOptions {
 }
 
 export class TestStartError extends Error {}
+export class TestNoDatabaseError extends TestStartError {}
 
 export function createTestCli(options: TestCliOptions = {}): TestCli {
   const handlers = new Set<(signal: NodeJS.Signals) => void>();
@@ -38,7 +39,7 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
         cwd: options.cwd ?? '/nonexistent',
         out: createOutput(out.stream),
         err: createOutput(err.stream),
-        loadCompose: async () => ({ ...noCompose, StartError: TestStartError, ...options.compose }),
+        loadCompose: async () => ({ ...noCompose, ...errors, ...options.compose }),
         onSignal: (handler) => {
           handlers.add(handler);
           return () => handlers.delete(handler);
@@ -53,6 +54,7 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
 }
 
 const notExpected = (): Promise<never> => Promise.reject(new Error('the test does not expect this call'));
+const errors = { StartError: TestStartError, NoDatabaseError: TestNoDatabaseError };
 const noCompose = { openToolbox: notExpected, migrate: notExpected, startServer: notExpected };
 
 function collector(terminal = false) {
