@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { type Definition, definitions, type SettingName, settingNames, type Values } from './definition.ts';
 import type { ReadEnvFile } from './environment.ts';
 import { type Environment, type MergedEnvironment, mergeEnvironment, readEnvFileFromDisk } from './environment.ts';
-import { notYetSupported } from './not-yet.ts';
+import { type NotYet, notYetSupported } from './not-yet.ts';
 import type { Settings } from './settings.ts';
 import { unknownNameProblems } from './unknown-names.ts';
 
@@ -13,6 +13,8 @@ export interface LoadOptions {
   readonly readEnvFile?: ReadEnvFile;
   /** Where log lines will go is a terminal: the default of LOG_FORMAT is then `pretty`. */
   readonly terminal?: boolean;
+  /** For tests of what comes with the next version. */
+  readonly notYet?: NotYet;
 }
 
 /** Shape: either the settings, or one line per problem, each naming the setting and what would be right. */
@@ -21,22 +23,28 @@ export type Loaded = { readonly settings: Settings } | { readonly problems: read
 export function loadSettings(options: LoadOptions): Loaded {
   const environment = mergeEnvironment({ readEnvFile: readEnvFileFromDisk, ...options });
   const problems = [...environment.problems];
-  const values = parseAll(environment, problems);
-  problems.push(
-    ...halfGivenProblems(environment),
-    ...notYetProblems(environment),
-    ...unknownNameProblems(environment.values),
-  );
+  const tooEarly = namesTooEarly(environment, options.notYet ?? notYetSupported);
+  const values = parseAll(environment, tooEarly, problems);
+  problems.push(...halfGivenProblems(environment, tooEarly), ...unknownNameProblems(environment.values));
   if (problems.length > 0) return { problems };
   return { settings: toSettings(values, options) };
 }
 
-function parseAll(environment: MergedEnvironment, problems: string[]): Values {
+/** Of such a setting nothing else is said: that it is half given or of a wrong form helps nobody who must leave it out. */
+function namesTooEarly({ values }: MergedEnvironment, notYet: NotYet): ReadonlySet<SettingName> {
+  return new Set(settingNames.filter((name) => values.has(name) && notYet[name]?.(values.get(name) ?? '')));
+}
+
+function parseAll(environment: MergedEnvironment, tooEarly: ReadonlySet<SettingName>, problems: string[]): Values {
   const values: Record<string, unknown> = {};
   for (const name of settingNames) {
     const definition: Definition<unknown> = definitions[name];
     const text = environment.values.get(name) ?? definition.fallback;
     if (text === null) continue;
+    if (tooEarly.has(name)) {
+      problems.push(`${name}${origin(name, environment)} is not supported by this version yet: leave it out`);
+      continue;
+    }
     const outcome = definition.form.safeParse(text);
     if (outcome.success) values[name] = outcome.data;
     else problems.push(`${given(name, environment)}: ${outcome.error.issues[0]?.message ?? 'is wrong'}`);
@@ -47,10 +55,12 @@ function parseAll(environment: MergedEnvironment, problems: string[]): Values {
 /** Name, origin and value of a setting as a message may show them. */
 function given(name: SettingName, environment: MergedEnvironment): string {
   const definition: Definition<unknown> = definitions[name];
-  const origin = environment.fromFile.has(name) ? ' (from .env)' : '';
-  if (definition.secret) return `${name}${origin} (value not shown)`;
-  return `${name}${origin} is ${shown(environment.values.get(name) ?? '')}`;
+  const named = `${name}${origin(name, environment)}`;
+  return definition.secret ? `${named} (value not shown)` : `${named} is ${shown(environment.values.get(name) ?? '')}`;
 }
+
+const origin = (name: SettingName, { fromFile }: MergedEnvironment): string =>
+  fromFile.has(name) ? ' (from .env)' : '';
 
 /** Quoted, on one line, at most 80 characters, without credentials that someone put into a URL. */
 function shown(text: string): string {
@@ -81,10 +91,10 @@ const groups: readonly { readonly given: readonly SettingName[]; readonly needed
   },
 ];
 
-function halfGivenProblems({ values }: MergedEnvironment): string[] {
+function halfGivenProblems({ values }: MergedEnvironment, tooEarly: ReadonlySet<SettingName>): string[] {
   const problems = groups.flatMap((group) => {
     const present = group.given.filter((name) => values.has(name));
-    if (present.length === 0) return [];
+    if (present.length === 0 || present.some((name) => tooEarly.has(name))) return [];
     return group.needed
       .filter((name) => !values.has(name))
       .map(
@@ -93,20 +103,11 @@ function halfGivenProblems({ values }: MergedEnvironment): string[] {
           `set ${group.needed.join(', ')} together, or none of them`,
       );
   });
-  const requireTls = values.get('SMTP_REQUIRE_TLS')?.toLowerCase() === 'true';
+  const requireTls = values.get('SMTP_REQUIRE_TLS')?.toLowerCase() === 'true' && !tooEarly.has('SMTP_REQUIRE_TLS');
   if (requireTls && !values.has('SMTP_TLS_CERT_FILE') && !values.has('SMTP_TLS_KEY_FILE')) {
     problems.push('SMTP_REQUIRE_TLS is "true": needs SMTP_TLS_CERT_FILE and SMTP_TLS_KEY_FILE');
   }
   return problems;
-}
-
-function notYetProblems({ values }: MergedEnvironment): string[] {
-  return settingNames.flatMap((name) => {
-    const text = values.get(name);
-    const asks = notYetSupported[name];
-    if (text === undefined || asks === undefined || !asks(text)) return [];
-    return [`${name} is not supported by this version yet: leave it out`];
-  });
 }
 
 function toSettings(values: Values, options: LoadOptions): Settings {

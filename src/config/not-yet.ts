@@ -1,5 +1,5 @@
 /**
- * Settings that are defined and validated, but whose parts come with the next version.
+ * Settings that are defined, but whose parts come with the next version.
  * Setting them is a problem rather than a silent no-op: an operator who asks for TLS must not go without unawares.
  * To release one, delete its line.
  */
@@ -7,7 +7,10 @@ import type { SettingName } from './definition.ts';
 
 const always = (): boolean => true;
 
-export const notYetSupported: Readonly<Partial<Record<SettingName, (text: string) => boolean>>> = {
+/** Shape: whether this text asks for the part that is not there yet. */
+export type NotYet = Readonly<Partial<Record<SettingName, (text: string) => boolean>>>;
+
+export const notYetSupported: NotYet = {
   SMTP_REQUIRE_TLS: (text) => text.toLowerCase() === 'true',
   SMTP_TLS_CERT_FILE: always,
   SMTP_TLS_KEY_FILE: always,
