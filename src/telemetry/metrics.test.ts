@@ -28,6 +28,7 @@ test('exactly the promised names, each of its type, stand in the first scrape, b
   const ours = types.filter((line) => !/^(process|nodejs)_/.test(line));
   assert.deepEqual(ours.toSorted(), names.map(([name, type]) => `${name} ${type}`).toSorted());
   assert.ok(types.includes('process_resident_memory_bytes gauge'));
+  assert.match(lines.join('\n'), /^# HELP smtp_attachment_extraction_duration_ms .*once for each document$/m);
 });
 
 test('what happens is counted under organisation and outcome, durations in the unit of the name', async () => {

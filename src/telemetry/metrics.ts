@@ -30,6 +30,7 @@ export type ObjectStoreOperation = (typeof objectStoreOperations)[number];
 export interface Metrics {
   emailReceived(orgId: string | null, status: EmailStatus): void;
   processingError(orgId: string | null, errorType: ErrorType): void;
+  /** Once for each document. */
   attachmentExtracted(durationMs: number): void;
   messageSize(sizeBytes: number): void;
   /** From the end of DATA to the reply. */
@@ -101,7 +102,7 @@ function createInstruments(registry: Registry) {
     }),
     extraction: new Histogram({
       name: 'smtp_attachment_extraction_duration_ms',
-      help: 'Milliseconds to extract and store the attachments of one mail',
+      help: 'Milliseconds to extract and store one attachment: observed once for each document',
       buckets: [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000],
       registers,
     }),
