@@ -1,5 +1,5 @@
 /** The SMTP library's events as log lines and metrics; what happens to a mail itself is told by `intake.ts`. */
-import type { ReplyName, SessionFacts, SmtpObserver } from '../smtp/index.ts';
+import { ReceiverDeadline, type ReplyName, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
@@ -38,7 +38,7 @@ export function createSmtpObserver(o: { readonly log: Log; readonly metrics: Met
       }
     },
     fault(error, session, step) {
-      o.metrics.processingError(null, isDeadline(error) ? 'deadline' : 'unexpected');
+      o.metrics.processingError(null, error instanceof ReceiverDeadline ? 'deadline' : 'unexpected');
       o.log.error({ ...told(session), step, err: error }, 'a fault of ours while receiving');
     },
   };
@@ -46,8 +46,4 @@ export function createSmtpObserver(o: { readonly log: Log; readonly metrics: Met
 
 function told(session: SessionFacts): Record<string, unknown> {
   return { session_id: session.sessionId, remote_address: session.remoteAddress, helo_name: session.heloName };
-}
-
-function isDeadline(error: unknown): boolean {
-  return error instanceof Error && (error.name === 'TimeoutError' || /deadline/i.test(error.name));
 }

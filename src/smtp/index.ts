@@ -22,6 +22,7 @@ export type {
   Refused,
   SessionFacts,
 } from './receiver.ts';
+export { ReceiverDeadline } from './receiver-deadline.ts';
 export {
   type ApplicationRefusal,
   enhancedCode,

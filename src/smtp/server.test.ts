@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortReason, MailReceiver, MailTransaction, Refused } from './receiver.ts';
+import { ReceiverDeadline } from './receiver-deadline.ts';
 import { createSmtpServer } from './server.ts';
 import { createRecordingReceiver, storedBytes } from './testing/recording-receiver.ts';
 import { eventually, startServer } from './testing/running-server.ts';
@@ -156,6 +157,7 @@ for (const [step, options, expected] of faults) {
     }
     await client.say('RSET', '250');
     assert.equal(seen.faults.length, 1);
+    assert.equal(seen.faults[0] instanceof ReceiverDeadline, step.startsWith('a hanging'));
     assert.equal(receiver.accepted.length, 0);
     if (step.endsWith('begin')) return;
     const reason: AbortReason =

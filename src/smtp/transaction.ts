@@ -23,6 +23,7 @@ import type {
   Refused,
   SessionFacts,
 } from './receiver.ts';
+import { ReceiverDeadline } from './receiver-deadline.ts';
 
 export interface TransactionHost {
   /** Called once per question, never after `ended`, except for the answer that ends it. */
@@ -147,7 +148,7 @@ export class Transaction {
     if (this.step === 'body' && this.queue?.readerWaits) return;
     if (now - this.busySince < this.limits.receiverTimeoutMs) return;
     const { step } = this;
-    this.host.fault(new Error(`${step} did not come back within ${this.limits.receiverTimeoutMs} ms`), step);
+    this.host.fault(new ReceiverDeadline(step, this.limits.receiverTimeoutMs), step);
     this.finish('deadline');
     this.host.answer('dead');
   }

@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import pino from 'pino';
+import { createSmtpServer, type MailReceiver } from '../smtp/index.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { cleanUp } from '../testing/clean-up.ts';
+import { connectSmtp } from '../testing/smtp-client.ts';
+import { createSmtpObserver } from './observer.ts';
+
+const receivers: readonly (readonly [string, string, MailReceiver])[] = [
+  ['is not back in time', 'deadline', { begin: () => new Promise(() => {}) }],
+  ['fails', 'unexpected', { begin: () => Promise.reject(new Error('broken')) }],
+];
+
+for (const [what, errorType, receiver] of receivers) {
+  test(`a call of the receiver that ${what} is counted as ${errorType}, once`, async (t) => {
+    const metrics = createMetrics();
+    const observer = createSmtpObserver({ log: pino({ level: 'silent' }), metrics });
+    const limits = { receiverTimeoutMs: 60 };
+    const server = createSmtpServer({ receiver, hostName: 'mx.example', limits, observer });
+    const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+    cleanUp(t, () => server.close({ graceMs: 0 }));
+    const client = await connectSmtp({ port });
+    cleanUp(t, () => client.close());
+    await client.readReply('greeting');
+    await client.command('EHLO c');
+    assert.equal((await client.command('MAIL FROM:<a@b.example>')).code, 451);
+    const counted = (await metrics.scrape()).text.match(/^smtp_processing_errors_total\{.*$/gm);
+    assert.deepEqual(counted, [`smtp_processing_errors_total{org_id="unknown",error_type="${errorType}"} 1`]);
+  });
+}
