@@ -1,3 +1,5 @@
+import { unlessAborted } from '../ports/abort.ts';
+
 /**
  * Answers to questions, kept for a moment and asked once by all who want the same at the same time.
  *
@@ -89,13 +91,4 @@ export function createBriefCache<Answer>(options: BriefCacheOptions<Answer>): Br
       return answer;
     },
   };
-}
-
-function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

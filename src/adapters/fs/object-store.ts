@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
+import { unlessAborted } from '../../ports/abort.ts';
 import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
 import { type ObjectFacts, type ObjectStore, type PutOptions, StoreError } from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { unlessAborted } from './abort.ts';
 import { linkOrCopy, renameLinked } from './copy.ts';
 import { createObjectDirectories, openRootDirectory, syncDirectory } from './directories.ts';
 import { createDirectorySync } from './directory-sync.ts';

@@ -1,4 +1,6 @@
 /**
+ * How to wait with the signals that the ports carry.
+ *
  * The outcome of the work, or the signal's reason as soon as it aborts; the work itself goes on.
  * One listener per wait, removed after it: racing one long-lived promise would grow with every chunk of a mail.
  */
