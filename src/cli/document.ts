@@ -32,6 +32,7 @@ const code = (text: string): string => `\`${text.replaceAll('|', '\\|')}\``;
 const silent = {
   isTerminal: false,
   broken: false,
+  failure: null,
   write: async () => {},
   line: async () => {},
   json: async () => {},

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
@@ -88,6 +89,23 @@ test('a reader that goes away early is no error', async (t) => {
   const { code, stderr } = await ended;
   assert.equal(code, 0);
   assert.equal(stderr, '');
+});
+
+test('output that does not fit on the disk is a failure, and said to be', async (t) => {
+  if (!existsSync('/dev/full')) return missing(t, '/dev/full', 'a device of Linux');
+  const full = openSync('/dev/full', 'w');
+  cleanUp(t, () => closeSync(full));
+  const env = bareEnvironment();
+  const cwd = await temporaryFolder(t);
+  const { status, stderr } = spawnSync(process.execPath, [launcher, '--help'], {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: 60_000,
+    stdio: ['ignore', full, 'pipe'],
+  });
+  assert.equal(stderr, 'error: standard output cannot be written: ENOSPC\n');
+  assert.equal(status, 1);
 });
 
 test('an old Node hands over to the one that came with the package, with output and exit code', async (t) => {

@@ -6,6 +6,8 @@ export interface Output {
   readonly isTerminal: boolean;
   /** The reader has gone (`| head`): what is still written goes nowhere, quietly. */
   readonly broken: boolean;
+  /** Why not all of it was written, such as `ENOSPC`; null when it was, or nobody reads on. */
+  readonly failure: string | null;
   /** Resolves when there is room for more. */
   write(chunk: string | Uint8Array): Promise<void>;
   line(text?: string): Promise<void>;
@@ -14,17 +16,32 @@ export interface Output {
 
 export function createOutput(stream: Writable & { readonly isTTY?: boolean }): Output {
   let broken = false;
-  stream.on('error', () => {
+  let failure: string | null = null;
+  let last = Promise.resolve();
+  const failed = ({ code = 'unknown' }: NodeJS.ErrnoException): void => {
+    if (!broken && code !== 'EPIPE') failure = code;
     broken = true;
-  });
+  };
+  stream.on('error', failed);
   const write = async (chunk: string | Uint8Array): Promise<void> => {
     if (broken) return;
-    await new Promise<void>((resolve) => stream.write(chunk, () => resolve()));
+    // An empty chunk only waits for those before it: written to a full device, even that would be a fault.
+    if (chunk.length === 0) return await last;
+    last = new Promise<void>((resolve) => {
+      stream.write(chunk, (error) => {
+        if (error) failed(error);
+        resolve();
+      });
+    });
+    await last;
   };
   return {
     isTerminal: stream.isTTY === true,
     get broken() {
       return broken;
+    },
+    get failure() {
+      return failure;
     },
     write,
     line: (text = '') => write(`${text}\n`),

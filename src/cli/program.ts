@@ -46,10 +46,18 @@ A first mail:
 export async function runCli(args: readonly string[], context: CliContext): Promise<ExitCode> {
   try {
     await createProgram(context).parseAsync([...args], { from: 'user' });
-    return 0;
+    return await written(context);
   } catch (error) {
-    return await explain(error, context);
+    const code = await explain(error, context);
+    return code === 0 ? await written(context) : code;
   }
+}
+
+/** Data that did not reach its file is no success. */
+async function written(context: CliContext): Promise<ExitCode> {
+  await context.out.write('');
+  const { failure } = context.out;
+  return failure === null ? 0 : await say(`standard output cannot be written: ${failure}`, 1, context);
 }
 
 async function explain(error: unknown, context: CliContext): Promise<ExitCode> {
