@@ -212,7 +212,7 @@ function createWorker({ log, metrics, objects, pools, url }: Parts): JobRunner {
     concurrency: WORKER_CONCURRENCY,
     log,
     tasks: createTasks({
-      documents: createExtractor({
+      extractor: createExtractor({
         objects,
         store: createPostgresExtractionStore({ pool: pools.worker }),
         log,

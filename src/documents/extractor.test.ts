@@ -13,7 +13,7 @@ import type { ObjectStore } from '../ports/object-store.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
-import { createExtractor, type Extractor, type Run } from './extractor.ts';
+import { createExtractor, type ExtractionJob, type Extractor, type Run } from './extractor.ts';
 
 interface House {
   readonly pool: pg.Pool;
@@ -53,6 +53,8 @@ async function openHouse(t: TestContext): Promise<House> {
 async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   if (bytes.length > 0) yield bytes;
 }
+
+const jobOf = (message: NewMessage): ExtractionJob => ({ inboundMessageId: message.id, orgId: message.orgId });
 
 const run = (over: Partial<Run> = {}): Run => ({
   attempt: 1,
@@ -109,7 +111,7 @@ describe('extracting the documents of a mail', () => {
       ]),
     );
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     const rows = await documents(house.pool);
     assert.deepEqual(
@@ -144,10 +146,10 @@ describe('extracting the documents of a mail', () => {
   it('does nothing at all when it runs again', async (t) => {
     const house = await openHouse(t);
     const received = await house.received(multipart([attachment('order.pdf', 'one')]));
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
     const before = [await documents(house.pool), await extractJobs(house.pool), await message(house.pool)];
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     assert.deepEqual([await documents(house.pool), await extractJobs(house.pool), await message(house.pool)], before);
   });
@@ -156,7 +158,7 @@ describe('extracting the documents of a mail', () => {
     const house = await openHouse(t);
     const received = await house.received(multipart([attachment('a.pdf', 'a'), attachment('b.pdf', 'b')]));
 
-    await Promise.all(Array.from({ length: 5 }, () => house.extractor.extract(received.id, run())));
+    await Promise.all(Array.from({ length: 5 }, () => house.extractor.extract(jobOf(received), run())));
 
     assert.equal((await documents(house.pool)).length, 2);
     assert.equal((await extractJobs(house.pool)).length, 2);
@@ -166,7 +168,7 @@ describe('extracting the documents of a mail', () => {
     const house = await openHouse(t);
     const received = await house.received('Subject: hello\r\n\r\nno order today\r\n');
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     assert.equal((await message(house.pool)).status, 'PARSED');
     assert.equal((await documents(house.pool)).length, 0);
@@ -179,7 +181,7 @@ describe('extracting the documents of a mail', () => {
     const html = 'Content-Type: text/html\r\n\r\n<img src="cid:logo@x">';
     const received = await house.received(multipart([image, html], 'related'));
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     assert.deepEqual(await documents(house.pool), []);
     assert.deepEqual(await files(house.folder), [`${received.id}.eml`]);
@@ -193,7 +195,7 @@ describe('extracting the documents of a mail', () => {
       ]),
     );
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     const [row] = await documents(house.pool);
     assert.equal(row?.status, 'STORED');
@@ -208,7 +210,7 @@ describe('extracting the documents of a mail', () => {
     }
     const received = await house.received(multipart([attachment('first.pdf', 'first'), deep]));
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     const { status, error_json } = await message(house.pool);
     assert.equal(status, 'FAILED');
@@ -225,7 +227,7 @@ describe('extracting the documents of a mail', () => {
 describe('faults while extracting', () => {
   /** A directory where the object should be: a fault of this one object, on the real file system. */
   async function obstruct(house: House, received: NewMessage, name: string): Promise<void> {
-    await house.extractor.extract(received.id, run()).catch(() => {});
+    await house.extractor.extract(jobOf(received), run()).catch(() => {});
     const [row] = (await documents(house.pool)).filter((document) => document.file_name === name);
     const path = join(house.folder, String(row?.storage_key));
     await rm(path);
@@ -242,7 +244,7 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('bad.pdf', 'bad'), attachment('good.pdf', 'good')]));
     await obstruct(house, received, 'bad.pdf');
 
-    await assert.rejects(house.extractor.extract(received.id, run()), { name: 'StoreError' });
+    await assert.rejects(house.extractor.extract(jobOf(received), run()), { name: 'StoreError' });
 
     assert.equal((await message(house.pool)).status, 'STORED');
     assert.equal((await documents(house.pool)).length, 0);
@@ -253,7 +255,7 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('bad.pdf', 'bad'), attachment('good.pdf', 'good')]));
     await obstruct(house, received, 'bad.pdf');
 
-    await house.extractor.extract(received.id, run({ attempt: 5 }));
+    await house.extractor.extract(jobOf(received), run({ attempt: 5 }));
 
     assert.equal((await message(house.pool)).status, 'PARSED');
     const rows = await documents(house.pool);
@@ -272,8 +274,8 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('bad.pdf', 'bad')]));
     await obstruct(house, received, 'bad.pdf');
 
-    await assert.rejects(house.extractor.extract(received.id, run({ attempt: 24 })));
-    await house.extractor.extract(received.id, run({ attempt: 25, lastAttempt: true }));
+    await assert.rejects(house.extractor.extract(jobOf(received), run({ attempt: 24 })));
+    await house.extractor.extract(jobOf(received), run({ attempt: 25, lastAttempt: true }));
 
     assert.equal((await message(house.pool)).status, 'PARSED');
     assert.deepEqual(
@@ -286,13 +288,13 @@ describe('faults while extracting', () => {
     const house = await openHouse(t);
     const received = await house.received(multipart([attachment('a.pdf', 'a')]));
 
-    await house.extractor.giveUp(received.id);
+    await house.extractor.giveUp(jobOf(received));
     const { status, error_json } = await message(house.pool);
     assert.equal(status, 'FAILED');
     assert.equal((error_json as { code: string }).code, 'gave-up');
     assert.ok(house.lines.some(({ level, msg }) => level === 50 && msg === 'mail failed'));
-    await house.extractor.giveUp(received.id);
-    await house.extractor.extract(received.id, run());
+    await house.extractor.giveUp(jobOf(received));
+    await house.extractor.extract(jobOf(received), run());
     assert.equal((await message(house.pool)).status, 'FAILED');
   });
 
@@ -301,7 +303,7 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('a.pdf', 'a')]));
     await house.objects.remove(received.rawStorageKey);
 
-    await house.extractor.extract(received.id, run());
+    await house.extractor.extract(jobOf(received), run());
 
     const { status, error_json } = await message(house.pool);
     assert.equal(status, 'FAILED');
@@ -314,16 +316,18 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('a.pdf', 'a')]));
 
     await assert.rejects(
-      house.extractor.extract(received.id, run({ signal: AbortSignal.abort(new Error('stopping')) })),
+      house.extractor.extract(jobOf(received), run({ signal: AbortSignal.abort(new Error('stopping')) })),
     );
 
     assert.notEqual((await message(house.pool)).status, 'PARSED');
     assert.equal((await documents(house.pool)).length, 0);
   });
 
-  it('takes a job whose message is not there for done', async (t) => {
+  it('takes a job whose message is not there, or is of another organisation, for done', async (t) => {
     const house = await openHouse(t);
-    await house.extractor.extract('b5a7c1de-0000-4000-8000-000000000000', run());
+    const received = await house.received(multipart([attachment('a.pdf', 'a')]));
+    await house.extractor.extract({ ...jobOf(received), orgId: 'b5a7c1de-0000-4000-8000-000000000000' }, run());
     assert.ok(house.lines.some(({ msg }) => msg === 'a job for a message that is not there'));
+    assert.equal((await message(house.pool)).status, 'RECEIVED');
   });
 });

@@ -31,6 +31,11 @@ export interface ExtractorOptions {
   readonly metrics: Metrics;
 }
 
+export interface ExtractionJob {
+  readonly inboundMessageId: string;
+  readonly orgId: string;
+}
+
 /** Which run of the job this is. */
 export interface Run {
   /** From 1. */
@@ -41,19 +46,19 @@ export interface Run {
 
 export interface Extractor {
   /** Errors: whatever a later attempt may not meet. */
-  extract(inboundMessageId: string, run: Run): Promise<void>;
+  extract(job: ExtractionJob, run: Run): Promise<void>;
   /** No attempt is left. Errors: when that cannot be written down now. */
-  giveUp(inboundMessageId: string): Promise<void>;
+  giveUp(job: ExtractionJob): Promise<void>;
 }
 
 export function createExtractor(o: ExtractorOptions): Extractor {
   return {
-    async extract(inboundMessageId, run) {
-      const { message, log } = await open(o, inboundMessageId);
+    async extract(job, run) {
+      const { message, log } = await take(o, job);
       if (message !== null) await finish(o, message, await resultOf(o, message, run, log), log);
     },
-    async giveUp(inboundMessageId) {
-      const { message, log } = await open(o, inboundMessageId);
+    async giveUp(job) {
+      const { message, log } = await take(o, job);
       if (message === null) return;
       o.metrics.processingError(message.orgId, 'gave-up');
       await finish(o, message, failed({ code: 'gave-up', message: 'not extracted by any of all attempts' }), log);
@@ -62,13 +67,13 @@ export function createExtractor(o: ExtractorOptions): Extractor {
 }
 
 /** null: there is nothing to do. */
-async function open(
+async function take(
   o: ExtractorOptions,
-  inboundMessageId: string,
+  { inboundMessageId, orgId }: ExtractionJob,
 ): Promise<{ message: MessageToExtract | null; log: Log }> {
-  const message = await o.store.find(inboundMessageId);
+  const message = await o.store.take(inboundMessageId, orgId);
   if (message === null) {
-    o.log.warn({ inbound_message_id: inboundMessageId }, 'a job for a message that is not there');
+    o.log.warn({ org_id: orgId, inbound_message_id: inboundMessageId }, 'a job for a message that is not there');
     return { message, log: o.log };
   }
   const log = o.log.child({
@@ -116,7 +121,6 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
 
 async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<Collected> {
   const bytes = await o.objects.get(message.rawStorageKey, { signal: run.signal });
-  await o.store.markStored(message);
   const collector = createCollector({
     message,
     objects: o.objects,

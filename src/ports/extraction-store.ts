@@ -54,10 +54,8 @@ export interface PartDecision {
 
 /** Errors: rejects on any fault; the job is then tried again. */
 export interface ExtractionStore {
-  find(inboundMessageId: string): Promise<MessageToExtract | null>;
-
-  /** RECEIVED → STORED; nothing when it is STORED already. */
-  markStored(message: MessageToExtract): Promise<void>;
+  /** The message as it is after RECEIVED → STORED, if it was RECEIVED; null when that organisation has none of that id. */
+  take(inboundMessageId: string, orgId: string): Promise<MessageToExtract | null>;
 
   /**
    * In one transaction: documents upserted, `parts_json` written, STORED → PARSED (or FAILED with the error), one

@@ -7,14 +7,20 @@ import type {
   MessageToExtract,
   NewDocument,
 } from '../../ports/extraction-store.ts';
-import { inTransaction } from './pool.ts';
-import { enterOrganisation, leaveOrganisation } from './tenant.ts';
+import { asOrganisation, leaveOrganisation } from './tenant.ts';
 import { storableJson, storableText } from './text.ts';
 
-const FIND = `
-  SELECT id, org_id AS "orgId", status, raw_storage_key AS "rawStorageKey", received_at AS "receivedAt",
-    size_bytes AS "sizeBytes", source_message_id AS "sourceMessageId", trace_id AS "traceId"
-  FROM inbound_message WHERE id = $1`;
+const COLUMNS = `
+  id, org_id AS "orgId", status, raw_storage_key AS "rawStorageKey", received_at AS "receivedAt",
+  size_bytes AS "sizeBytes", source_message_id AS "sourceMessageId", trace_id AS "traceId"`;
+
+const TAKE = `
+  WITH taken AS (
+    UPDATE inbound_message SET status = 'STORED' WHERE id = $1 AND org_id = $2 AND status = 'RECEIVED' RETURNING ${COLUMNS}
+  )
+  SELECT * FROM taken
+  UNION ALL
+  SELECT ${COLUMNS} FROM inbound_message WHERE id = $1 AND org_id = $2 AND NOT EXISTS (SELECT FROM taken)`;
 
 /** Upserted, because a run that was cut off before its commit may be followed by one that knows better. */
 const UPSERT_DOCUMENTS = `
@@ -44,33 +50,24 @@ const ADD_DOCUMENT_JOBS = `
 
 export function createPostgresExtractionStore(o: { readonly pool: pg.Pool }): ExtractionStore {
   return {
-    async find(inboundMessageId) {
+    async take(inboundMessageId, orgId) {
       const { rows } = await o.pool.query<MessageToExtract>({
-        name: 'find-message-to-extract',
-        text: FIND,
-        values: [inboundMessageId],
+        name: 'take-message',
+        text: TAKE,
+        values: [inboundMessageId, orgId],
       });
       return rows[0] ?? null;
     },
 
-    markStored: (message) =>
-      inTransaction(o.pool, async (client) => {
-        await enterOrganisation(client, message.orgId);
-        await client.query(`UPDATE inbound_message SET status = 'STORED' WHERE id = $1 AND status = 'RECEIVED'`, [
-          message.id,
-        ]);
-      }),
-
-    finish: (message, result) => inTransaction(o.pool, (client) => finish(client, message, result)),
+    finish: (message, result) => asOrganisation(o.pool, message.orgId, (client) => finish(client, message, result)),
   };
 }
 
 async function finish(client: pg.PoolClient, message: MessageToExtract, result: ExtractionResult): Promise<boolean> {
-  await enterOrganisation(client, message.orgId);
   const { rowCount } = await client.query({
     name: 'finish-message',
     text: `UPDATE inbound_message SET status = $2, parts_json = $3, error_json = $4
-           WHERE id = $1 AND status IN ('RECEIVED', 'STORED')`,
+           WHERE id = $1 AND status = 'STORED'`,
     values: [
       message.id,
       result.failure === null ? 'PARSED' : 'FAILED',

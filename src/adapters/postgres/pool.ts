@@ -50,12 +50,17 @@ export function createPool(o: {
  * Errors: what `work` throws, after a rollback; `CommitUnknownError` when the commit was sent and no answer proves a
  * rollback.
  * A connection that may be out of step is closed, not reused.
+ * `begin` may hold more statements behind its BEGIN, all sent at once.
  */
-export async function inTransaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<T>,
+  begin = 'BEGIN',
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   try {
-    await client.query('BEGIN');
+    await client.query(begin);
     const result = await work(client);
     await commit(client);
     return result;

@@ -39,7 +39,7 @@ describe('row-level security: an organisation and the rows of another', () => {
         [orgId, message.id],
       );
       if (orgId === acme)
-        acmeMessage = (await createPostgresExtractionStore({ pool }).find(message.id)) ?? assert.fail();
+        acmeMessage = (await createPostgresExtractionStore({ pool }).take(message.id, orgId)) ?? assert.fail();
     }
   });
 
@@ -131,12 +131,13 @@ describe('row-level security: an organisation and the rows of another', () => {
   it('finishes no message under another organisation', async () => {
     const store = createPostgresExtractionStore({ pool });
     const stolen = { ...acmeMessage, orgId: globex };
+    assert.equal(await store.take(acmeMessage.id, globex), null);
     assert.equal(
       await store.finish(stolen, { documents: [], parts: [], failure: { code: 'gave-up', message: 'x' } }),
       false,
     );
     const { rows } = await pool.query('SELECT status FROM inbound_message WHERE id = $1', [acmeMessage.id]);
-    assert.deepEqual(rows, [{ status: 'RECEIVED' }]);
+    assert.deepEqual(rows, [{ status: 'STORED' }]);
   });
 
   it('leaves no trace of the organisation on the connection', async () => {
