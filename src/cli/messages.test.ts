@@ -113,8 +113,10 @@ test('an empty list is empty JSON, and a word on stderr otherwise', async () => 
   assert.deepEqual(await empty.run('messages', 'list').then(({ code, stdout, stderr }) => [code, stdout, stderr]), [
     0,
     '',
-    'no such message\n',
+    'no message yet: send mails one\n',
   ]);
+  const filtered = await empty.run('messages', 'list', '--status', 'FAILED');
+  assert.deepEqual([filtered.code, filtered.stdout, filtered.stderr], [0, '', 'no such message\n']);
 });
 
 test('an unknown id ends with 1', async () => {

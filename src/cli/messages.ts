@@ -59,10 +59,13 @@ async function listMessages(context: CliContext, options: ListOptions): Promise<
     });
   });
   if (options.json) await context.out.json(found.map(summaryJson));
-  else if (found.length === 0) await context.err.line('no such message');
+  else if (found.length === 0) await context.err.line(noneFound(options));
   else await context.out.line(summaryTable(found));
   if (found.length === options.limit) await context.err.line(`the newest ${options.limit}; --limit shows more`);
 }
+
+const noneFound = ({ org, status }: ListOptions): string =>
+  org === undefined && status === undefined ? 'no message yet: send mails one' : 'no such message';
 
 async function showMessage(context: CliContext, id: string, json: boolean): Promise<void> {
   const settings = settingsFor(context, context.err);
@@ -82,7 +85,7 @@ async function printRaw(context: CliContext, id: string): Promise<void> {
 
 async function findMessage(toolbox: Toolbox, id: string): Promise<MessageView> {
   const message = await toolbox.messages.findMessage(id);
-  if (message === null) throw new CommandFailure(`no message ${id}`);
+  if (message === null) throw new CommandFailure(`no message ${id}: messages list shows those there are`);
   return message;
 }
 

@@ -19,6 +19,7 @@ export function createProgram(context: CliContext): Command {
     .version(version(), '-V, --version', 'print the version')
     .helpCommand('help [command]', 'show the help of a command')
     .exitOverride()
+    .showHelpAfterError('(--help shows how it is used)')
     .configureOutput({
       writeOut: (text) => void context.out.write(text),
       writeErr: (text) => void context.err.write(text),

@@ -28,7 +28,7 @@ export function addSendCommand(program: Command, context: CliContext): void {
       'mail files to a running server as a buyer would, and follow the message until its documents are there',
     )
     .argument('<file...>', 'files to attach')
-    .requiredOption('--to <slug-or-address>', 'organisation, or a whole address', recipientArgument)
+    .requiredOption('--to <slug-or-address>', 'organisation, or a whole address (required)', recipientArgument)
     .option('--from <address>', 'sender', addressArgument, 'buyer@example.com')
     .option('--subject <text>', 'subject (default: names the files)')
     .option('--smtp <host:port>', 'server to send to (default: SMTP_HOST and SMTP_PORT)', endpointArgument)

@@ -22,7 +22,7 @@ export function addStartCommand(program: Command, context: CliContext): void {
       'after',
       `
 Log lines go to standard output, everything else to standard error. SIGTERM or SIGINT finishes what is under way
-and ends with 0; a second one ends at once with 1.
+and ends with 0, or with 1 where something does not finish in time; a second one ends at once with 1.
 
 Examples:
   $ orderflow-ingest start
