@@ -22,6 +22,7 @@ import { ListenError } from './http/listen-error.ts';
 import { createHttpServer } from './http/server.ts';
 import { createIntake } from './intake/intake.ts';
 import { createSmtpObserver } from './intake/observer.ts';
+import { type Courtesy, createCourtesy } from './jobs/courtesy.ts';
 import { createTasks } from './jobs/tasks.ts';
 import { createRecorder } from './messages/recorder.ts';
 import type { JobRunner } from './ports/job-runner.ts';
@@ -137,7 +138,9 @@ export async function startServer(o: {
 
     const metrics = createMetrics({ databaseCounts: () => readDatabaseCounts(pools.view), log });
     const objects = measureObjectStore(await openObjectStore(settings, log), metrics);
-    const parts = { settings, log, metrics, objects, pools, url: database.url };
+    const courtesy = createCourtesy();
+    closers.add('courtesy', async () => courtesy.close());
+    const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
 
     const jobs = roles.includes('worker') ? createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
@@ -178,10 +181,11 @@ interface Parts {
   readonly metrics: Metrics;
   readonly objects: ObjectStore;
   readonly pools: Pools;
+  readonly courtesy: Courtesy;
   readonly url: string;
 }
 
-function createSmtp({ settings, log, metrics, objects, pools }: Parts): ReturnType<typeof createSmtpServer> {
+function createSmtp({ settings, log, metrics, objects, pools, courtesy }: Parts): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
     domains: settings.smtp.domains,
     organisations: createPostgresOrganisations({ pool: pools.intake }),
@@ -201,17 +205,18 @@ function createSmtp({ settings, log, metrics, objects, pools }: Parts): ReturnTy
       maxConnections: settings.smtp.maxConnections,
       maxRecipients: settings.smtp.maxRecipients,
     },
-    observer: createSmtpObserver({ log, metrics }),
+    observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
   });
 }
 
-function createWorker({ log, metrics, objects, pools, url }: Parts): JobRunner {
+function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts): JobRunner {
   return createGraphileJobRunner({
     url,
     pool: pools.worker,
     concurrency: WORKER_CONCURRENCY,
     log,
     tasks: createTasks({
+      courtesy,
       extractor: createExtractor({
         objects,
         store: createPostgresExtractionStore({ pool: pools.worker }),

@@ -13,7 +13,11 @@ const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
   'storage-full',
 ]);
 
-export function createSmtpObserver(o: { readonly log: Log; readonly metrics: Metrics }): SmtpObserver {
+export function createSmtpObserver(o: {
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly mailSeen?: () => void;
+}): SmtpObserver {
   return {
     sessionOpened(session) {
       o.metrics.connectionOpened();
@@ -32,6 +36,7 @@ export function createSmtpObserver(o: { readonly log: Log; readonly metrics: Met
       o.log.info({ ...told(session), stage, code, enhanced, condition, address }, 'command refused');
     },
     transactionEnded({ session, outcome, ackDurationMs, clientTold }) {
+      o.mailSeen?.();
       if (ackDurationMs !== null) o.metrics.acknowledged(ackDurationMs);
       if (outcome === 'committed' && !clientTold) {
         o.log.warn(told(session), 'the client was gone before it could read 250: it will send the mail again');

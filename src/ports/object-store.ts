@@ -38,6 +38,8 @@ export interface ObjectStore {
 export interface PutOptions {
   /** Media type to remember where the store can. */
   readonly mediaType?: string;
+  /** The key was never used: there is nothing under it that could be replaced. */
+  readonly fresh?: boolean;
   readonly signal?: AbortSignal;
 }
 

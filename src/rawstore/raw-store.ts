@@ -14,7 +14,7 @@ export interface RawStore {
    * Errors: `StoreError`, what `chunks` threw, or the signal's reason. Copies under way are waited for before that.
    */
   store(mail: {
-    /** At least one, none twice: the first is written, the others are copies of it. */
+    /** At least one, none twice, none ever used before: the first is written, the others are copies of it. */
     readonly keys: readonly string[];
     readonly chunks: AsyncIterable<Uint8Array>;
     readonly signal?: AbortSignal;
@@ -60,7 +60,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
       const [firstKey, ...otherKeys] = keys;
       if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
       const facts = createMailFacts();
-      const putOptions = { mediaType: 'message/rfc822', ...(signal && { signal }) };
+      const putOptions = { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) };
       const stored = await objects.put(firstKey, facts.observe(chunks), putOptions);
       try {
         const mail = facts.finish();

@@ -284,6 +284,7 @@ async function workerCrash(t: TestContext): Promise<void> {
 
   await ingest.startAnother({}, ['--roles', 'worker,http']);
   await ingest.rows.settled(60_000);
-  await assertNothingLost(ingest, senders, { filesEach: files.length });
+  // Four jobs at once: the killed worker may have left the file each was writing in `+incoming`.
+  await assertNothingLost(ingest, senders, { filesEach: files.length, mayBeLeft: 4 });
   assert.equal((await ingest.rows.messages()).length, 150);
 }

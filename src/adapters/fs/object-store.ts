@@ -92,7 +92,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     await stat(incomingDir);
   }
 
-  async function put(key: string, chunks: AsyncIterable<Uint8Array>, { signal }: PutOptions = {}) {
+  async function put(key: string, chunks: AsyncIterable<Uint8Array>, { signal, fresh = false }: PutOptions = {}) {
     const path = pathOf(key);
     const file = createIncomingFile(incomingPath(), log);
     let sizeBytes = 0;
@@ -104,7 +104,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
       signal?.throwIfAborted();
       // What has that name already may be somebody's only copy: a document that another worker has told the database of.
       // It is not replaced before its successor is durable, and not removed when that fails.
-      const replaces = await translated('look', async () => (await objectFacts(path, key)) !== null);
+      const replaces = !fresh && (await translated('look', () => objectFacts(path, key))) !== null;
       const seal = () => file.seal();
       if (replaces) await translated('sync', seal);
       await translated('publish', () => publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal }));

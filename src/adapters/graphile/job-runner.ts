@@ -10,8 +10,6 @@ import { workerLogger } from './logger.ts';
 const SWEEP_INTERVAL_MS = 15_000;
 /** A 25 MB mail takes seconds; what takes this long waits for a file system or a network that hangs. */
 const JOB_DEADLINE_MS = 15 * 60_000;
-/** Few enough that another process finds work when this one is busy with large mails. */
-const FETCHED_PER_WORKER = 4;
 /** Jobs are announced by NOTIFY; polling is for what a lost connection has swallowed, and for retries that fall due. */
 const POLL_INTERVAL_MS = 2_000;
 
@@ -128,14 +126,9 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     // QUIRK: without batches, graphile-worker 0.18 waits for nobody when it tells the queue that a job is done or has
     // failed, and a database that is away then is an unhandled rejection: the end of the process. For what batches do
     // instead, see LAST_JOBS_MS.
-    preset: {
-      worker: {
-        completeJobBatchDelay: 0,
-        failJobBatchDelay: 0,
-        // Fetched a few at a time: one question to the database for several small mails.
-        localQueue: { size: FETCHED_PER_WORKER * o.concurrency },
-      },
-    },
+    // (Its `localQueue`, which would fetch several at once, is not for us: a database that goes away while jobs lie in it
+    // is an unhandled rejection again.)
+    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
     logger: workerLogger(o.log),
     events,
   });
