@@ -3,10 +3,14 @@
  */
 import { join } from 'node:path';
 import type pg from 'pg';
+import {
+  EmbeddedPostgresError,
+  embeddedDatabaseExists,
+  openEmbeddedPostgres,
+} from './adapters/embedded-postgres/embedded-postgres.ts';
 import { createFileObjectStore } from './adapters/fs/object-store.ts';
 import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
-import { EmbeddedPostgresError, embeddedDatabaseExists, openEmbeddedPostgres } from './adapters/postgres/embedded.ts';
 import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
 import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
 import { createPostgresMessageStore } from './adapters/postgres/message-store.ts';

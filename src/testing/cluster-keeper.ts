@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events';
 import { pino } from 'pino';
-import { openEmbeddedPostgres } from '../adapters/postgres/embedded.ts';
+import { openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { migrate } from '../adapters/postgres/migrate.ts';
 import { makeTemporaryFolder, removeFolder } from './temporary-folder.ts';
 

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
-import { openEmbeddedPostgres } from '../adapters/postgres/embedded.ts';
+import { openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { cleanUp } from './clean-up.ts';
 import { bareEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';

@@ -2,10 +2,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
 import { pino } from 'pino';
-import { openEmbeddedPostgres } from '../../src/adapters/postgres/embedded.ts';
-import { locateBinaries } from '../../src/adapters/postgres/embedded-binaries.ts';
-import { clusterPaths } from '../../src/adapters/postgres/embedded-cluster.ts';
-import { findPostmaster, startPostmaster } from '../../src/adapters/postgres/embedded-postmaster.ts';
+import { locateBinaries } from '../../src/adapters/embedded-postgres/binaries.ts';
+import { clusterPaths } from '../../src/adapters/embedded-postgres/cluster.ts';
+import { openEmbeddedPostgres } from '../../src/adapters/embedded-postgres/embedded-postgres.ts';
+import { findPostmaster, startPostmaster } from '../../src/adapters/embedded-postgres/postmaster.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';

@@ -9,7 +9,7 @@ import { access, chmod, constants, cp, mkdtemp, readFile, rename, rm, symlink } 
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { codeOf, EmbeddedPostgresError, messageOf } from './embedded-error.ts';
+import { codeOf, EmbeddedPostgresError, messageOf } from './error.ts';
 
 export interface PostgresBinaries {
   readonly postgres: string;

@@ -7,10 +7,10 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { chooseAccount, handOver } from './embedded-account.ts';
-import type { PostgresBinaries } from './embedded-binaries.ts';
-import { type ClusterPaths, complaintIn, openLog } from './embedded-cluster.ts';
-import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
+import { chooseAccount, handOver } from './account.ts';
+import type { PostgresBinaries } from './binaries.ts';
+import { type ClusterPaths, complaintIn, openLog } from './cluster.ts';
+import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './error.ts';
 
 /** What the server wrote into postmaster.pid. */
 export interface Postmaster {

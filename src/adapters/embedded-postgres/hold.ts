@@ -2,16 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
-import type { PostgresBinaries } from './embedded-binaries.ts';
-import { type ClusterPaths, keepPort, readPort, USER } from './embedded-cluster.ts';
-import { codeOf, EmbeddedPostgresError, messageOf } from './embedded-error.ts';
-import {
-  findPostmaster,
-  freePortNear,
-  type StartedPostmaster,
-  startFailure,
-  startPostmaster,
-} from './embedded-postmaster.ts';
+import type { PostgresBinaries } from './binaries.ts';
+import { type ClusterPaths, keepPort, readPort, USER } from './cluster.ts';
+import { codeOf, EmbeddedPostgresError, messageOf } from './error.ts';
+import { findPostmaster, freePortNear, type StartedPostmaster, startFailure, startPostmaster } from './postmaster.ts';
 
 export interface Cluster {
   readonly paths: ClusterPaths;

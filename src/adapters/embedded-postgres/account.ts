@@ -11,7 +11,7 @@ import { lchown, lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { codeOf, EmbeddedPostgresError } from './embedded-error.ts';
+import { codeOf, EmbeddedPostgresError } from './error.ts';
 
 export interface Launch {
   readonly file: string;

@@ -10,9 +10,9 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { appendFile, chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Account, chooseAccount, handOver, type Launch } from './embedded-account.ts';
-import type { PostgresBinaries } from './embedded-binaries.ts';
-import { codeOf, EmbeddedPostgresError, messageOf } from './embedded-error.ts';
+import { type Account, chooseAccount, handOver, type Launch } from './account.ts';
+import type { PostgresBinaries } from './binaries.ts';
+import { codeOf, EmbeddedPostgresError, messageOf } from './error.ts';
 
 export const DATABASE = 'orderflow';
 export const USER = 'orderflow';

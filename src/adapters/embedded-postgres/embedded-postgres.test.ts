@@ -12,7 +12,7 @@ import { pino } from 'pino';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { waitFor } from '../../testing/wait-for.ts';
-import { type EmbeddedPostgres, EmbeddedPostgresError, openEmbeddedPostgres } from './embedded.ts';
+import { type EmbeddedPostgres, EmbeddedPostgresError, openEmbeddedPostgres } from './embedded-postgres.ts';
 
 const log = pino({ level: 'silent' });
 
@@ -59,7 +59,7 @@ async function isStopped(dataDir: string, pid: number): Promise<boolean> {
 
 /** Another process that holds the database until its stdin closes. */
 const HOLDER = `
-import { openEmbeddedPostgres } from ${JSON.stringify(new URL('./embedded.ts', import.meta.url).href)};
+import { openEmbeddedPostgres } from ${JSON.stringify(new URL('./embedded-postgres.ts', import.meta.url).href)};
 import { pino } from 'pino';
 const embedded = await openEmbeddedPostgres({ dataDir: process.argv[1], log: pino({ level: 'silent' }) });
 console.log(embedded.connectionString);

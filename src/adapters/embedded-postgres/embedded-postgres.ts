@@ -9,7 +9,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Log } from '../../telemetry/log.ts';
-import { locateBinaries } from './embedded-binaries.ts';
+import { locateBinaries } from './binaries.ts';
 import {
   checkVersion,
   clusterExists,
@@ -20,12 +20,12 @@ import {
   readPassword,
   removeDeadDrafts,
   USER,
-} from './embedded-cluster.ts';
-import { EmbeddedPostgresError, messageOf, remedyFor } from './embedded-error.ts';
-import { type Cluster, joinServer, releaseShare, type Share } from './embedded-hold.ts';
-import { stopPostmaster } from './embedded-postmaster.ts';
+} from './cluster.ts';
+import { EmbeddedPostgresError, messageOf, remedyFor } from './error.ts';
+import { type Cluster, joinServer, releaseShare, type Share } from './hold.ts';
+import { stopPostmaster } from './postmaster.ts';
 
-export { EmbeddedPostgresError } from './embedded-error.ts';
+export { EmbeddedPostgresError } from './error.ts';
 
 export interface EmbeddedPostgresOptions {
   readonly dataDir: string;
