@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -158,7 +159,8 @@ describe('the file store', { timeout: 60_000 }, () => {
         const links = await Promise.all(
           (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
         );
-        return links.filter((link) => link.startsWith(rootDir));
+        // Directories stay open, to be synced again.
+        return links.filter((link) => link.startsWith(rootDir) && !statSync(link).isDirectory());
       };
       await read(store, 'org/a.eml');
       for await (const _ of await store.get('org/a.eml')) break;
@@ -174,6 +176,25 @@ describe('the file store', { timeout: 60_000 }, () => {
       await assert.rejects(store.put('org/a.eml', failing()));
       for (let tries = 0; (await open()).length > 0 && tries < 100; tries++) await sleep(10);
       assert.deepEqual(await open(), []);
+    });
+  });
+
+  it('keeps few directories open, however many organisations get mail, and notices one that was removed', {
+    skip: process.platform !== 'linux' && 'counts descriptors in /proc',
+  }, async () => {
+    await withStore({}, async (store, rootDir) => {
+      for (let org = 0; org < 200; org++) await store.put(`org${org}/a.eml`, once(Buffer.from('x')));
+      const links = await Promise.all(
+        (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+      );
+      assert.ok(links.filter((link) => link.startsWith(rootDir)).length <= 64);
+      await rm(join(rootDir, 'org199'), { recursive: true });
+      await store.put('org199/b.eml', once(Buffer.from('y')));
+      assert.equal((await read(store, 'org199/b.eml')).toString(), 'y');
+      const after = await Promise.all(
+        (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')),
+      );
+      assert.ok(!after.includes(`${join(rootDir, 'org199')} (deleted)`));
     });
   });
 

@@ -6,7 +6,7 @@ import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
 import { type ObjectFacts, type ObjectStore, type PutOptions, StoreError } from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { linkOrCopy, renameLinked } from './copy.ts';
-import { createObjectDirectories, openRootDirectory, syncDirectory } from './directories.ts';
+import { createObjectDirectories, createOpenDirectorySync, openRootDirectory } from './directories.ts';
 import { createDirectorySync } from './directory-sync.ts';
 import { isMissing, objectMissing, storeFault } from './errors.ts';
 import { gather } from './gather.ts';
@@ -44,7 +44,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   const { clock = Date.now, log } = options;
   const rootDir = resolve(options.rootDir);
   const incomingDir = join(rootDir, INCOMING_NAME);
-  const syncShared = createDirectorySync({ syncDirectory: options.syncDirectory ?? syncDirectory });
+  const syncShared = createDirectorySync({ syncDirectory: options.syncDirectory ?? createOpenDirectorySync() });
   const directories = createObjectDirectories({ rootDir, syncDirectory: syncShared });
 
   await translated('open', async () => {

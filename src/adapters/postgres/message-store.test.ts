@@ -226,4 +226,21 @@ describe('recording messages in PostgreSQL', () => {
       (error) => error instanceof RecordError && error.code === 'outcome-unknown',
     );
   });
+
+  it('an envelope for several organisations is all or nothing also when one of its mails is a conflict', async (t) => {
+    const { pool } = await openTestPool(t);
+    const store = createPostgresMessageStore({ pool });
+    const [acme, globex] = [await addOrganisation(pool, 'acme'), await addOrganisation(pool, 'globex')];
+    const first = newMessage(acme);
+    await store.record([[first]]);
+    await pool.query('ALTER TABLE inbound_conflict RENAME TO gone');
+    const same = { sourceMessageId: first.sourceMessageId, contentSha256: 'f'.repeat(64) };
+
+    await assert.rejects(
+      store.record([[newMessage(globex, same), newMessage(acme, same)]]),
+      (error) => error instanceof RecordError && error.code === 'unavailable',
+    );
+
+    assert.equal(await count(pool, 'inbound_message'), 1);
+  });
 });
