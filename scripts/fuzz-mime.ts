@@ -52,7 +52,8 @@ interface Finding {
 async function main(): Promise<void> {
   const seeds = [join(root, 'testdata/mime'), shared].filter(existsSync).flatMap(mailFiles);
   const judge = findOracle();
-  if (judge === null && process.env.CI === 'true') throw new Error('the oracle is missing: python3, or the shared tools');
+  if (judge === null && process.env.CI === 'true')
+    throw new Error('the oracle is missing: python3, or the shared tools');
   const random = createRandom(Number(values.seed));
   const until = Date.now() + Number(values.seconds) * 1000;
   const work = mkdtempSync(join(tmpdir(), 'fuzz-mime-'));
