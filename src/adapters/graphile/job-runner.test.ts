@@ -200,6 +200,27 @@ describe('jobs of a worker that was killed', () => {
     assert.deepEqual(givenUp, [{ n: 1 }]);
   });
 
+  it('are given up even when one before them cannot be', async (t) => {
+    const database = await openTestPool(t);
+    await addJob(database.pool, { bad: true });
+    await addJob(database.pool, { bad: false });
+    await lockJobs(database.pool, poolId(), TASK, 25);
+
+    await start(
+      t,
+      database,
+      () => assert.fail('tried once more'),
+      async (payload) => {
+        if ((payload as { bad: boolean }).bad) throw new Error('cannot be read');
+      },
+    );
+
+    await waitFor(async () => (await jobs(database.pool)).length === 1, {
+      timeoutMs: 10_000,
+      what: 'the second forgotten',
+    });
+  });
+
   it('wait longer and longer when they were cut off often: they may be what kills the worker', async (t) => {
     const { pool } = await openTestPool(t);
     await addJob(pool, {});

@@ -3,7 +3,7 @@ import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'gr
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import type { Log } from '../../telemetry/log.ts';
-import { findExhaustedJobs, forgetJob, holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
+import { type ExhaustedJob, findExhaustedJobs, forgetJob, holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
 import { workerLogger } from './logger.ts';
 
 /** A job left by a killed worker waits at most this, plus the sweep's grace, before somebody takes it up. */
@@ -93,12 +93,19 @@ async function sweep(o: RunnerOptions): Promise<void> {
   try {
     const freed = await sweepAbandonedJobs(o.pool, tasks);
     if (freed > 0) o.log.warn({ jobs: freed }, 'jobs of a worker that died are given back to the queue');
-    for (const { id, task, payload } of await findExhaustedJobs(o.pool, tasks)) {
-      await o.tasks[task]?.giveUp(payload);
-      await forgetJob(o.pool, id);
-    }
+    for (const job of await findExhaustedJobs(o.pool, tasks)) await giveUp(o, job);
   } catch (error) {
     o.log.warn({ err: error }, 'could not look after jobs left lying, trying again');
+  }
+}
+
+/** One that cannot be given up now does not keep the others waiting. */
+async function giveUp(o: RunnerOptions, { id, task, payload }: ExhaustedJob): Promise<void> {
+  try {
+    await o.tasks[task]?.giveUp(payload);
+    await forgetJob(o.pool, id);
+  } catch (error) {
+    o.log.error({ err: error, job_id: id, task }, 'a job without attempts left could not be given up, trying again');
   }
 }
 

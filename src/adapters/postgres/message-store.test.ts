@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type pg from 'pg';
+import pg from 'pg';
 import type { NewMessage } from '../../ports/message-store.ts';
 import { RecordError } from '../../ports/message-store.ts';
+import { cleanUp } from '../../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
 import { createPostgresMessageStore } from './message-store.ts';
 
@@ -243,4 +244,29 @@ describe('recording messages in PostgreSQL', () => {
 
     assert.equal(await count(pool, 'inbound_message'), 1);
   });
+
+  for (const [configured, used] of [
+    ['off', 'on'],
+    ['local', 'local'],
+    ['on', 'on'],
+  ] as const) {
+    it(`waits for the disk where the database is set to synchronous_commit = ${configured}`, async (t) => {
+      const { pool, url } = await openTestPool(t);
+      const orgId = await addOrganisation(pool, 'acme');
+      await pool.query(`ALTER DATABASE ${new URL(url).pathname.slice(1)} SET synchronous_commit = ${configured}`);
+      await pool.query(`
+        CREATE TABLE seen (setting text);
+        CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER look AFTER INSERT ON inbound_message DEFERRABLE INITIALLY DEFERRED
+          FOR EACH ROW EXECUTE FUNCTION look()`);
+      // New sessions only take the setting over.
+      const later = new pg.Pool({ connectionString: url });
+      cleanUp(t, () => later.end());
+
+      await createPostgresMessageStore({ pool: later }).record([[newMessage(orgId)]]);
+
+      assert.deepEqual((await pool.query('SELECT setting FROM seen')).rows, [{ setting: used }]);
+    });
+  }
 });
