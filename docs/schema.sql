@@ -56,6 +56,8 @@ inbound_message  remote_address         text
 inbound_message  helo_name              text
 inbound_message  message_id_synthetic   boolean not null default false
 inbound_message  parts_json             jsonb
+inbound_message  tls_version            text
+inbound_message  tls_cipher             text
 org              id                     uuid not null default gen_random_uuid()
 org              slug                   text not null
 org              name                   text not null default ''::text

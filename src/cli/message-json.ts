@@ -30,6 +30,8 @@ export function messageJson(message: MessageView) {
     header_date: message.headerDate?.toISOString() ?? null,
     remote_address: message.remoteAddress,
     helo_name: message.heloName,
+    tls_version: message.tlsVersion,
+    tls_cipher: message.tlsCipher,
     error_json: message.error ?? null,
     parts_json: message.parts ?? null,
     documents: message.documents.map(documentJson),

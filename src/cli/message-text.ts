@@ -41,6 +41,7 @@ export function messageText(message: MessageView): string {
       ['header To', message.headerTo],
       ['header Date', message.headerDate?.toISOString() ?? null],
       ['client', `${message.remoteAddress ?? '-'} (${message.heloName ?? '-'})`],
+      ['TLS', message.tlsVersion === null ? null : `${message.tlsVersion} ${message.tlsCipher ?? ''}`],
       ['bytes', message.sizeBytes],
       ['raw mail', message.rawStorageKey],
       ['raw sha256', message.rawSha256],

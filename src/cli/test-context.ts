@@ -169,6 +169,8 @@ export function messageView(facts: Partial<MessageView> = {}): MessageView {
     headerDate: null,
     remoteAddress: '127.0.0.1',
     heloName: 'client.example.com',
+    tlsVersion: null,
+    tlsCipher: null,
     error: null,
     parts: [],
     documents: [],

@@ -208,6 +208,8 @@ function describe(
     headerDate: header.date,
     remoteAddress: session.remoteAddress,
     heloName: session.heloName,
+    tlsVersion: session.tls?.version ?? null,
+    tlsCipher: session.tls?.cipher ?? null,
   }));
 }
 

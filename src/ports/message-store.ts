@@ -24,6 +24,9 @@ export interface NewMessage {
   readonly headerDate: Date | null;
   readonly remoteAddress: string;
   readonly heloName: string | null;
+  /** As the TLS library names them, `TLSv1.3`; null when the mail came in the clear. */
+  readonly tlsVersion: string | null;
+  readonly tlsCipher: string | null;
 }
 
 /**

@@ -48,6 +48,8 @@ export interface MessageView extends MessageSummary {
   readonly headerDate: Date | null;
   readonly remoteAddress: string | null;
   readonly heloName: string | null;
+  readonly tlsVersion: string | null;
+  readonly tlsCipher: string | null;
   readonly error: unknown;
   readonly parts: unknown;
   readonly documents: readonly DocumentView[];

@@ -67,6 +67,8 @@ export function newMessage(orgId: string, over: Partial<NewMessage> = {}): NewMe
     headerDate: new Date('2026-03-01T09:59:00Z'),
     remoteAddress: '127.0.0.1',
     heloName: 'client.example',
+    tlsVersion: 'TLSv1.3',
+    tlsCipher: 'TLS_AES_256_GCM_SHA384',
     ...over,
   };
 }

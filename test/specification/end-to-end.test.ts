@@ -212,6 +212,8 @@ async function assertEveryColumn(ingest: Ingest, { id, data }: Arrived, messageI
     header_to: ACME,
     header_date: new Date('2026-03-01T09:00:00Z'),
     remote_address: '127.0.0.1',
+    tls_version: null,
+    tls_cipher: null,
     message_id_synthetic: false,
   });
   assert.match(trace_id, /^[0-9a-f]{32}$/);

@@ -49,6 +49,8 @@ describe('recording messages in PostgreSQL', () => {
       header_date: message.headerDate,
       remote_address: message.remoteAddress,
       helo_name: message.heloName,
+      tls_version: message.tlsVersion,
+      tls_cipher: message.tlsCipher,
       message_id_synthetic: false,
       parts_json: null,
     });

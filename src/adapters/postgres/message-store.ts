@@ -15,18 +15,18 @@ const INSERT = `
     INSERT INTO inbound_message (
       id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, status, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name)
+      remote_address, helo_name, tls_version, tls_cipher)
     SELECT id, org_id, 'EMAIL', source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, 'RECEIVED', trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name
+      remote_address, helo_name, tls_version, tls_cipher
     FROM unnest(
       $1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
       $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[],
-      $17::text[], $18::text[]
+      $17::text[], $18::text[], $19::text[], $20::text[]
     ) AS message (
       id, org_id, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name)
+      remote_address, helo_name, tls_version, tls_cipher)
     ON CONFLICT (org_id, source, source_message_id) WHERE source_message_id IS NOT NULL DO NOTHING
     RETURNING id, org_id, trace_id
   ), jobs AS (
@@ -180,6 +180,8 @@ function columns(messages: readonly NewMessage[]): unknown[] {
     column((m) => m.headerDate),
     column((m) => m.remoteAddress),
     text((m) => m.heloName),
+    column((m) => m.tlsVersion),
+    column((m) => m.tlsCipher),
   ];
 }
 

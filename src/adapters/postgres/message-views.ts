@@ -20,8 +20,8 @@ const DETAIL = `${SUMMARY},
   message.trace_id AS "traceId", message.raw_storage_key AS "rawStorageKey", message.raw_sha256 AS "rawSha256",
   message.content_sha256 AS "contentSha256", message.message_id_synthetic AS "messageIdSynthetic",
   message.header_from AS "headerFrom", message.header_to AS "headerTo", message.header_date AS "headerDate",
-  message.remote_address AS "remoteAddress", message.helo_name AS "heloName", message.error_json AS error,
-  message.parts_json AS parts`;
+  message.remote_address AS "remoteAddress", message.helo_name AS "heloName", message.tls_version AS "tlsVersion",
+  message.tls_cipher AS "tlsCipher", message.error_json AS error, message.parts_json AS parts`;
 
 export function createPostgresMessageViews(o: { readonly pool: pg.Pool }): MessageViews {
   const reading = <T>(orgId: string | undefined, work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>

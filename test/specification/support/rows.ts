@@ -25,6 +25,8 @@ export interface MessageRow {
   readonly header_date: Date | null;
   readonly remote_address: string;
   readonly helo_name: string;
+  readonly tls_version: string | null;
+  readonly tls_cipher: string | null;
   readonly message_id_synthetic: boolean;
   readonly parts_json: readonly PartRow[] | null;
 }
