@@ -8,6 +8,7 @@ import {
   embeddedDatabaseExists,
   openEmbeddedPostgres,
 } from './adapters/embedded-postgres/embedded-postgres.ts';
+import { readDiskSpace } from './adapters/fs/disk-space.ts';
 import { createFileObjectStore } from './adapters/fs/object-store.ts';
 import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
@@ -37,6 +38,7 @@ import { createSmtpServer } from './smtp/index.ts';
 import type { Log } from './telemetry/log.ts';
 import { measureObjectStore } from './telemetry/measured-object-store.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+import { version } from './version.ts';
 
 /** Commits go one at a time (group commit), look-ups beside them. */
 const INTAKE_CONNECTIONS = 6;
@@ -140,7 +142,12 @@ export async function startServer(o: {
     const organisations = createPostgresOrganisations({ pool: pools.view });
     const firstOrganisation = database.embedded ? await createFirstOrganisation(organisations) : null;
 
-    const metrics = createMetrics({ databaseCounts: () => readDatabaseCounts(pools.view), log });
+    const metrics = createMetrics({
+      databaseCounts: () => readDatabaseCounts(pools.view),
+      diskSpace: () => readDiskSpace(settings.dataDir),
+      version: version(),
+      log,
+    });
     const objects = measureObjectStore(await openObjectStore(settings, log), metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());

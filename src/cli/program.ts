@@ -1,6 +1,6 @@
 /** The command line as a whole: which commands there are, and what their ends mean to the shell. */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { version } from '../version.ts';
 import { addBlockCommands } from './block.ts';
 import { type CliContext, CommandFailure, UsageError } from './context.ts';
 import { addMessagesCommands } from './messages.ts';
@@ -93,8 +93,3 @@ async function isStartError(error: unknown, context: CliContext): Promise<boolea
 }
 
 const wantsStack = (context: CliContext): boolean => /^(debug|trace)$/i.test(context.env.LOG_LEVEL ?? '');
-
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}

@@ -29,3 +29,29 @@ for (const [what, errorType, receiver] of receivers) {
     assert.deepEqual(counted, [`smtp_processing_errors_total{org_id="unknown",error_type="${errorType}"} 1`]);
   });
 }
+
+test('every reply is counted by its code, also the one to a connection that is turned away', async (t) => {
+  const metrics = createMetrics();
+  const observer = createSmtpObserver({ log: pino({ level: 'silent' }), metrics });
+  const limits = { maxConnections: 1 };
+  const receiver: MailReceiver = { begin: () => new Promise(() => {}) };
+  const server = createSmtpServer({ receiver, hostName: 'mx.example', limits, observer });
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  cleanUp(t, () => server.close({ graceMs: 0 }));
+  const client = await connectSmtp({ port });
+  cleanUp(t, () => client.close());
+  await client.readReply('greeting');
+  await client.command('EHLO c');
+  await client.command('NOOP');
+  await client.command('WHAT');
+  const second = await connectSmtp({ port });
+  cleanUp(t, () => second.close());
+  assert.equal((await second.readReply('greeting')).code, 421);
+  const counted = (await metrics.scrape()).text.match(/^smtp_replies_total\{.* [1-9]\d*$/gm);
+  assert.deepEqual(counted?.toSorted(), [
+    'smtp_replies_total{code="220"} 1',
+    'smtp_replies_total{code="250"} 2',
+    'smtp_replies_total{code="421"} 1',
+    'smtp_replies_total{code="500"} 1',
+  ]);
+});

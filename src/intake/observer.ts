@@ -1,5 +1,5 @@
 /** The SMTP library's events as log lines and metrics; what happens to a mail itself is told by `intake.ts`. */
-import { ReceiverDeadline, type ReplyName, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
+import { ReceiverDeadline, type ReplyName, replies, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
@@ -29,9 +29,11 @@ export function createSmtpObserver(o: {
       o.log.debug({ ...told(session), ...facts }, 'session closed');
     },
     connectionRefused(remoteAddress, condition) {
+      o.metrics.replied(replies[condition].code);
       o.log.warn({ remote_address: remoteAddress, condition }, 'connection refused');
     },
     replied({ session, code, enhanced, condition, stage, address }) {
+      o.metrics.replied(code);
       if (code < 400 || TOLD_ALREADY.has(condition)) return;
       o.log.info({ ...told(session), stage, code, enhanced, condition, address }, 'command refused');
     },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { createLog } from './log.ts';
-import { createMetrics, type DatabaseCounts, type ErrorType, type MetricsOptions } from './metrics.ts';
+import { createMetrics, type DatabaseCounts, type DiskSpace, type ErrorType, type MetricsOptions } from './metrics.ts';
 
 async function scrape(metrics: ReturnType<typeof createMetrics>): Promise<readonly string[]> {
   return (await metrics.scrape()).text.split('\n').filter((line) => line !== '');
@@ -19,6 +19,11 @@ const names = [
   ['smtp_ack_duration_seconds', 'histogram'],
   ['inbound_messages', 'gauge'],
   ['jobs_waiting', 'gauge'],
+  ['jobs_oldest_waiting_seconds', 'gauge'],
+  ['smtp_replies_total', 'counter'],
+  ['data_dir_free_bytes', 'gauge'],
+  ['data_dir_size_bytes', 'gauge'],
+  ['orderflow_build_info', 'gauge'],
   ['object_store_duration_seconds', 'histogram'],
 ] as const;
 
@@ -76,7 +81,7 @@ test('10,000 unknown organisations and made-up error types leave the number of s
 
 const counts: DatabaseCounts = {
   messages: [{ status: 'PARSED', count: 7 }],
-  jobs: [{ task: 'extract_document', count: 3 }],
+  jobs: [{ task: 'extract_document', count: 3, oldestAgeSeconds: 61.5 }],
 };
 
 function withDatabase(databaseCounts: NonNullable<MetricsOptions['databaseCounts']>) {
@@ -91,6 +96,8 @@ test('the gauges of the database are read at each scrape, with zero for what it 
   assert.ok(lines.includes('inbound_messages{status="FAILED"} 0'));
   assert.ok(lines.includes('jobs_waiting{task="extract_document"} 3'));
   assert.ok(lines.includes('jobs_waiting{task="extract_attachments"} 0'));
+  assert.ok(lines.includes('jobs_oldest_waiting_seconds{task="extract_document"} 61.5'));
+  assert.ok(lines.includes('jobs_oldest_waiting_seconds{task="extract_attachments"} 0'));
 });
 
 test('a database that fails or hangs costs its own gauges only, and old values do not stay', async () => {
@@ -102,12 +109,42 @@ test('a database that fails or hangs costs its own gauges only, and old values d
     const lines = await scrape(metrics);
     assert.ok(lines.includes('smtp_connections 0'));
     assert.deepEqual(
-      lines.filter((line) => /^(inbound_messages|jobs_waiting)\{/.test(line)),
+      lines.filter((line) => /^(inbound_messages|jobs_(oldest_)?waiting(_seconds)?)\{/.test(line)),
       [],
     );
   }
   assert.equal(logged.length, 2);
   assert.equal(JSON.parse(logged[0] ?? '').level, 'warn');
+});
+
+test('replies are counted by code; those that never were stand there with zero', async () => {
+  const metrics = createMetrics();
+  metrics.replied(250);
+  metrics.replied(250);
+  metrics.replied(451);
+  for (let scraped = 0; scraped < 2; scraped += 1) {
+    const lines = await scrape(metrics);
+    assert.ok(lines.includes('smtp_replies_total{code="250"} 2'));
+    assert.ok(lines.includes('smtp_replies_total{code="451"} 1'));
+    assert.ok(lines.includes('smtp_replies_total{code="452"} 0'));
+  }
+});
+
+test('the room of the data folder is told while it can be asked, the program by its version', async () => {
+  const logged: string[] = [];
+  const log = createLog({ level: 'info', format: 'json' }, { write: (line) => void logged.push(line) });
+  let answer: () => Promise<DiskSpace | null> = async () => ({ freeBytes: 10, sizeBytes: 100 });
+  const metrics = createMetrics({ diskSpace: () => answer(), version: '1.2.3', log });
+  const ofDisk = async () => series(await scrape(metrics)).filter((line) => line.startsWith('data_dir_'));
+  assert.deepEqual(await ofDisk(), ['data_dir_free_bytes 10', 'data_dir_size_bytes 100']);
+  answer = async () => null;
+  assert.deepEqual(await ofDisk(), []);
+  assert.equal(logged.length, 0);
+  answer = () => Promise.reject(new Error('stale handle'));
+  assert.deepEqual(await ofDisk(), []);
+  assert.equal(logged.length, 1);
+  const info = `orderflow_build_info{version="1.2.3",node="${process.versions.node}"} 1`;
+  assert.ok((await scrape(metrics)).includes(info));
 });
 
 test('two products in one process count apart', async () => {

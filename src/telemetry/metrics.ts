@@ -1,6 +1,7 @@
 /** The Prometheus metrics. Every label value comes from a closed set or is the id of one of our organisations. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
+import { type ReplyCode, replies } from '../smtp/index.ts';
 import { askWithDeadline } from './deadline.ts';
 import type { Log } from './log.ts';
 
@@ -37,6 +38,7 @@ export interface Metrics {
   acknowledged(durationMs: number): void;
   connectionOpened(): void;
   connectionClosed(): void;
+  replied(code: ReplyCode): void;
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
   /** The text of a scrape. Never rejects because of the database: its gauges are then left out of the answer. */
   scrape(): Promise<{ readonly contentType: string; readonly text: string }>;
@@ -45,18 +47,30 @@ export interface Metrics {
 /** Counts that only the database knows. */
 export interface DatabaseCounts {
   readonly messages: readonly { readonly status: InboundMessageStatus; readonly count: number }[];
-  readonly jobs: readonly { readonly task: string; readonly count: number }[];
+  /** `oldestAgeSeconds`: since it was added, however often it was tried. */
+  readonly jobs: readonly { readonly task: string; readonly count: number; readonly oldestAgeSeconds: number }[];
+}
+
+/** Of the file system that a folder is on. `freeBytes`: what a process without privileges may still write. */
+export interface DiskSpace {
+  readonly freeBytes: number;
+  readonly sizeBytes: number;
 }
 
 export interface MetricsOptions {
   /** Asked at every scrape. */
   readonly databaseCounts?: (signal: AbortSignal) => Promise<DatabaseCounts>;
   readonly databaseDeadlineMs?: number;
+  /** Of the data folder, asked at every scrape. Shape: null when there is no such folder. */
+  readonly diskSpace?: () => Promise<DiskSpace | null>;
+  /** Of the program. */
+  readonly version?: string;
   readonly log?: Log;
 }
 
 /** Well below Prometheus' default scrape timeout of 10 s. */
 const defaultDatabaseDeadlineMs = 2_000;
+const diskDeadlineMs = 2_000;
 
 const statuses: readonly InboundMessageStatus[] = ['RECEIVED', 'STORED', 'PARSED', 'FAILED'];
 const ownTasks = ['extract_attachments', 'extract_document'] as const;
@@ -65,7 +79,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const instruments = createInstruments(registry);
-  const refresh = createRefresh(registry, options);
+  const replied = createReplyCounter(registry);
+  createBuildInfo(registry, options.version ?? 'unknown');
+  const refreshers = [createRefresh(registry, options), createDiskRefresh(registry, options)];
   return {
     emailReceived: (orgId, status) => instruments.received.inc({ org_id: orgLabel(orgId), status }),
     processingError: (orgId, errorType) =>
@@ -75,9 +91,10 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     acknowledged: (durationMs) => instruments.acknowledgement.observe(durationMs / 1000),
     connectionOpened: () => instruments.connections.inc(),
     connectionClosed: () => instruments.connections.dec(),
+    replied,
     objectStoreOperation: (op, durationMs) => instruments.objectStore.observe({ op }, durationMs / 1000),
     async scrape() {
-      await refresh();
+      await Promise.all(refreshers.map((refresh) => refresh()));
       return { contentType: registry.contentType, text: await registry.metrics() };
     },
   };
@@ -135,6 +152,57 @@ function createInstruments(registry: Registry) {
   };
 }
 
+/**
+ * Several replies for each mail: they are counted in plain numbers, and in the registry's terms only when it is asked.
+ * Every code stands there from the first scrape: the first 451 is then a rise, not the beginning of a series.
+ */
+function createReplyCounter(registry: Registry): (code: ReplyCode) => void {
+  const counts = new Map<ReplyCode, number>(Object.values(replies).map(({ code }) => [code, 0]));
+  new Counter({
+    name: 'smtp_replies_total',
+    help: 'SMTP replies by code, the greeting among them',
+    labelNames: ['code'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [code, count] of counts) this.inc({ code: String(code) }, count);
+    },
+  });
+  return (code) => counts.set(code, (counts.get(code) ?? 0) + 1);
+}
+
+function createBuildInfo(registry: Registry, version: string): void {
+  new Gauge({
+    name: 'orderflow_build_info',
+    help: 'Always 1; its labels name the running program and its Node',
+    labelNames: ['version', 'node'],
+    registers: [registry],
+    aggregator: 'first',
+  }).set({ version, node: process.versions.node }, 1);
+}
+
+/** A file system that does not answer costs its own gauges only. */
+function createDiskRefresh(registry: Registry, options: MetricsOptions): () => Promise<void> {
+  const gauge = (name: string, help: string): Gauge =>
+    new Gauge({ name, help, registers: [registry], aggregator: 'first' });
+  const free = gauge('data_dir_free_bytes', 'Bytes that can still be written to DATA_DIR');
+  const size = gauge('data_dir_size_bytes', 'Bytes of the file system that DATA_DIR is on');
+  const { diskSpace, log } = options;
+  const ask = diskSpace === undefined ? null : askWithDeadline(diskSpace, diskDeadlineMs);
+  return async () => {
+    free.remove();
+    size.remove();
+    try {
+      const space = (await ask?.()) ?? null;
+      if (space === null) return;
+      free.set(space.freeBytes);
+      size.set(space.sizeBytes);
+    } catch (error) {
+      log?.warn({ err: error }, 'DATA_DIR could not be asked for its free space');
+    }
+  };
+}
+
 /** Sets the gauges that the database knows; when it cannot be asked they vanish rather than show yesterday's truth. */
 function createRefresh(registry: Registry, options: MetricsOptions): () => Promise<void> {
   const registers = [registry];
@@ -150,18 +218,32 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
     labelNames: ['task'],
     registers,
   });
+  const oldest = new Gauge({
+    name: 'jobs_oldest_waiting_seconds',
+    help: 'Age of the oldest job not yet done by task; 0 when there is none',
+    labelNames: ['task'],
+    registers,
+    aggregator: 'max',
+  });
   const { databaseCounts, log } = options;
   if (databaseCounts === undefined) return async () => {};
   const ask = askWithDeadline(databaseCounts, options.databaseDeadlineMs ?? defaultDatabaseDeadlineMs);
   return async () => {
     messages.reset();
     jobs.reset();
+    oldest.reset();
     try {
       const counts = await ask();
       for (const status of statuses) messages.set({ status }, 0);
-      for (const task of ownTasks) jobs.set({ task }, 0);
+      for (const task of ownTasks) {
+        jobs.set({ task }, 0);
+        oldest.set({ task }, 0);
+      }
       for (const { status, count } of counts.messages) messages.set({ status }, count);
-      for (const { task, count } of counts.jobs) jobs.set({ task }, count);
+      for (const { task, count, oldestAgeSeconds } of counts.jobs) {
+        jobs.set({ task }, count);
+        oldest.set({ task }, oldestAgeSeconds);
+      }
     } catch (error) {
       log?.warn({ err: error }, 'the database could not be asked for its metrics');
     }

@@ -8,8 +8,10 @@ export async function readDatabaseCounts(pool: pg.Pool): Promise<DatabaseCounts>
     pool.query<{ status: InboundMessageStatus; count: number }>(
       'SELECT status, count(*) AS count FROM inbound_message GROUP BY status',
     ),
-    pool.query<{ task: string; count: number }>(
-      'SELECT task_identifier AS task, count(*) AS count FROM graphile_worker.jobs GROUP BY task_identifier',
+    pool.query<{ task: string; count: number; oldestAgeSeconds: number }>(
+      `SELECT task_identifier AS task, count(*) AS count,
+              greatest(0, extract(epoch FROM now() - min(created_at)))::float8 AS "oldestAgeSeconds"
+         FROM graphile_worker.jobs GROUP BY task_identifier`,
     ),
   ]);
   return { messages: messages.rows, jobs: jobs.rows };
