@@ -30,8 +30,10 @@ function run() {
   const path = require('path');
   // biome-ignore lint/style/useNodejsImportProtocol: see above
   const url = require('url');
-  const built = path.join(__dirname, '..', 'dist', 'cli', 'main.js');
-  const main = fs.existsSync(built) ? built : path.join(__dirname, '..', 'src', 'cli', 'main.ts');
+  // A clone runs its source, also when `npm pack` has left a dist/ there; a package has JavaScript only, because Node
+  // strips no types inside node_modules.
+  const source = path.join(__dirname, '..', 'src', 'cli', 'main.ts');
+  const main = fs.existsSync(source) ? source : path.join(__dirname, '..', 'dist', 'cli', 'main.js');
   import(url.pathToFileURL(main).href).catch((error) => {
     console.error(error);
     process.exit(1);

@@ -23,6 +23,10 @@ export interface ProductOptions {
   readonly dataDir: string;
   /** After `start`. */
   readonly args?: readonly string[];
+  /** Another installation than this clone: its launcher, started as the shell does. */
+  readonly program?: string;
+  /** Default: ours. */
+  readonly account?: { readonly uid: number; readonly gid: number };
 }
 
 export type LogLine = Readonly<Record<string, unknown>>;
@@ -46,7 +50,9 @@ export interface Product {
 /** Resolves when /readyz says yes. After the test everything of it is stopped, the embedded database too. */
 export async function startProduct(t: TestContext, options: ProductOptions): Promise<Product> {
   const env = await environmentFor(options);
-  const child = spawn(process.execPath, [PROGRAM, 'start', ...(options.args ?? [])], {
+  const [file, ...first] = options.program === undefined ? [process.execPath, PROGRAM] : [options.program];
+  const child = spawn(file ?? '', [...first, 'start', ...(options.args ?? [])], {
+    ...options.account,
     cwd: options.dataDir, // No .env file of the developer's here.
     env: { ...bareEnvironment(), ...env },
     detached: true, // A process group of its own, which can be killed whole.
