@@ -1,6 +1,6 @@
 /**
  * One command line, taken apart and judged by its syntax alone; whether it is welcome now is the engine's business.
- * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 6152 §3, RFC 6531 §3.4
+ * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 3207 §4, RFC 6152 §3, RFC 6531 §3.4
  */
 import { isUtf8 } from 'node:buffer';
 import { parsePath } from './path.ts';
@@ -11,7 +11,7 @@ export type Command =
   | { readonly verb: 'EHLO' | 'HELO'; readonly heloName: string }
   | { readonly verb: 'MAIL'; readonly mail: MailCommand }
   | { readonly verb: 'RCPT'; readonly recipient: Mailbox; readonly nonAscii: boolean }
-  | { readonly verb: 'DATA' | 'RSET' | 'NOOP' | 'VRFY' | 'HELP' | 'QUIT' }
+  | { readonly verb: 'DATA' | 'STARTTLS' | 'RSET' | 'NOOP' | 'VRFY' | 'HELP' | 'QUIT' }
   /** The one refused extension whose payload follows unasked; see the engine. */
   | { readonly verb: 'BDAT' }
   | { readonly verb: 'other-protocol' };
@@ -42,7 +42,7 @@ const otherProtocolVerbs = new Set([
 
 /**
  * `line` is without its CRLF. `extended` says that the client greeted with EHLO: HELO has no parameters.
- * STARTTLS and CHUNKING will get their verbs here.
+ * CHUNKING will get its verb here.
  */
 export function parseCommand(line: Buffer, extended: boolean): Command | Malformed {
   // RFC 5321 §4.1.1: trailing white space is tolerated.
@@ -59,6 +59,7 @@ export function parseCommand(line: Buffer, extended: boolean): Command | Malform
     case 'RCPT':
       return parseRcpt(rest);
     case 'DATA':
+    case 'STARTTLS':
     case 'RSET':
     case 'QUIT':
       return rest === '' ? { verb } : malformed(verb, 'syntax-error');

@@ -6,7 +6,9 @@
  * Stages:
  *   silent    nobody may speak: before the greeting, and before a DATA is refused. Input here is a client that does
  *             not wait its turn; left by `greet` or `turnPassed`. (A PROXY header will be read before this stage.)
- *   command   a command line is awaited. (STARTTLS will leave from here: what is buffered is dropped, the session reset.)
+ *   command   a command line is awaited.
+ *   handshake STARTTLS was taken: what the client had sent behind it in the clear is dropped, nothing it said counts any
+ *             more, and no reply can be sent. Left by `tlsStarted`, into `command`.
  *   receiver  the application was asked; input is kept, not read. Left by `answer`.
  *   data      the mail arrives. Left by its terminator, into `receiver`, or to `command` when it was refused meanwhile.
  *   closed    the last reply is out; input is ignored.
@@ -17,7 +19,7 @@
  * run as commands. Whatever is there when the refusal is due, and whatever follows that is no ordinary next command,
  * closes the session. So a mail can only be taken for commands when its first line is one and it left the client later
  * than our refusal left us: a client that waits.
- * Spec: RFC 5321, RFC 2920, RFC 1870, RFC 2034, RFC 6152, RFC 6531
+ * Spec: RFC 5321, RFC 2920, RFC 1870, RFC 2034, RFC 3207, RFC 6152, RFC 6531
  */
 import { BodyDecoder } from './body.ts';
 import { type Command, type Malformed, parseCommand } from './command.ts';
@@ -27,7 +29,7 @@ import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits } from './limits
 import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
 import { type ApplicationRefusal, type ReplyName, replies, replyLine, safeReplyText } from './replies.ts';
 
-export type Stage = 'silent' | 'command' | 'receiver' | 'data' | 'closed';
+export type Stage = 'silent' | 'command' | 'handshake' | 'receiver' | 'data' | 'closed';
 
 /** Which command a reply belongs to; `connection` for those nobody asked for, `mail` for the end of DATA. */
 export type ReplyStage = Command['verb'] | 'connection' | 'mail' | 'unknown';
@@ -51,6 +53,8 @@ export interface EngineEvents {
   /** Owns: the chunk goes to the listener. */
   bodyChunk(chunk: Buffer): void;
   endBody(): void;
+  /** Send what is due, then let TLS begin; `tlsStarted` says when it is on. */
+  startTls(): void;
   /** The transaction is over without the application having said so. */
   abandonTransaction(reason: AbortReason): void;
   /** Send what is due, close, read no more. `cut`: do not wait for the client to notice. */
@@ -62,7 +66,11 @@ export interface EngineOptions {
   readonly sessionId: string;
   readonly limits: SmtpLimits;
   readonly events: EngineEvents;
+  /** Whether STARTTLS is offered, and whether mail is refused without it. */
+  readonly tls?: TlsPolicy;
 }
+
+export type TlsPolicy = 'off' | 'offered' | 'required';
 
 interface Envelope {
   readonly mail: MailCommand;
@@ -82,9 +90,11 @@ export class Engine {
   private readonly sessionId: string;
   private readonly limits: SmtpLimits;
   private readonly events: EngineEvents;
+  private readonly tls: TlsPolicy;
   private readonly reader: CommandReader;
   private readonly budget: ErrorBudget;
 
+  private encrypted = false;
   private extended = false;
   private envelope: Envelope | null = null;
   private question: Question | null = null;
@@ -103,11 +113,12 @@ export class Engine {
   private inputEnded = false;
   private shuttingDown = false;
 
-  constructor({ hostName, sessionId, limits, events }: EngineOptions) {
+  constructor({ hostName, sessionId, limits, events, tls = 'off' }: EngineOptions) {
     this.hostName = hostName;
     this.sessionId = sessionId;
     this.limits = limits;
     this.events = events;
+    this.tls = tls;
     this.reader = new CommandReader(limits.maxDiscardedLineBytes);
     this.budget = new ErrorBudget(limits);
   }
@@ -150,7 +161,7 @@ export class Engine {
 
   /** Owns: `bytes` belong to the engine from here on and may be rewritten. */
   receive(bytes: Buffer): void {
-    if (this.stage === 'closed' || bytes.length === 0) return;
+    if (this.stage === 'closed' || this.stage === 'handshake' || bytes.length === 0) return;
     if (this.stage === 'silent') return this.speaksOutOfTurn();
     this.queue.push(bytes);
     this.queueBytes += bytes.length;
@@ -160,6 +171,14 @@ export class Engine {
   /** The client will send no more; what it has sent is still answered. */
   endOfInput(): void {
     this.inputEnded = true;
+    this.run();
+  }
+
+  /** The handshake is done: the session begins anew, and the client has to say EHLO again. Spec: RFC 3207 §4.2 */
+  tlsStarted(): void {
+    if (this.stage !== 'handshake') return;
+    this.encrypted = true;
+    this.stage = 'command';
     this.run();
   }
 
@@ -259,17 +278,27 @@ export class Engine {
   /** RFC 5321 §4.1.4 */
   private sequenceProblem(verb: Command['verb'] | null): ReplyName | null {
     switch (verb) {
+      case 'STARTTLS':
+        if (this.tls === 'off') return 'unknown-command';
+        return this.encrypted || this.envelope !== null ? 'bad-sequence' : null;
       case 'MAIL':
+        if (this.tlsIsMissing) return 'tls-required';
         return this.heloName === null || this.envelope !== null ? 'bad-sequence' : null;
       case 'RCPT':
+        if (this.tlsIsMissing) return 'tls-required';
         return this.envelope === null ? 'bad-sequence' : this.envelope.dead ? 'fault' : null;
       case 'DATA':
+        if (this.tlsIsMissing) return 'tls-required';
         if (this.envelope === null) return 'bad-sequence';
         if (this.envelope.dead) return 'fault';
         return this.envelope.recipients === 0 ? 'no-valid-recipient' : null;
       default:
         return null;
     }
+  }
+
+  private get tlsIsMissing(): boolean {
+    return this.tls === 'required' && !this.encrypted;
   }
 
   private refuseCommand(condition: ReplyName, command: Command | Malformed): void {
@@ -292,6 +321,8 @@ export class Engine {
         return this.addRecipient(command.recipient, command.nonAscii);
       case 'DATA':
         return this.beginBody();
+      case 'STARTTLS':
+        return this.beginTls();
       case 'RSET':
         this.abandon('reset');
         return this.junk('reset-ok', verb);
@@ -325,10 +356,25 @@ export class Engine {
       '8BITMIME',
       'SMTPUTF8',
       'ENHANCEDSTATUSCODES',
+      ...(this.tls === 'off' || this.encrypted ? [] : ['STARTTLS']),
     ];
     const last = lines.length - 1;
     const wire = lines.map((text, index) => `${replies['ehlo-ok'].code}${index < last ? '-' : ' '}${text}\r\n`);
     this.events.reply('ehlo-ok', wire.join(''), verb, null);
+  }
+
+  /**
+   * Whatever is buffered behind STARTTLS came in the clear, from anybody on the way: run after the handshake, it would
+   * pass for the client's own words (CVE-2011-0411).
+   */
+  private beginTls(): void {
+    this.reply('tls-ready', 'STARTTLS');
+    if (this.inputEnded) return this.close('connection-lost');
+    this.stage = 'handshake';
+    this.heloName = null;
+    this.extended = false;
+    this.dropInput();
+    this.events.startTls();
   }
 
   private beginTransaction(mail: MailCommand): void {
@@ -493,11 +539,15 @@ export class Engine {
     this.stage = 'closed';
     this.question = null;
     this.body = null;
+    this.dropInput();
+    this.abandon(reason);
+    this.events.close(cut);
+  }
+
+  private dropInput(): void {
     this.queue.length = 0;
     this.queueBytes = 0;
     this.offset = 0;
-    this.abandon(reason);
-    this.events.close(cut);
   }
 }
 
@@ -508,7 +558,7 @@ function refusalOf(answer: Answer): ReplyName {
 
 /** What a client that read the refusal of its DATA goes on with; RCPT and DATA would need a transaction. */
 function isOrdinaryNextCommand(command: Command | Malformed): boolean {
-  return !('malformed' in command) && !['RCPT', 'DATA', 'BDAT'].includes(command.verb);
+  return !('malformed' in command) && !['RCPT', 'DATA', 'BDAT', 'STARTTLS'].includes(command.verb);
 }
 
 function lineLimit(verb: Command['verb'] | null): number {

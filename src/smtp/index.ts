@@ -10,6 +10,7 @@ export type {
   RepliedEvent,
   SessionStats,
   SmtpObserver,
+  TlsHandshakeEvent,
   TransactionEndedEvent,
 } from './observer.ts';
 export type {
@@ -32,3 +33,4 @@ export {
   replies,
 } from './replies.ts';
 export { createSmtpServer, type SmtpServer, type SmtpServerOptions } from './server.ts';
+export type { SmtpTls } from './starttls.ts';

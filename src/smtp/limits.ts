@@ -41,6 +41,8 @@ export interface SmtpLimits {
   /** A mail may keep us waiting for `dataGraceMs` plus its bytes at this rate; a pause by us is not counted. */
   readonly minDataBytesPerSecond: number;
   readonly dataGraceMs: number;
+  /** From our reply to STARTTLS to the end of the handshake. */
+  readonly tlsHandshakeTimeoutMs: number;
   /** Age at which a session is closed between two commands. */
   readonly maxSessionMs: number;
   /** Every call of the receiver, and every step of its reading of the body. RFC 5321 §4.5.3.2.3: clients wait 5 min. */
@@ -72,6 +74,7 @@ export const defaultLimits: SmtpLimits = {
   dataTimeoutMs: 3 * minuteMs,
   minDataBytesPerSecond: 256,
   dataGraceMs: minuteMs,
+  tlsHandshakeTimeoutMs: minuteMs / 2,
   maxSessionMs: 60 * minuteMs,
   receiverTimeoutMs: minuteMs / 2,
   lingerMs: 1_000,

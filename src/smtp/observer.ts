@@ -15,6 +15,8 @@ export interface SmtpObserver {
   readonly connectionRefused?: (remoteAddress: string, condition: ReplyName) => void;
   /** A connection could not be accepted at all, as with EMFILE. Accepting goes on. */
   readonly acceptFailed?: (error: unknown) => void;
+  /** STARTTLS was taken, and this came of it. */
+  readonly tlsHandshake?: (handshake: TlsHandshakeEvent) => void;
   readonly replied?: (reply: RepliedEvent) => void;
   readonly transactionEnded?: (transaction: TransactionEndedEvent) => void;
   /** Something of ours went wrong: a rejected call, or one past its deadline. The client got a generic 451. */
@@ -29,6 +31,15 @@ export interface SessionStats {
   readonly transactions: number;
   readonly bytesRead: number;
   readonly bytesWritten: number;
+}
+
+export interface TlsHandshakeEvent {
+  /** With `tls` set when it is completed. */
+  readonly session: SessionFacts;
+  readonly outcome: 'completed' | 'failed' | 'timeout';
+  /** Why not, as a code: `ERR_SSL_WRONG_VERSION_NUMBER`, `ECONNRESET`; never the peer's words. */
+  readonly reason: string | null;
+  readonly durationMs: number;
 }
 
 export interface RepliedEvent {

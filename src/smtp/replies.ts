@@ -17,6 +17,7 @@ export type ReplyCode =
   | 500
   | 501
   | 503
+  | 530
   | 550
   | 552
   | 553
@@ -46,6 +47,7 @@ export const replies = {
   'ehlo-ok': plain(250, '{hostName} greets {heloName}'),
   'sender-ok': reply(250, 1, 0, 'Sender ok'),
   'recipient-ok': reply(250, 1, 5, 'Recipient ok'),
+  'tls-ready': reply(220, 0, 0, 'Ready to start TLS'),
   'start-mail': plain(354, 'Start mail input; end with <CRLF>.<CRLF>'),
   accepted: reply(250, 0, 0, '{acknowledgement}'),
   'reset-ok': reply(250, 0, 0, 'Reset'),
@@ -69,6 +71,7 @@ export const replies = {
   'too-many-recipients': reply(452, 5, 3, 'Too many recipients'),
   'declared-too-large': reply(552, 3, 4, 'Message too large'),
   'too-large': reply(552, 3, 4, 'Message too large'),
+  'tls-required': reply(530, 7, 0, 'Must issue a STARTTLS command first'),
   'no-valid-recipient': reply(554, 5, 1, 'No valid recipients'),
   'bad-sequence': reply(503, 5, 1, 'Bad sequence of commands'),
   'syntax-error': reply(501, 5, 4, 'Syntax error in parameters'),

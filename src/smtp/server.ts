@@ -11,6 +11,7 @@ import type { SmtpObserver } from './observer.ts';
 import type { MailReceiver } from './receiver.ts';
 import { type ReplyName, replies, replyLine } from './replies.ts';
 import { Session } from './session.ts';
+import type { SmtpTls } from './starttls.ts';
 
 export interface SmtpServerOptions {
   readonly receiver: MailReceiver;
@@ -18,6 +19,8 @@ export interface SmtpServerOptions {
   readonly hostName: string;
   readonly limits?: Partial<SmtpLimits>;
   readonly observer?: SmtpObserver;
+  /** STARTTLS is offered when this is given. */
+  readonly tls?: SmtpTls;
   readonly createSessionId?: () => string;
 }
 
@@ -39,7 +42,7 @@ export interface SmtpServer {
 const maxRefusedSockets = 256;
 
 export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
-  const { receiver, hostName, observer = {}, createSessionId = randomUUID } = options;
+  const { receiver, hostName, observer = {}, tls = null, createSessionId = randomUUID } = options;
   const limits = resolveLimits(options.limits);
   if (!/^[\x21-\x7e]{1,255}$/.test(hostName))
     throw new RangeError('hostName: a host name or address literal is needed');
@@ -80,6 +83,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       limits,
       receiver,
       observer,
+      tls,
       onClosed: () => {
         connections--;
         const left = (perAddress.get(key) ?? 1) - 1;
@@ -179,13 +183,22 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
 
 /** Deadlines are kept to a quarter of the shortest of them; a second is exact enough for those of minutes. */
 function tickMs(limits: SmtpLimits): number {
-  const { idleTimeoutMs, commandTimeoutMs, dataTimeoutMs, dataGraceMs, maxSessionMs, receiverTimeoutMs, lingerMs } =
-    limits;
+  const {
+    idleTimeoutMs,
+    commandTimeoutMs,
+    dataTimeoutMs,
+    dataGraceMs,
+    tlsHandshakeTimeoutMs,
+    maxSessionMs,
+    receiverTimeoutMs,
+    lingerMs,
+  } = limits;
   const shortest = Math.min(
     idleTimeoutMs,
     commandTimeoutMs,
     dataTimeoutMs,
     dataGraceMs,
+    tlsHandshakeTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
     lingerMs,

@@ -5,13 +5,17 @@
  *
  * The socket is paused while more waits than the limits allow: commands behind one that is being answered, body the
  * receiver has not asked for, replies the client does not read.
+ *
+ * STARTTLS puts a TLS socket in the place of the plain one; from then on everything goes through that.
  */
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { type Answer, Engine, type EngineEvents, type ReplyStage } from './engine.ts';
 import { maxBufferedChunks, type SmtpLimits } from './limits.ts';
-import type { ReceiverStep, SmtpObserver, TransactionEndedEvent } from './observer.ts';
+import type { ReceiverStep, SmtpObserver, TlsHandshakeEvent, TransactionEndedEvent } from './observer.ts';
 import type { AbortReason, Mailbox, MailCommand, MailReceiver, SessionFacts } from './receiver.ts';
 import { enhancedCode, type ReplyName, replies } from './replies.ts';
+import { type SmtpTls, secured } from './starttls.ts';
 import { Transaction, type TransactionHost } from './transaction.ts';
 
 export interface SessionOptions {
@@ -21,6 +25,7 @@ export interface SessionOptions {
   readonly limits: SmtpLimits;
   readonly receiver: MailReceiver;
   readonly observer: SmtpObserver;
+  readonly tls: SmtpTls | null;
   /** The socket is closed. */
   readonly onClosed: (session: Session) => void;
   /** The socket is closed and no commit is running any more. */
@@ -29,7 +34,9 @@ export interface SessionOptions {
 }
 
 export class Session implements EngineEvents, TransactionHost {
-  private readonly socket: Socket;
+  /** The plain one, then the TLS socket around it. */
+  private socket: Socket;
+  private readonly tls: SmtpTls | null;
   private facts: SessionFacts;
   private readonly limits: SmtpLimits;
   private readonly receiver: MailReceiver;
@@ -58,6 +65,7 @@ export class Session implements EngineEvents, TransactionHost {
   private pausedMs = 0;
   private pausedAt = 0;
   private unreadSince = 0;
+  private handshakeBegunAt = 0;
 
   private acceptedMails = 0;
   private transactions = 0;
@@ -68,27 +76,27 @@ export class Session implements EngineEvents, TransactionHost {
     this.limits = options.limits;
     this.receiver = options.receiver;
     this.observer = options.observer;
+    this.tls = options.tls;
     this.onClosed = options.onClosed;
     this.onSettled = options.onSettled;
     this.background = options.background;
     const { hostName, limits, facts } = options;
-    this.engine = new Engine({ hostName, limits, sessionId: facts.sessionId, events: this });
+    const tls = this.tls === null ? 'off' : this.tls.required ? 'required' : 'offered';
+    this.engine = new Engine({ hostName, limits, sessionId: facts.sessionId, events: this, tls });
   }
 
   start(): void {
-    const { socket } = this;
     this.notify(() => this.observer.sessionOpened?.(this.facts));
-    socket.on('data', (chunk: Buffer) => this.received(chunk));
-    socket.on('end', () => this.inputEnded());
-    socket.on('drain', () => this.settle());
+    this.listenTo(this.socket);
     // 'close' always follows, and tells all that matters.
-    socket.on('error', () => {});
-    socket.on('close', () => this.closed());
+    this.socket.on('error', () => {});
     this.afterTurn(() => this.engine.greet());
   }
 
   /** Lets a mail under way come to its reply, and closes. */
   shutdown(): void {
+    // Nothing can be said in the middle of a handshake, and nothing is lost.
+    if (this.engine.stage === 'handshake') return void this.socket.destroy();
     this.engine.shutdown();
     this.settle();
   }
@@ -102,6 +110,7 @@ export class Session implements EngineEvents, TransactionHost {
   checkDeadlines(now: number): void {
     this.transaction?.checkDeadline(now);
     if (this.socketClosed) return this.settleWhenDone();
+    if (this.engine.stage === 'handshake') return this.checkHandshake(now);
     if (this.lingerSince > 0) {
       if (now - this.lingerSince >= this.limits.lingerMs) this.socket.destroy();
     } else if (this.unreadSince > 0 && now - this.unreadSince >= this.limits.idleTimeoutMs) this.socket.destroy();
@@ -123,7 +132,21 @@ export class Session implements EngineEvents, TransactionHost {
 
   // From the socket.
 
-  private received(chunk: Buffer): void {
+  private listenTo(socket: Socket): void {
+    socket.on('data', this.received);
+    socket.on('end', this.inputEnded);
+    socket.on('drain', this.settled);
+    socket.on('close', this.closed);
+  }
+
+  private stopListeningTo(socket: Socket): void {
+    socket.off('data', this.received);
+    socket.off('end', this.inputEnded);
+    socket.off('drain', this.settled);
+    socket.off('close', this.closed);
+  }
+
+  private readonly received = (chunk: Buffer): void => {
     if (this.lingerSince > 0) {
       this.lingeredBytes += chunk.length;
       if (this.lingeredBytes > this.limits.maxLingerBytes) this.socket.destroy();
@@ -137,15 +160,19 @@ export class Session implements EngineEvents, TransactionHost {
     } else if (!engine.midCommand) this.lastActivityAt = this.commandBegunAt = now;
     engine.receive(chunk);
     this.settle();
-  }
+  };
 
-  private inputEnded(): void {
+  private readonly settled = (): void => this.settle();
+
+  private readonly inputEnded = (): void => {
+    if (this.engine.stage === 'handshake') return this.handshakeFailed('failed', 'connection-closed');
     this.engine.endOfInput();
     this.settle();
-  }
+  };
 
-  private closed(): void {
+  private readonly closed = (): void => {
     this.socketClosed = true;
+    if (this.engine.stage === 'handshake') this.handshakeFailed('failed', 'connection-closed');
     if (this.engine.stage !== 'closed') this.transaction?.end('connection-lost');
     const { socket, acceptedMails, transactions } = this;
     const { bytesRead, bytesWritten } = socket;
@@ -154,7 +181,7 @@ export class Session implements EngineEvents, TransactionHost {
     this.notify(() => this.observer.sessionClosed?.(this.facts, stats));
     this.onClosed(this);
     this.settleWhenDone();
-  }
+  };
 
   private settleWhenDone(): void {
     if (this.socketClosed && !this.transaction?.isCommitting) this.onSettled(this);
@@ -162,7 +189,7 @@ export class Session implements EngineEvents, TransactionHost {
 
   /** After anything that may have moved the engine: sends what is due, pauses or resumes. */
   private settle(): void {
-    if (this.socketClosed) return;
+    if (this.socketClosed || this.engine.stage === 'handshake') return;
     if (this.engine.outputDue) this.flush();
     if (this.socket.writableLength <= this.limits.maxUnreadReplyBytes) this.unreadSince = 0;
     else if (this.unreadSince === 0) this.unreadSince = performance.now();
@@ -249,6 +276,24 @@ export class Session implements EngineEvents, TransactionHost {
     this.transaction?.endBody();
   }
 
+  startTls(): void {
+    const { tls } = this;
+    const plain = this.socket;
+    if (tls === null || plain.destroyed) return;
+    this.flush();
+    this.stopListeningTo(plain);
+    this.handshakeBegunAt = performance.now();
+    this.paused = false;
+    this.unreadSince = 0;
+    this.knowHelo();
+    const socket = secured(plain, tls.secureContext(), {
+      completed: () => this.tlsStarted(socket),
+      failed: (reason) => this.handshakeFailed('failed', reason),
+    });
+    this.socket = socket;
+    this.listenTo(socket);
+  }
+
   abandonTransaction(reason: AbortReason): void {
     this.transaction?.end(reason);
   }
@@ -286,6 +331,33 @@ export class Session implements EngineEvents, TransactionHost {
     } catch {
       // There is nobody left to tell.
     }
+  }
+
+  private tlsStarted(socket: TLSSocket): void {
+    this.facts = {
+      ...this.facts,
+      tls: { version: socket.getProtocol() ?? '', cipher: socket.getCipher().standardName },
+    };
+    this.handshakeEnded('completed', null);
+    this.lastActivityAt = performance.now();
+    this.engine.tlsStarted();
+    this.settle();
+  }
+
+  private checkHandshake(now: number): void {
+    if (now - this.handshakeBegunAt >= this.limits.tlsHandshakeTimeoutMs) this.handshakeFailed('timeout', null);
+  }
+
+  /** In the middle of a handshake there is no way to say a word. */
+  private handshakeFailed(outcome: 'failed' | 'timeout', reason: string | null): void {
+    if (this.handshakeBegunAt > 0) this.handshakeEnded(outcome, reason);
+    this.socket.destroy();
+  }
+
+  private handshakeEnded(outcome: TlsHandshakeEvent['outcome'], reason: string | null): void {
+    const durationMs = performance.now() - this.handshakeBegunAt;
+    this.handshakeBegunAt = 0;
+    this.notify(() => this.observer.tlsHandshake?.({ session: this.facts, outcome, reason, durationMs }));
   }
 
   private knowHelo(): void {

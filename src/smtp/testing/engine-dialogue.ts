@@ -1,5 +1,5 @@
 /** Runs the engine without a socket and writes down what comes out of it. */
-import { type Answer, Engine } from '../engine.ts';
+import { type Answer, Engine, type TlsPolicy } from '../engine.ts';
 import { resolveLimits, type SmtpLimits } from '../limits.ts';
 
 export interface DialogueOptions {
@@ -8,6 +8,7 @@ export interface DialogueOptions {
   readonly answer?: (step: 'begin' | 'recipient' | 'mail', address: string) => Answer;
   /** false: the application answers only when all segments are in. */
   readonly answersAtOnce?: boolean;
+  readonly tls?: TlsPolicy;
   /** false: the greeting is still to come. */
   readonly greeted?: boolean;
 }
@@ -21,7 +22,13 @@ export interface Dialogue {
   settle(): void;
 }
 
-export function openDialogue({ limits, answer, answersAtOnce = true, greeted = true }: DialogueOptions = {}): Dialogue {
+export function openDialogue({
+  limits,
+  answer,
+  answersAtOnce = true,
+  greeted = true,
+  tls,
+}: DialogueOptions = {}): Dialogue {
   const log: string[] = [];
   const pending: (() => void)[] = [];
   let body = '';
@@ -34,6 +41,7 @@ export function openDialogue({ limits, answer, answersAtOnce = true, greeted = t
     hostName: 'mx.example',
     sessionId: 's1',
     limits: resolveLimits(limits),
+    ...(tls === undefined ? {} : { tls }),
     events: {
       reply: (_, wire) => log.push(...wire.split('\r\n').slice(0, -1)),
       passTurn: () => pending.push(() => engine.turnPassed()),
@@ -56,6 +64,7 @@ export function openDialogue({ limits, answer, answersAtOnce = true, greeted = t
         log.push(`body ends ${JSON.stringify(body)}`);
         ask('mail', '');
       },
+      startTls: () => log.push('handshake'),
       abandonTransaction: (reason) => log.push(`abandon ${reason}`),
       close: (cut) => log.push(cut ? 'cut' : 'close'),
     },

@@ -1,8 +1,9 @@
 /** A server on a free port with a recording receiver, closed when the test ends. */
 import type { TestContext } from 'node:test';
 import type { SmtpLimits } from '../limits.ts';
-import type { RepliedEvent, SessionStats, TransactionEndedEvent } from '../observer.ts';
+import type { RepliedEvent, SessionStats, TlsHandshakeEvent, TransactionEndedEvent } from '../observer.ts';
 import { createSmtpServer, type SmtpServer } from '../server.ts';
+import type { SmtpTls } from '../starttls.ts';
 import { createRecordingReceiver, type RecordingOptions, type RecordingReceiver } from './recording-receiver.ts';
 import { connectWireClient, type WireClient } from './wire-client.ts';
 
@@ -12,6 +13,7 @@ export interface RunningServer {
   readonly receiver: RecordingReceiver;
   readonly seen: {
     readonly replies: RepliedEvent[];
+    readonly handshakes: TlsHandshakeEvent[];
     readonly transactions: TransactionEndedEvent[];
     readonly faults: unknown[];
     readonly closed: SessionStats[];
@@ -23,21 +25,32 @@ export interface RunningServer {
 
 export interface RunningOptions extends RecordingOptions {
   readonly limits?: Partial<SmtpLimits>;
+  readonly tls?: SmtpTls;
 }
 
 export async function startServer(context: TestContext, options: RunningOptions = {}): Promise<RunningServer> {
   const receiver = createRecordingReceiver(options);
-  const seen: RunningServer['seen'] = { replies: [], transactions: [], faults: [], closed: [], refused: [], opened: 0 };
+  const seen: RunningServer['seen'] = {
+    replies: [],
+    handshakes: [],
+    transactions: [],
+    faults: [],
+    closed: [],
+    refused: [],
+    opened: 0,
+  };
   const server = createSmtpServer({
     receiver,
     hostName: 'mx.example',
     limits: options.limits ?? {},
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
     observer: {
       sessionOpened: () => {
         seen.opened++;
       },
       sessionClosed: (_, stats) => seen.closed.push(stats),
       connectionRefused: (_, condition) => seen.refused.push(condition),
+      tlsHandshake: (handshake) => seen.handshakes.push(handshake),
       replied: (reply) => seen.replies.push(reply),
       transactionEnded: (transaction) => seen.transactions.push(transaction),
       fault: (error) => seen.faults.push(error),

@@ -1,5 +1,6 @@
 /** A client for send/expect scripts over a real socket; every wait has a deadline. */
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, type TLSSocket, connect as tlsConnect } from 'node:tls';
 
 export interface WireClient {
   readonly socket: Socket;
@@ -23,8 +24,25 @@ export interface WireClientOptions {
 }
 
 export async function connectWireClient(options: WireClientOptions): Promise<WireClient> {
-  const { port, host = '127.0.0.1', deadlineMs = 10_000 } = options;
-  const socket = connect({ port, host, noDelay: true });
+  const { port, host = '127.0.0.1', deadlineMs } = options;
+  return wireClientOn(connect({ port, host, noDelay: true }), 'connect', deadlineMs);
+}
+
+/** The handshake on the connection of a client whose STARTTLS was answered 220. */
+export async function secureWireClient(
+  plain: WireClient,
+  options: ConnectionOptions = {},
+): Promise<WireClient & { readonly socket: TLSSocket }> {
+  const socket = tlsConnect({ rejectUnauthorized: false, ...options, socket: plain.socket });
+  return (await wireClientOn(socket, 'secureConnect')) as WireClient & { readonly socket: TLSSocket };
+}
+
+async function wireClientOn(
+  socket: Socket,
+  readyEvent: 'connect' | 'secureConnect',
+  deadlineMs = 10_000,
+): Promise<WireClient> {
+  let ready = false;
   let transcript = '';
   let unread = '';
   let closed = false;
@@ -95,8 +113,11 @@ export async function connectWireClient(options: WireClientOptions): Promise<Wir
     },
     destroy: () => void socket.destroy(),
   };
-  socket.on('connect', () => wake());
-  await until('connection', () => (socket.connecting && !closed ? undefined : true));
+  socket.once(readyEvent, () => {
+    ready = true;
+    wake();
+  });
+  await until(readyEvent, () => (ready || closed ? true : undefined));
   return client;
 }
 
