@@ -1,4 +1,4 @@
-import { unlessAborted } from '../../ports/abort.ts';
+import { unlessAborted } from './abort.ts';
 
 /** Room for an ordinary mail's head and a short body; larger mails double it until the bound. */
 const FIRST_ROOM_BYTES = 16 * 1024;

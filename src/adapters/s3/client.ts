@@ -1,0 +1,74 @@
+import { S3Client } from '@aws-sdk/client-s3';
+import { NodeHttpHandler } from '@smithy/node-http-handler';
+
+/** As `Settings.objectStorage` has it. */
+export interface S3Settings {
+  /** Origin only, such as `https://s3.eu-central-1.amazonaws.com`. */
+  readonly endpoint: string;
+  readonly region: string;
+  readonly bucket: string;
+  readonly accessKey: string;
+  readonly secretKey: string;
+}
+
+export interface S3Limits {
+  readonly connectTimeoutMs: number;
+  /** From a request's first byte to the head of its answer; its body's bytes at `minBytesPerMs` come on top. */
+  readonly answerTimeoutMs: number;
+  /** All attempts of one operation together, the same bytes on top. Below the 30 s an SMTP client is kept waiting. */
+  readonly operationTimeoutMs: number;
+  /** A body may pause for this long. */
+  readonly stallTimeoutMs: number;
+  /** Slower than this, a store is as good as away: 1 MB a second. */
+  readonly minBytesPerMs: number;
+  /** Requests whose repetition is safe, which is all of ours: the same bytes under the same key. */
+  readonly maxAttempts: number;
+}
+
+export const defaultLimits: S3Limits = {
+  connectTimeoutMs: 3_000,
+  answerTimeoutMs: 10_000,
+  operationTimeoutMs: 25_000,
+  stallTimeoutMs: 30_000,
+  minBytesPerMs: 1_000,
+  maxAttempts: 3,
+};
+
+/**
+ * Everything the SDK would otherwise take from the machine it runs on (profiles, AWS_* variables) is given.
+ * Owns: kept connections, until `destroy`.
+ */
+export function createS3Client(settings: S3Settings, limits: S3Limits): S3Client {
+  // How many there are is bounded by those who ask: the handler's own queue would count waiting as connecting.
+  const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY };
+  return new S3Client({
+    endpoint: settings.endpoint,
+    region: settings.region,
+    credentials: { accessKeyId: settings.accessKey, secretAccessKey: settings.secretKey },
+    // Every store knows it; names of buckets as host names need DNS and certificates that few have.
+    forcePathStyle: true,
+    useDualstackEndpoint: false,
+    useFipsEndpoint: false,
+    // Older stores refuse the trailing checksums that are the SDK's default. We sign the digest of every body instead.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // The handler takes a new connection for each request with Expect and waits 6 s for stores that do not know it.
+    expectContinueHeader: false,
+    followRegionRedirects: false,
+    maxAttempts: limits.maxAttempts,
+    retryMode: 'standard',
+    requestHandler: new NodeHttpHandler({
+      connectionTimeout: limits.connectTimeoutMs,
+      requestTimeout: limits.answerTimeoutMs,
+      throwOnRequestTimeout: true,
+      // Reading may pause for as long as our own reader does; `readBody` watches for stalls of the store.
+      socketTimeout: 0,
+      httpAgent: agent,
+      httpsAgent: agent,
+    }),
+    logger: silent,
+  });
+}
+
+/** The SDK warns to the console by default; what goes wrong reaches our log as the error it ends in. */
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };

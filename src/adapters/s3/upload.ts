@@ -1,0 +1,106 @@
+/**
+ * One object on its way into the store.
+ *
+ * S3 wants length and digest before the first byte of a body, and a stream has neither. What is at most one piece is
+ * held in memory, anything longer waits in a spool file; both are then sent as one request with their digest signed
+ * into it, so that the store refuses anything else than exactly these bytes. Multipart uploads would need no spool, but
+ * 5 MiB of memory for each sender.
+ */
+import { createHash } from 'node:crypto';
+import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
+import { gather } from '../../ports/gather.ts';
+import type { SendOptions } from './operation.ts';
+import type { Spool, SpoolFile } from './spool.ts';
+
+/** Ordinary mails never touch the disk; 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
+export const PIECE_BYTES = 256 * 1024;
+
+export interface Received {
+  readonly sizeBytes: number;
+  /** Units: lower-case hex. */
+  readonly sha256: string;
+  readonly body: Uint8Array | SpoolFile;
+}
+
+/** Drains the chunks. Owns: closes the spool file on any error; else the caller does. Errors: as `gather`, `StoreError`. */
+export async function receive(
+  chunks: AsyncIterable<Uint8Array>,
+  spool: Spool,
+  signal: AbortSignal | undefined,
+): Promise<Received> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  let only: Uint8Array = new Uint8Array();
+  let file: SpoolFile | null = null;
+  try {
+    for await (const piece of gather(chunks, PIECE_BYTES, signal)) {
+      hash.update(piece);
+      sizeBytes += piece.length;
+      // A short piece is the last: its memory is ours.
+      if (file === null && piece.length < PIECE_BYTES) only = piece;
+      else {
+        file ??= await spool.open();
+        await file.write(piece);
+      }
+    }
+    signal?.throwIfAborted();
+  } catch (error) {
+    await file?.close();
+    throw error;
+  }
+  return { sizeBytes, sha256: hash.digest('hex'), body: file ?? only };
+}
+
+/** Sends what was received; the SDK may repeat it, each attempt from the first byte. Errors: those of the SDK. */
+export async function upload(
+  client: S3Client,
+  target: { readonly bucket: string; readonly key: string; readonly mediaType: string | undefined },
+  { sizeBytes, sha256, body }: Received,
+  send: SendOptions,
+): Promise<void> {
+  const inMemory = body instanceof Uint8Array;
+  const command = new PutObjectCommand({
+    Bucket: target.bucket,
+    Key: target.key,
+    ContentLength: sizeBytes,
+    ContentType: target.mediaType ?? 'application/octet-stream',
+    ...(inMemory && { Body: body }),
+  });
+  signDigest(command, sha256);
+  if (!inMemory) attachBody(command, body);
+  await client.send(command, send);
+}
+
+/** The signature covers this header: a store that speaks SigV4 compares it with what it received. */
+function signDigest(command: PutObjectCommand, sha256: string): void {
+  command.middlewareStack.add(
+    (next) => (args) => {
+      headersOf(args.request)['x-amz-content-sha256'] = sha256;
+      return next(args);
+    },
+    { step: 'build', name: 'signDigest' },
+  );
+}
+
+/** Below the SDK's retries, which repeat no request with a stream: each attempt gets a stream of its own here. */
+function attachBody(command: PutObjectCommand, file: SpoolFile): void {
+  command.middlewareStack.add(
+    (next) => async (args) => {
+      const body = file.read();
+      const broken = new Promise<never>((_, reject) => body.once('error', reject));
+      try {
+        return await Promise.race([
+          next({ ...args, request: Object.assign(args.request as object, { body }) }),
+          broken,
+        ]);
+      } finally {
+        body.destroy();
+      }
+    },
+    { step: 'deserialize', priority: 'low', name: 'attachBody' },
+  );
+}
+
+function headersOf(request: unknown): Record<string, string> {
+  return (request as { readonly headers: Record<string, string> }).headers;
+}
