@@ -49,6 +49,12 @@ const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 3;
 /** Readiness, metrics and commands. */
 const VIEW_CONNECTIONS = 3;
 
+/**
+ * A large mail goes to a remote store after its last byte, in its turn: a hundred of 25 MB are 25 s of a Gbit/s line.
+ * RFC 5321 §4.5.3.2.6: the client waits 10 min. A store that does not answer is given up by the store's own limits.
+ */
+const REMOTE_STORE_TIMEOUT_MS = 120_000;
+
 /** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
 const STOP_GRACE_MS = 10_000;
 
@@ -97,13 +103,15 @@ export async function openToolbox(o: {
       maxConnections: VIEW_CONNECTIONS,
       log: o.log,
     });
+    const store = await openObjectStore(o.settings, o.log);
     return {
       organisations: createPostgresOrganisations({ pool }),
       blockList: createPostgresBlockList({ pool }),
       messages: createPostgresMessageViews({ pool }),
-      objects: await openObjectStore(o.settings, o.log),
+      objects: store.objects,
       async close() {
         await pool.end();
+        await store.close();
         await database.close();
       },
     };
@@ -148,7 +156,9 @@ export async function startServer(o: {
       version: version(),
       log,
     });
-    const objects = measureObjectStore(await openObjectStore(settings, log), metrics);
+    const store = await openObjectStore(settings, log, { check: true });
+    closers.add('object store', store.close);
+    const objects = measureObjectStore(store.objects, metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
     const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
@@ -215,6 +225,7 @@ function createSmtp({ settings, log, metrics, objects, pools, courtesy }: Parts)
       maxMessageBytes: settings.smtp.maxMessageBytes,
       maxConnections: settings.smtp.maxConnections,
       maxRecipients: settings.smtp.maxRecipients,
+      ...(settings.objectStorage !== null && { receiverTimeoutMs: REMOTE_STORE_TIMEOUT_MS }),
     },
     observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
   });
@@ -295,11 +306,35 @@ async function openDatabase(settings: Settings, log: Log): Promise<Database> {
   }
 }
 
-async function openObjectStore(settings: Settings, log: Log): Promise<ObjectStore> {
+interface OpenedObjectStore {
+  readonly objects: ObjectStore;
+  close(): Promise<void>;
+}
+
+/** With `check`, a store that cannot be used ends the start. */
+async function openObjectStore(
+  settings: Settings,
+  log: Log,
+  { check = false }: { readonly check?: boolean } = {},
+): Promise<OpenedObjectStore> {
+  if (settings.objectStorage === null) {
+    try {
+      const objects = await createFileObjectStore({ rootDir: join(settings.dataDir, 'objects'), log });
+      return { objects, close: async () => {} };
+    } catch (error) {
+      throw asStartError(error);
+    }
+  }
+  // Loaded when it is asked for: the SDK takes 40 MB and a moment.
+  const { createS3ObjectStore } = await import('./adapters/s3/object-store.ts');
   try {
-    return await createFileObjectStore({ rootDir: join(settings.dataDir, 'objects'), log });
+    const spoolDir = join(settings.dataDir, 'spool');
+    const objects = await createS3ObjectStore({ settings: settings.objectStorage, spoolDir, log });
+    if (check) await objects.check();
+    return { objects, close: async () => objects.close() };
   } catch (error) {
-    throw asStartError(error);
+    if (!(error instanceof StoreError)) throw error;
+    throw new StartError(`the object store cannot be used: ${error.message}`, { cause: error });
   }
 }
 

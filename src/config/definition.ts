@@ -98,7 +98,7 @@ export const definitions = {
     form: forms.httpUrl,
     fallback: null,
     fallbackShown: filesUnderDataDir,
-    meaning: 'S3-compatible store for raw mails and attachments',
+    meaning: 'S3-compatible store for raw mails and attachments; its origin only, for Amazon that of the region',
     example: 'https://s3.eu-central-1.amazonaws.com',
   }),
   OBJECT_STORAGE_REGION: setting({

@@ -15,10 +15,5 @@ export const notYetSupported: NotYet = {
   SMTP_TLS_CERT_FILE: always,
   SMTP_TLS_KEY_FILE: always,
   SMTP_PROXY_PROTOCOL_FROM: always,
-  OBJECT_STORAGE_ENDPOINT: always,
-  OBJECT_STORAGE_REGION: always,
-  OBJECT_STORAGE_BUCKET: always,
-  OBJECT_STORAGE_ACCESS_KEY: always,
-  OBJECT_STORAGE_SECRET_KEY: always,
   REDIS_URL: always,
 };

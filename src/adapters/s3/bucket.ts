@@ -29,7 +29,10 @@ export interface ObjectStorageProbe {
 }
 
 /** Puts an object, reads it back, lists and removes it. Errors: none; what fails is the problem. */
-export async function probeObjectStorage(settings: S3Settings, limits?: Partial<S3Limits>): Promise<ObjectStorageProbe> {
+export async function probeObjectStorage(
+  settings: S3Settings,
+  limits?: Partial<S3Limits>,
+): Promise<ObjectStorageProbe> {
   return withClient(settings, limits, async (client, run) => {
     const at = { bucket: settings.bucket, key: `~probe-${randomBytes(6).toString('hex')}`, mediaType: undefined };
     const body = randomBytes(PROBE_BYTES);
