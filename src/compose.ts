@@ -14,6 +14,7 @@ import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
 import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
 import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
+import { createPostgresJobOutbox } from './adapters/postgres/job-outbox.ts';
 import { createPostgresMessageStore } from './adapters/postgres/message-store.ts';
 import { createPostgresMessageViews } from './adapters/postgres/message-views.ts';
 import { MigrationError, migrate as migrateDatabase, pendingMigrations } from './adapters/postgres/migrate.ts';
@@ -28,6 +29,7 @@ import { createHttpServer } from './http/server.ts';
 import { createIntake } from './intake/intake.ts';
 import { createSmtpObserver } from './intake/observer.ts';
 import { type Courtesy, createCourtesy } from './jobs/courtesy.ts';
+import { createRelay, type Relay } from './jobs/relay.ts';
 import { createTasks } from './jobs/tasks.ts';
 import { createRecorder } from './messages/recorder.ts';
 import type { JobRunner } from './ports/job-runner.ts';
@@ -44,8 +46,8 @@ import { version } from './version.ts';
 const INTAKE_CONNECTIONS = 6;
 /** Two cores are kept busy by two mails that are parsed, two more wait for the store. */
 const WORKER_CONCURRENCY = 4;
-/** Each job may hold one, and graphile-worker two of its own: one to listen, one to fetch. */
-const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 3;
+/** Each job may hold one, graphile-worker two of its own (one to listen, one to fetch), and the relay to Redis one. */
+const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 4;
 /** Readiness, metrics and commands. */
 const VIEW_CONNECTIONS = 3;
 
@@ -163,7 +165,8 @@ export async function startServer(o: {
     closers.add('courtesy', async () => courtesy.close());
     const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
 
-    const jobs = roles.includes('worker') ? createWorker(parts) : null;
+    const relay = roles.includes('worker') ? await createRedisRelay(parts) : null;
+    const jobs = roles.includes('worker') ? createWorker(parts, relay) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
     const http = roles.includes('http') ? createHttp(parts, jobs) : null;
     const httpAddress = (await http?.listen()) ?? null;
@@ -171,9 +174,14 @@ export async function startServer(o: {
     const smtp = roles.includes('smtp') ? createSmtp(parts) : null;
     // Both at the same time: neither waits for the other to finish what it has begun.
     closers.add('mail and jobs under way', async () => {
-      await Promise.all([smtp?.close({ graceMs: STOP_GRACE_MS }), jobs?.stop(STOP_GRACE_MS)]);
+      await Promise.all([
+        smtp?.close({ graceMs: STOP_GRACE_MS }),
+        jobs?.stop(STOP_GRACE_MS),
+        relay?.stop(STOP_GRACE_MS),
+      ]);
     });
     await jobs?.start();
+    relay?.start();
     const smtpAddress = smtp === null ? null : await listen(smtp, settings);
 
     const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
@@ -231,7 +239,18 @@ function createSmtp({ settings, log, metrics, objects, pools, courtesy }: Parts)
   });
 }
 
-function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts): JobRunner {
+/** Loaded only where it is used: the Redis libraries take 30 MB. */
+async function createRedisRelay({ settings, log, metrics, pools }: Parts): Promise<Relay | null> {
+  if (settings.redisUrl === null) return null;
+  const { createBullmqPublisher } = await import('./adapters/bullmq/job-publisher.ts');
+  return createRelay({
+    outbox: createPostgresJobOutbox({ pool: pools.worker }),
+    publisher: createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics }),
+    log,
+  });
+}
+
+function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts, relay: Relay | null): JobRunner {
   return createGraphileJobRunner({
     url,
     pool: pools.worker,
@@ -239,6 +258,7 @@ function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts): J
     log,
     tasks: createTasks({
       courtesy,
+      ...(relay === null ? {} : { documentsReady: relay.wake }),
       extractor: createExtractor({
         objects,
         store: createPostgresExtractionStore({ pool: pools.worker }),

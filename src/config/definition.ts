@@ -131,7 +131,7 @@ export const definitions = {
   REDIS_URL: setting({
     form: forms.redisUrl,
     fallback: null,
-    meaning: 'Publish `extract_document` jobs to BullMQ on this Redis as well',
+    meaning: 'Publish `extract_document` jobs to BullMQ on this Redis; `rediss://` for TLS',
     example: 'redis://redis.example.com:6379',
     secret: true,
   }),

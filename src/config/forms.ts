@@ -91,10 +91,25 @@ export const postgresUrl: Form<string> = form(
   },
 );
 
-export const redisUrl: Form<string> = form('a URL such as redis://redis.example.com:6379', (text) => {
-  const url = parsedUrl(text, ['redis:', 'rediss:']);
-  return url !== null && url.hostname !== '' ? text : null;
-});
+/** Nothing behind a `?`: the driver would take any option of its own from there. */
+export const redisUrl: Form<string> = form(
+  'a URL such as redis://redis.example.com:6379 or rediss://user:password@redis.example.com:6380/0 (rediss:// for TLS; ' +
+    'a number or nothing behind the last slash; special characters in the password percent-encoded)',
+  (text) => {
+    const url = parsedUrl(text, ['redis:', 'rediss:']);
+    if (url === null || url.hostname === '' || url.search !== '' || url.hash !== '') return null;
+    return /^(\/\d{0,4})?$/.test(url.pathname) && isPercentEncoded(url.username + url.password) ? text : null;
+  },
+);
+
+function isPercentEncoded(text: string): boolean {
+  try {
+    decodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 export const httpUrl: Form<string> = form(
   'an http:// or https:// URL without user name, path or query, such as https://s3.eu-central-1.amazonaws.com',

@@ -118,10 +118,24 @@ for (const [name, value, expected] of wrong) {
   });
 }
 
+test('a Redis may be named with user, password, TLS and a database number', () => {
+  for (const url of [
+    'redis://r',
+    'redis://r:6380/',
+    'redis://r/15',
+    'rediss://u:p%40ss@r.example.com:6380/0',
+    'redis://:p@[::1]',
+  ])
+    assert.equal(settings({ REDIS_URL: url }).redisUrl, url);
+});
+
 const wrongSecrets: readonly (readonly [string, string])[] = [
   ['DATABASE_URL', 'mysql://user:hunter2@db/orderflow'],
   ['DATABASE_URL', 'hunter2'],
   ['REDIS_URL', 'http://:hunter2@redis'],
+  ['REDIS_URL', 'redis://:hunter2@redis/orders'],
+  ['REDIS_URL', 'redis://:hunter2%zz@redis'],
+  ['REDIS_URL', 'redis://:hunter2@redis?enableOfflineQueue=true'],
   ['OBJECT_STORAGE_ACCESS_KEY', 'hunter2 x'],
   ['OBJECT_STORAGE_SECRET_KEY', 'hunter2\tx'],
 ];
@@ -199,7 +213,6 @@ test('what comes with the next version is refused by name, one line each, even w
     SMTP_TLS_CERT_FILE: 'tls.crt',
     SMTP_TLS_KEY_FILE: 'tls.key',
     SMTP_PROXY_PROTOCOL_FROM: '10.0.0.5',
-    REDIS_URL: 'redis://127.0.0.1',
   };
   assert.deepEqual(
     problems(later),
@@ -227,7 +240,7 @@ test('.env is read, the real environment wins, and a problem says where its valu
   assert.equal(given.http.port, 8700);
   assert.deepEqual(given.smtp.domains, ['one.example']);
   assert.match(problems({}, 'SMTP_PORT=many')[0] ?? '', /^SMTP_PORT \(from \.env\) is "many": /);
-  assert.match(problems({}, 'REDIS_URL=redis://r')[0] ?? '', /^REDIS_URL \(from \.env\) is not supported/);
+  assert.match(problems({}, 'REDIS_URL=redis:r')[0] ?? '', /^REDIS_URL \(from \.env\) \(value not shown\): must be /);
   assert.match(problems({}, 'SMTP_PROT=25')[0] ?? '', /did you mean SMTP_PORT/);
 });
 

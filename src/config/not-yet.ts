@@ -15,5 +15,4 @@ export const notYetSupported: NotYet = {
   SMTP_TLS_CERT_FILE: always,
   SMTP_TLS_KEY_FILE: always,
   SMTP_PROXY_PROTOCOL_FROM: always,
-  REDIS_URL: always,
 };

@@ -1,4 +1,4 @@
-/** The tasks this product runs itself. `extract_document` is not among them: its consumer is the next stage. */
+/** The tasks this product runs itself. `extract_document` is not among them: the next stage does, or `relay.ts` hands it on. */
 import * as z from 'zod';
 import type { Extractor } from '../documents/extractor.ts';
 import type { Task } from '../ports/job-runner.ts';
@@ -11,12 +11,15 @@ const ExtractAttachments = z
 export function createTasks(o: {
   readonly extractor: Extractor;
   readonly courtesy: Courtesy;
+  /** Called when there may be new jobs for the next stage. */
+  readonly documentsReady?: () => void;
 }): Readonly<Record<string, Task>> {
   return {
     extract_attachments: {
       async run(payload, context) {
         await o.courtesy.turn(context.signal);
         await o.extractor.extract(ExtractAttachments.parse(payload), context);
+        o.documentsReady?.();
       },
       giveUp: (payload) => o.extractor.giveUp(ExtractAttachments.parse(payload)),
     },

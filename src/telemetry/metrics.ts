@@ -20,6 +20,7 @@ export const errorTypes = [
   'attachment-failed',
   'gave-up',
   'jobs-unavailable',
+  'redis-unavailable',
   'unexpected',
 ] as const;
 export type ErrorType = (typeof errorTypes)[number];

@@ -218,10 +218,10 @@ test('A server that cannot start says why in a line, and how to mend it, and end
       'what was meant',
     );
   });
-  await t.test('a setting of a later version: 2', async (t) => {
-    const { code, lines } = await start(t, { REDIS_URL: 'redis://127.0.0.1:6379' });
-    assert.equal(code, 2);
-    assert.match(lines.join(), /REDIS_URL/);
+  await t.test('a wrong REDIS_URL: 2, without its value', async (t) => {
+    const { code, lines } = await start(t, { REDIS_URL: 'redis.example.com:hunter2' });
+    assert.deepEqual([code, lines.length], [2, 1]);
+    assert.match(lines.join(), /REDIS_URL \(value not shown\): must be a URL such as redis:/);
   });
   await t.test('the SMTP port is taken: 1', async (t) => {
     const { code, lines } = await start(t, { SMTP_PORT: await taken(t) });

@@ -1,0 +1,46 @@
+/**
+ * Jobs that are only handed on, not worked on: taken by a row lock instead of graphile-worker's own runner. So there are no
+ * attempts to run out of and no delays that grow while the other side is away, and a killed process frees its rows the
+ * moment its connection is gone.
+ */
+import type pg from 'pg';
+import type { JobOutbox, RefusedJob, WaitingJob } from '../../ports/job-outbox.ts';
+import { inTransaction } from './pool.ts';
+
+/** As graphile-worker looks for jobs, by the same index; it passes over locked rows as we do. */
+const TAKE = `
+  SELECT id::text, payload FROM graphile_worker._private_jobs
+  WHERE task_id = (SELECT id FROM graphile_worker._private_tasks WHERE identifier = $1)
+    AND is_available AND run_at <= now()
+  ORDER BY priority, run_at LIMIT $2
+  FOR UPDATE SKIP LOCKED`;
+
+export function createPostgresJobOutbox(o: { readonly pool: pg.Pool }): JobOutbox {
+  return {
+    handOver: ({ task, limit, deliver }) =>
+      inTransaction(o.pool, async (client) => {
+        const { rows } = await client.query<WaitingJob>({
+          name: 'take-waiting-jobs',
+          text: TAKE,
+          values: [task, limit],
+        });
+        if (rows.length === 0) return 0;
+        const refused = await deliver(rows);
+        await forget(client, rows, refused);
+        return rows.length;
+      }),
+  };
+}
+
+async function forget(
+  client: pg.PoolClient,
+  jobs: readonly WaitingJob[],
+  refused: readonly RefusedJob[],
+): Promise<void> {
+  const kept = new Set(refused.map(({ id }) => id));
+  const delivered = jobs.filter(({ id }) => !kept.has(id)).map(({ id }) => id);
+  await client.query('SELECT count(*) FROM graphile_worker.complete_jobs($1::bigint[])', [delivered]);
+  for (const { id, reason } of refused) {
+    await client.query('SELECT FROM graphile_worker.permanently_fail_jobs(ARRAY[$1::bigint], $2)', [id, reason]);
+  }
+}
