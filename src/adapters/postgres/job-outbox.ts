@@ -17,18 +17,21 @@ const TAKE = `
 
 export function createPostgresJobOutbox(o: { readonly pool: pg.Pool }): JobOutbox {
   return {
-    handOver: ({ task, limit, deliver }) =>
-      inTransaction(o.pool, async (client) => {
-        const { rows } = await client.query<WaitingJob>({
-          name: 'take-waiting-jobs',
-          text: TAKE,
-          values: [task, limit],
-        });
+    async handOver({ task, limit, deliver }) {
+      let failure: { readonly error: unknown } | undefined;
+      const taken = await inTransaction(o.pool, async (client) => {
+        const { rows } = await client.query<WaitingJob>({ name: 'take-waiting-jobs', text: TAKE, values: [task, limit] });
         if (rows.length === 0) return 0;
-        const refused = await deliver(rows);
-        await forget(client, rows, refused);
+        const refused = await deliver(rows).catch((error: unknown) => {
+          failure = { error };
+        });
+        // Otherwise nothing is written: the commit only frees the rows, and the connection is as good as before.
+        if (refused) await forget(client, rows, refused);
         return rows.length;
-      }),
+      });
+      if (failure !== undefined) throw failure.error;
+      return taken;
+    },
   };
 }
 
