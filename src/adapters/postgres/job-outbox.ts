@@ -20,7 +20,11 @@ export function createPostgresJobOutbox(o: { readonly pool: pg.Pool }): JobOutbo
     async handOver({ task, limit, deliver }) {
       let failure: { readonly error: unknown } | undefined;
       const taken = await inTransaction(o.pool, async (client) => {
-        const { rows } = await client.query<WaitingJob>({ name: 'take-waiting-jobs', text: TAKE, values: [task, limit] });
+        const { rows } = await client.query<WaitingJob>({
+          name: 'take-waiting-jobs',
+          text: TAKE,
+          values: [task, limit],
+        });
         if (rows.length === 0) return 0;
         const refused = await deliver(rows).catch((error: unknown) => {
           failure = { error };
