@@ -1,4 +1,5 @@
 /** Brings a database to today's schema: our numbered SQL files, then graphile-worker's own. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runMigrations } from 'graphile-worker';
 import { runner } from 'node-pg-migrate';
@@ -13,6 +14,15 @@ const MIGRATION_LOCK = 0x0f_1e_57;
 
 /** How long a start waits for another process that migrates. */
 const LOCK_TIMEOUT_MS = 60_000;
+
+/**
+ * A migration that waits for a table, because somebody is reading it, makes every mail wait behind it. So it gives up after
+ * this, lets them pass, and tries again.
+ */
+const TABLE_LOCK_TIMEOUT_MS = 2_000;
+const TABLE_LOCK_PAUSE_MS = 1_000;
+/** Longer than a dump of a database takes that has no other way to be backed up. */
+const TABLE_LOCK_PATIENCE_MS = 30 * 60_000;
 
 /** The schema cannot be brought up to date; the message is for the operator. */
 export class MigrationError extends Error {
@@ -31,8 +41,9 @@ export async function migrate(o: {
   try {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
     await client.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
-    await client.query('SET lock_timeout = 0');
-    const applied = await run(client, o.log);
+    const applied: string[] = [];
+    for (let next = await runNext(client, o.log); next !== null; next = await runNext(client, o.log))
+      applied.push(next);
     await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
     return { applied };
   } catch (error) {
@@ -47,7 +58,7 @@ export async function pendingMigrations(url: string): Promise<readonly string[]>
   const client = await connect(url);
   try {
     await client.query('BEGIN'); // never committed: even a dry run makes the table it keeps its books in
-    return await run(client, undefined, true);
+    return await run(client, undefined, { dryRun: true });
   } finally {
     await client.end();
   }
@@ -60,14 +71,40 @@ async function connect(url: string): Promise<pg.Client> {
   return client;
 }
 
-async function run(client: pg.Client, log: Log | undefined, dryRun = false): Promise<readonly string[]> {
+/** Applies the next migration as soon as its tables can be had. Shape: its name; null when there is none left. */
+async function runNext(client: pg.Client, log: Log | undefined): Promise<string | null> {
+  const deadline = performance.now() + TABLE_LOCK_PATIENCE_MS;
+  await client.query(`SET lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`);
+  for (;;) {
+    try {
+      return (await run(client, log, { count: 1 }))[0] ?? null;
+    } catch (error) {
+      await client.query('ROLLBACK');
+      if (!isServerError(error) || error.code !== LOCK_NOT_AVAILABLE) throw error;
+      if (performance.now() > deadline) {
+        throw new MigrationError(
+          'a table has been in use for half an hour; find the transaction that holds it in pg_stat_activity, end it, and start again',
+          { cause: error },
+        );
+      }
+      log?.warn({ err: error.message }, 'a migration waits for a table that somebody uses, trying again');
+      await sleep(TABLE_LOCK_PAUSE_MS);
+    }
+  }
+}
+
+async function run(
+  client: pg.Client,
+  log: Log | undefined,
+  o: { readonly dryRun?: boolean; readonly count?: number } = {},
+): Promise<readonly string[]> {
   const migrations = await runner({
     dbClient: client,
     dir: MIGRATIONS_DIR,
     direction: 'up',
     migrationsTable: 'schema_migration',
     noLock: true,
-    dryRun,
+    ...o,
     log: (line) => log?.debug({ migration: line }, 'migration'),
   });
   return migrations.map(({ name }) => name);
