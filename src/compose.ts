@@ -20,6 +20,8 @@ import { createPostgresMessageViews } from './adapters/postgres/message-views.ts
 import { MigrationError, migrate as migrateDatabase, pendingMigrations } from './adapters/postgres/migrate.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
 import { createPool } from './adapters/postgres/pool.ts';
+import { CertificateError } from './adapters/tls/certificate.ts';
+import { type WatchedCertificate, watchCertificate } from './adapters/tls/watched-certificate.ts';
 import type { Role, RunningServer, Toolbox } from './cli/context.ts';
 import { createClosers } from './closers.ts';
 import type { Settings } from './config/settings.ts';
@@ -171,7 +173,9 @@ export async function startServer(o: {
     const http = roles.includes('http') ? createHttp(parts, jobs) : null;
     const httpAddress = (await http?.listen()) ?? null;
     if (http !== null) closers.add('http', http.close);
-    const smtp = roles.includes('smtp') ? createSmtp(parts) : null;
+    const certificate = roles.includes('smtp') ? await openCertificate(parts) : null;
+    if (certificate !== null) closers.add('certificate', certificate.close);
+    const smtp = roles.includes('smtp') ? createSmtp(parts, certificate) : null;
     // Both at the same time: neither waits for the other to finish what it has begun.
     closers.add('mail and jobs under way', async () => {
       await Promise.all([
@@ -193,6 +197,9 @@ export async function startServer(o: {
       embeddedDatabase: database.embedded,
       firstOrganisation,
       organisations: slugs.slice(0, 5),
+      async reload() {
+        await certificate?.reload();
+      },
       async stop() {
         const unclosed = await closers.closeAll();
         if (unclosed.length > 0) throw new StopError(`stopped, but not in order: ${unclosed.join(', ')} did not end`);
@@ -214,7 +221,17 @@ interface Parts {
   readonly url: string;
 }
 
-function createSmtp({ settings, log, metrics, objects, pools, courtesy }: Parts): ReturnType<typeof createSmtpServer> {
+/** null: no TLS is wanted. */
+async function openCertificate({ settings, log, metrics }: Parts): Promise<WatchedCertificate | null> {
+  if (settings.smtp.tls === null) return null;
+  const inUse = ({ notAfter }: { readonly notAfter: Date }): void => metrics.tlsCertificateInUse(notAfter);
+  return watchCertificate({ ...settings.smtp.tls, log, inUse });
+}
+
+function createSmtp(
+  { settings, log, metrics, objects, pools, courtesy }: Parts,
+  certificate: WatchedCertificate | null,
+): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
     domains: settings.smtp.domains,
     organisations: createPostgresOrganisations({ pool: pools.intake }),
@@ -235,6 +252,9 @@ function createSmtp({ settings, log, metrics, objects, pools, courtesy }: Parts)
       maxRecipients: settings.smtp.maxRecipients,
       ...(settings.objectStorage !== null && { receiverTimeoutMs: REMOTE_STORE_TIMEOUT_MS }),
     },
+    ...(certificate !== null && {
+      tls: { secureContext: certificate.secureContext, required: settings.smtp.requireTls },
+    }),
     observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
   });
 }
@@ -397,6 +417,7 @@ function asStartError(error: unknown): unknown {
     error instanceof EmbeddedPostgresError ||
     error instanceof DatabaseConnectError ||
     error instanceof MigrationError ||
+    error instanceof CertificateError ||
     error instanceof ListenError;
   return forTheOperator ? new StartError(error.message, { cause: error }) : error;
 }

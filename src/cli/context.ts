@@ -27,6 +27,8 @@ export interface RunningServer {
   readonly firstOrganisation: string | null;
   /** Some slugs. */
   readonly organisations: readonly string[];
+  /** Reads again what may change while the server runs: the TLS certificate. Never rejects. */
+  reload(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -54,6 +56,8 @@ export interface CliContext {
   loadCompose(): Promise<Compose>;
   /** SIGTERM and SIGINT. Shape: returns how to stop listening. */
   onSignal(handler: (signal: NodeJS.Signals) => void): () => void;
+  /** SIGHUP, which would end the process otherwise. Shape: returns how to stop listening. */
+  onReload(handler: () => void): () => void;
   /** For a second signal only: nothing more is flushed or closed. */
   exitNow(code: number): void;
   /** How long `send` follows a message. */

@@ -46,6 +46,7 @@ const deafContext: CliContext = {
   err: silent,
   loadCompose: () => Promise.reject(new Error('commands are only described here')),
   onSignal: () => () => {},
+  onReload: () => () => {},
   exitNow: () => {},
   followDeadlineMs: 0,
 };

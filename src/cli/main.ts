@@ -16,6 +16,10 @@ const context: CliContext = {
     process.on('SIGTERM', handler).on('SIGINT', handler);
     return () => process.off('SIGTERM', handler).off('SIGINT', handler);
   },
+  onReload(handler) {
+    process.on('SIGHUP', handler);
+    return () => process.off('SIGHUP', handler);
+  },
   exitNow: (code) => process.exit(code),
   followDeadlineMs,
 };

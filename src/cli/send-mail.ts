@@ -1,4 +1,4 @@
-/** Mails files as a buyer's program would, over plain SMTP, streaming them from disk. */
+/** Mails files as a buyer's program would, with TLS where the server offers it, streaming them from disk. */
 import { basename } from 'node:path';
 import { createTransport } from 'nodemailer';
 import { visible } from '../telemetry/visible-text.ts';
@@ -25,6 +25,8 @@ export async function sendMail(server: Endpoint, mail: Mail): Promise<string> {
     host: server.host,
     port: server.port,
     secure: false,
+    // As mail servers do among each other: the certificate names the public host, which this may not be.
+    tls: { rejectUnauthorized: false },
     connectionTimeout: connectTimeoutMs,
     greetingTimeout: connectTimeoutMs,
     socketTimeout: replyTimeoutMs,

@@ -5,7 +5,7 @@ import { loadSettings } from '../config/load.ts';
 import { waitFor } from '../testing/wait-for.ts';
 import { banner } from './banner.ts';
 import type { Role, RunningServer } from './context.ts';
-import { createTestCli, TestStartError } from './test-context.ts';
+import { createTestCli, type TestCliOptions, TestStartError } from './test-context.ts';
 
 const server: RunningServer = {
   smtp: { host: '127.0.0.1', port: 2525 },
@@ -14,6 +14,7 @@ const server: RunningServer = {
   embeddedDatabase: true,
   firstOrganisation: 'acme',
   organisations: ['acme'],
+  reload: async () => {},
   stop: async () => {},
 };
 
@@ -57,9 +58,10 @@ test('without the SMTP role or an organisation the banner promises nothing that 
 });
 
 /** A running `start` with a server that counts its stops. */
-function starting(facts: Partial<RunningServer> = {}) {
+function starting(facts: Partial<RunningServer> = {}, options: TestCliOptions = {}) {
   const seen = { stops: 0, roles: [] as readonly Role[] };
   const cli = createTestCli({
+    ...options,
     env: { LOG_LEVEL: 'silent' },
     compose: {
       startServer: async ({ roles }) => {
@@ -97,6 +99,25 @@ test('a signal stops the server once and ends with 0; stdout is left to the log'
   assert.match(stderr, /OrderFlow Ingest is running\./);
   assert.equal(seen.stops, 1);
   assert.deepEqual(seen.roles, ['smtp', 'http']);
+});
+
+test('SIGHUP reloads and does not end the server; on a terminal it means what it always does', async () => {
+  let reloads = 0;
+  const reload = async () => {
+    reloads += 1;
+  };
+  const { cli } = starting({ reload });
+  const running = cli.run('start');
+  await waitFor(() => cli.hangUp() > 0, { what: 'start to listen' });
+  assert.equal(reloads, 1);
+  await interrupt(cli, running);
+  assert.equal(cli.hangUp(), 0);
+  const onTerminal = starting({ reload }, { terminal: true });
+  const runningThere = onTerminal.cli.run('start');
+  await sleep(50);
+  assert.equal(onTerminal.cli.hangUp(), 0);
+  await interrupt(onTerminal.cli, runningThere);
+  assert.equal(reloads, 1);
 });
 
 test('without --roles all run', async () => {

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
+import type { Settings } from '../config/settings.ts';
 import { processesArgument, rolesArgument } from './arguments.ts';
 import { banner } from './banner.ts';
-import { type CliContext, type Role, roles } from './context.ts';
+import { type CliContext, type Role, type RunningServer, roles } from './context.ts';
 import { settingsFor } from './session.ts';
 
 interface StartOptions {
@@ -22,7 +23,7 @@ export function addStartCommand(program: Command, context: CliContext): void {
       'after',
       `
 Log lines go to standard output, everything else to standard error. SIGTERM or SIGINT finishes what is under way
-and ends with 0, or with 1 where something does not finish in time; a second one ends at once with 1.
+and ends with 0, or with 1 where something does not finish in time; a second one ends at once with 1. SIGHUP reads the TLS certificate again.
 
 Examples:
   $ orderflow-ingest start
@@ -39,13 +40,21 @@ async function start(context: CliContext, chosen: readonly Role[]): Promise<void
   const signals = listenForSignals(context);
   const server = await compose.startServer({ settings, roles: chosen, log });
   await context.err.line(banner(server, settings));
+  const stopReloading = reloadWhenAsked(context, settings, server);
   log.info({ signal: await signals.first }, 'stopping');
   try {
     await server.stop();
     log.info('stopped');
   } finally {
     signals.stopListening();
+    stopReloading();
   }
+}
+
+/** A terminal that is closed sends SIGHUP as well: then the server ends with it, unless there is something to reload. */
+function reloadWhenAsked(context: CliContext, settings: Settings, server: RunningServer): () => void {
+  if (settings.smtp.tls === null && context.out.isTerminal) return () => {};
+  return context.onReload(() => void server.reload());
 }
 
 /**

@@ -10,6 +10,8 @@ import { runCli } from './program.ts';
 export interface TestCli {
   run(...args: string[]): Promise<{ code: number; stdout: string; stderr: string; bytes: Buffer }>;
   signal(name: NodeJS.Signals): void;
+  /** SIGHUP. Shape: how many listened. */
+  hangUp(): number;
   readonly exits: readonly number[];
 }
 
@@ -26,11 +28,16 @@ export class TestNoDatabaseError extends TestStartError {}
 
 export function createTestCli(options: TestCliOptions = {}): TestCli {
   const handlers = new Set<(signal: NodeJS.Signals) => void>();
+  const reloads = new Set<() => void>();
   const exits: number[] = [];
   return {
     exits,
     signal: (name) => {
       for (const handler of handlers) handler(name);
+    },
+    hangUp() {
+      for (const handler of reloads) handler();
+      return reloads.size;
     },
     async run(...args) {
       const [out, err] = [collector(options.terminal), collector(options.terminal)];
@@ -43,6 +50,10 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
         onSignal: (handler) => {
           handlers.add(handler);
           return () => handlers.delete(handler);
+        },
+        onReload: (handler) => {
+          reloads.add(handler);
+          return () => reloads.delete(handler);
         },
         exitNow: (code) => exits.push(code),
         followDeadlineMs: options.followDeadlineMs ?? 5_000,

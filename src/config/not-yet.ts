@@ -11,8 +11,5 @@ const always = (): boolean => true;
 export type NotYet = Readonly<Partial<Record<SettingName, (text: string) => boolean>>>;
 
 export const notYetSupported: NotYet = {
-  SMTP_REQUIRE_TLS: (text) => text.toLowerCase() === 'true',
-  SMTP_TLS_CERT_FILE: always,
-  SMTP_TLS_KEY_FILE: always,
   SMTP_PROXY_PROTOCOL_FROM: always,
 };

@@ -242,6 +242,8 @@ async function acknowledge(
       from: message.fromEmail,
       to: message.toEmail,
       size_bytes: message.sizeBytes,
+      tls_version: message.tlsVersion,
+      tls_cipher: message.tlsCipher,
     };
     if (outcome === 'accepted') log.info(facts, 'mail accepted');
     if (outcome === 'conflict') log.warn(facts, 'Message-ID is taken by a mail of other content: kept aside');

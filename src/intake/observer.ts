@@ -32,6 +32,12 @@ export function createSmtpObserver(o: {
       o.metrics.replied(replies[condition].code);
       o.log.warn({ remote_address: remoteAddress, condition }, 'connection refused');
     },
+    tlsHandshake({ session, outcome, reason, durationMs }) {
+      o.metrics.tlsHandshake(outcome);
+      if (outcome === 'completed') return;
+      const facts = { outcome, reason, duration_ms: Math.round(durationMs) };
+      o.log.info({ ...told(session), ...facts }, 'TLS handshake failed');
+    },
     replied({ session, code, enhanced, condition, stage, address }) {
       o.metrics.replied(code);
       if (code < 400 || TOLD_ALREADY.has(condition)) return;
@@ -52,5 +58,11 @@ export function createSmtpObserver(o: {
 }
 
 function told(session: SessionFacts): Record<string, unknown> {
-  return { session_id: session.sessionId, remote_address: session.remoteAddress, helo_name: session.heloName };
+  const { sessionId, remoteAddress, heloName, tls } = session;
+  return {
+    session_id: sessionId,
+    remote_address: remoteAddress,
+    helo_name: heloName,
+    ...(tls !== null && { tls_version: tls.version, tls_cipher: tls.cipher }),
+  };
 }

@@ -124,20 +124,19 @@ tlsTest('commands injected behind STARTTLS while the session is paused are disca
   await plain.say('EHLO client.example', '250');
   plain.send('MAIL FROM:<a@b>\r\nSTARTTLS\r\n');
   await sleep(20);
-  for (let count = 0; count < 20; count++) {
-    plain.send(`MAIL FROM:<evil@x>\r\n${'NOOP\r\n'.repeat(10)}`);
-    await sleep(1);
+  // The sixteenth chunk pauses the session, and one more is in the socket's own buffer: no more is read.
+  for (let count = 0; count < 16; count++) {
+    plain.send('MAIL FROM:<evil@x>\r\n');
+    await sleep(3);
   }
   begin.resolve();
   await plain.expect('550');
   await plain.expect('220 2.0.0');
-  // What the kernel still held is no handshake: then the connection ends, and nothing has run either.
-  const client = await secureWireClient(plain).catch(() => null);
-  if (client !== null && !client.socket.destroyed) await client.say('NOOP', '250').catch(() => {});
+  const client = await secureWireClient(plain);
+  await client.say('NOOP', '250');
   assert.deepEqual(running.receiver.mails, []);
   assert.equal(running.seen.transactions.length, 1);
-  client?.destroy();
-  plain.destroy();
+  client.destroy();
 });
 
 tlsTest('a handshake that never comes, or comes byte by byte, is cut at its deadline', async (t, start) => {

@@ -21,6 +21,8 @@ const names = [
   ['jobs_waiting', 'gauge'],
   ['jobs_oldest_waiting_seconds', 'gauge'],
   ['smtp_replies_total', 'counter'],
+  ['smtp_tls_handshakes_total', 'counter'],
+  ['smtp_tls_certificate_not_after_seconds', 'gauge'],
   ['data_dir_free_bytes', 'gauge'],
   ['data_dir_size_bytes', 'gauge'],
   ['orderflow_build_info', 'gauge'],
@@ -50,6 +52,8 @@ test('what happens is counted under organisation and outcome, durations in the u
   metrics.connectionOpened();
   metrics.connectionClosed();
   metrics.objectStoreOperation('put', 40);
+  metrics.tlsHandshake('failed');
+  metrics.tlsCertificateInUse(new Date(4_102_444_800_000));
   const lines = await scrape(metrics);
   for (const expected of [
     `smtp_emails_received_total{org_id="${orgId}",status="accepted"} 2`,
@@ -59,6 +63,9 @@ test('what happens is counted under organisation and outcome, durations in the u
     'smtp_attachment_extraction_duration_ms_sum 250',
     'smtp_message_size_bytes_sum 1234',
     'smtp_connections 1',
+    'smtp_tls_handshakes_total{outcome="completed"} 0',
+    'smtp_tls_handshakes_total{outcome="failed"} 1',
+    'smtp_tls_certificate_not_after_seconds 4102444800',
     'object_store_duration_seconds_sum{op="put"} 0.04',
   ]) {
     assert.ok(lines.includes(expected), expected);

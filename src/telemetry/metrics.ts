@@ -25,6 +25,9 @@ export const errorTypes = [
 ] as const;
 export type ErrorType = (typeof errorTypes)[number];
 
+export const tlsOutcomes = ['completed', 'failed', 'timeout'] as const;
+export type TlsOutcome = (typeof tlsOutcomes)[number];
+
 export const objectStoreOperations = ['put', 'get', 'head', 'copy', 'remove', 'list', 'check'] as const;
 export type ObjectStoreOperation = (typeof objectStoreOperations)[number];
 
@@ -39,6 +42,8 @@ export interface Metrics {
   acknowledged(durationMs: number): void;
   connectionOpened(): void;
   connectionClosed(): void;
+  tlsHandshake(outcome: TlsOutcome): void;
+  tlsCertificateInUse(notAfter: Date): void;
   replied(code: ReplyCode): void;
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
   /** The text of a scrape. Never rejects because of the database: its gauges are then left out of the answer. */
@@ -81,6 +86,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   collectDefaultMetrics({ register: registry });
   const instruments = createInstruments(registry);
   const replied = createReplyCounter(registry);
+  const tls = createTlsInstruments(registry);
   createBuildInfo(registry, options.version ?? 'unknown');
   const refreshers = [createRefresh(registry, options), createDiskRefresh(registry, options)];
   return {
@@ -92,6 +98,8 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     acknowledged: (durationMs) => instruments.acknowledgement.observe(durationMs / 1000),
     connectionOpened: () => instruments.connections.inc(),
     connectionClosed: () => instruments.connections.dec(),
+    tlsHandshake: (outcome) => tls.handshakes.inc({ outcome }),
+    tlsCertificateInUse: (notAfter) => tls.notAfter.set(notAfter.getTime() / 1000),
     replied,
     objectStoreOperation: (op, durationMs) => instruments.objectStore.observe({ op }, durationMs / 1000),
     async scrape() {
@@ -108,6 +116,24 @@ function orgLabel(orgId: string | null): string {
 
 const knownErrorTypes: ReadonlySet<string> = new Set(errorTypes);
 const errorLabel = (errorType: ErrorType): ErrorType => (knownErrorTypes.has(errorType) ? errorType : 'unexpected');
+
+function createTlsInstruments(registry: Registry) {
+  const registers = [registry];
+  const handshakes = new Counter({
+    name: 'smtp_tls_handshakes_total',
+    help: 'Handshakes after STARTTLS by outcome: completed, failed, timeout',
+    labelNames: ['outcome'],
+    registers,
+  });
+  for (const outcome of tlsOutcomes) handshakes.inc({ outcome }, 0);
+  const notAfter = new Gauge({
+    name: 'smtp_tls_certificate_not_after_seconds',
+    help: 'Unix time at which the certificate in use expires; 0 without TLS',
+    registers,
+    aggregator: 'min',
+  });
+  return { handshakes, notAfter };
+}
 
 function createInstruments(registry: Registry) {
   const registers = [registry];

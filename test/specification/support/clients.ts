@@ -66,10 +66,13 @@ export async function sendBySwaks(
   return { verdict: verdictIn(transcript), data: dataIn(transcript), exitCode: code, transcript };
 }
 
-/** The last reply before QUIT. swaks writes ` -> ` before what it sends, `<-  ` and, refused, `<** ` before replies. */
+/**
+ * The last reply before QUIT. swaks writes ` -> ` before what it sends, `<-  ` and, refused, `<** ` before replies; under
+ * TLS ` ~> `, `<~  ` and `<~* `.
+ */
 function verdictIn(transcript: string): string {
-  const session = transcript.split('\n -> QUIT')[0] ?? '';
-  const replies = [...session.matchAll(/^<(?:- {2}|\*\* )(\d{3} .*)$/gm)];
+  const session = transcript.split(/\n [-~]> QUIT/)[0] ?? '';
+  const replies = [...session.matchAll(/^<(?:[-~] {2}|[*~]\* )(\d{3} .*)$/gm)];
   return replies.at(-1)?.[1] ?? '';
 }
 
