@@ -8,8 +8,8 @@ import { maxMailLineBytes } from './limits.ts';
 export type ReadLine =
   | { readonly kind: 'line'; readonly line: Buffer; readonly lineBytes: number }
   /** A line that ended with a bare LF: never run, but answered, so that the client is not left waiting. */
-  | { readonly kind: 'bare-line-feed' }
-  | { readonly kind: 'too-long' }
+  | { readonly kind: 'bare-line-feed'; readonly beginning: string }
+  | { readonly kind: 'too-long'; readonly beginning: string }
   /** The line goes on past what we are willing to read through. */
   | { readonly kind: 'endless' };
 
@@ -20,6 +20,8 @@ export class CommandReader {
   /** Index behind what the last `read` used. */
   next = 0;
   private partial: Buffer | null = null;
+  /** Of a line that is being discarded. */
+  private beginning = '';
   private discardedBytes = 0;
   private readonly maxDiscardedBytes: number;
 
@@ -45,13 +47,13 @@ export class CommandReader {
     if (discardedBytes > this.maxDiscardedBytes) return { kind: 'endless' };
     if (this.discardedBytes > 0) {
       this.discardedBytes = 0;
-      return { kind: 'too-long' };
+      return { kind: 'too-long', beginning: this.beginning };
     }
     const line = this.partial === null ? tail : Buffer.concat([this.partial, tail]);
     this.partial = null;
     const lineBytes = line.length + 1;
-    if (lineBytes > maxMailLineBytes) return { kind: 'too-long' };
-    if (line[line.length - 1] !== cr) return { kind: 'bare-line-feed' };
+    if (lineBytes > maxMailLineBytes) return { kind: 'too-long', beginning: beginningOf(line) };
+    if (line[line.length - 1] !== cr) return { kind: 'bare-line-feed', beginning: beginningOf(line) };
     return { kind: 'line', line: line.subarray(0, -1), lineBytes };
   }
 
@@ -62,8 +64,13 @@ export class CommandReader {
       this.partial = this.partial === null ? Buffer.from(piece) : Buffer.concat([this.partial, piece]);
       return null;
     }
+    if (this.discardedBytes === 0)
+      this.beginning = (this.partial === null ? '' : beginningOf(this.partial)) + beginningOf(piece);
     this.partial = null;
     this.discardedBytes = heldBytes;
     return heldBytes > this.maxDiscardedBytes ? { kind: 'endless' } : null;
   }
 }
+
+/** Enough to see what command it was meant to be. */
+const beginningOf = (line: Buffer): string => line.toString('latin1', 0, 32);

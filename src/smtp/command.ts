@@ -1,6 +1,6 @@
 /**
  * One command line, taken apart and judged by its syntax alone; whether it is welcome now is the engine's business.
- * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 3207 §4, RFC 6152 §3, RFC 6531 §3.4
+ * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 3030 §2, RFC 3207 §4, RFC 6152 §3, RFC 6531 §3.4
  */
 import { isUtf8 } from 'node:buffer';
 import { parsePath } from './path.ts';
@@ -12,8 +12,8 @@ export type Command =
   | { readonly verb: 'MAIL'; readonly mail: MailCommand }
   | { readonly verb: 'RCPT'; readonly recipient: Mailbox; readonly nonAscii: boolean }
   | { readonly verb: 'DATA' | 'STARTTLS' | 'RSET' | 'NOOP' | 'VRFY' | 'HELP' | 'QUIT' }
-  /** The one refused extension whose payload follows unasked; see the engine. */
-  | { readonly verb: 'BDAT' }
+  /** `sizeBytes` octets follow unasked. */
+  | { readonly verb: 'BDAT'; readonly sizeBytes: number; readonly last: boolean }
   | { readonly verb: 'other-protocol' };
 
 export type Verb = Command['verb'];
@@ -42,7 +42,6 @@ const otherProtocolVerbs = new Set([
 
 /**
  * `line` is without its CRLF. `extended` says that the client greeted with EHLO: HELO has no parameters.
- * CHUNKING will get its verb here.
  */
 export function parseCommand(line: Buffer, extended: boolean): Command | Malformed {
   // RFC 5321 §4.1.1: trailing white space is tolerated.
@@ -69,8 +68,9 @@ export function parseCommand(line: Buffer, extended: boolean): Command | Malform
     case 'VRFY':
       return rest !== '' && isPrintable(rest) ? { verb } : malformed(verb, 'syntax-error');
     case 'BDAT':
-      return { verb };
+      return parseBdat(rest);
     default:
+      if (looksLikeBdat(text)) return malformed('BDAT', 'malformed-chunk');
       return otherProtocolVerbs.has(verb) ? { verb: 'other-protocol' } : malformed(null, 'unknown-command');
   }
 }
@@ -143,6 +143,19 @@ function parseRcpt(rest: string): Command | Malformed {
   if (parameters === null) return malformed('RCPT', 'syntax-error');
   if (parameters.size > 0) return malformed('RCPT', 'unknown-parameter');
   return { verb: 'RCPT', recipient: path.mailbox, nonAscii: path.nonAscii };
+}
+
+/** Spec: RFC 3030 §2 (1*DIGIT; a size that a double cannot count is malformed) */
+function parseBdat(rest: string): Command | Malformed {
+  const found = /^ *(\d{1,16})( +LAST)?$/i.exec(rest);
+  const sizeBytes = Number(found?.[1] ?? Number.NaN);
+  if (found === null || !Number.isSafeInteger(sizeBytes)) return malformed('BDAT', 'malformed-chunk');
+  return { verb: 'BDAT', sizeBytes, last: found[2] !== undefined };
+}
+
+/** A line that may have been meant as BDAT has unasked bytes behind it, of which nobody can say where they end. */
+export function looksLikeBdat(text: string): boolean {
+  return /^\W*BDAT/i.test(text);
 }
 
 /** Keyword in upper case to value. Errors: null on bad syntax or a keyword given twice. Spec: RFC 5321 §4.1.2 */

@@ -11,25 +11,32 @@
  *             more, and no reply can be sent. Left by `tlsStarted`, into `command`.
  *   receiver  the application was asked; input is kept, not read. Left by `answer`.
  *   data      the mail arrives. Left by its terminator, into `receiver`, or to `command` when it was refused meanwhile.
+ *   chunk     the octets of a BDAT arrive, wanted or not. Left when they are there: to `command`, or, behind the last
+ *             chunk of a good mail, into `receiver`.
  *   closed    the last reply is out; input is ignored.
  *
  * One mail transaction at most, from a valid MAIL to the final reply, RSET, EHLO, a refused DATA or the end.
  *
- * After a refused DATA (or a BDAT, which is not offered) the client may have sent the mail already; its lines must not
- * run as commands. Whatever is there when the refusal is due, and whatever follows that is no ordinary next command,
- * closes the session. So a mail can only be taken for commands when its first line is one and it left the client later
- * than our refusal left us: a client that waits.
- * Spec: RFC 5321, RFC 2920, RFC 1870, RFC 2034, RFC 3207, RFC 6152, RFC 6531
+ * A mail by BDAT is under way from its first chunk on, also while a command is awaited. Once it is refused, all its
+ * chunks get that refusal, however far the client is ahead, until the last one, RSET, EHLO or another MAIL. Octets of
+ * a chunk never run as commands, because their number was told before; where it was not, the session ends.
+ *
+ * After a refused DATA the client may have sent the mail already; its lines must not run as commands. Whatever is
+ * there when the refusal is due, and whatever follows that is no ordinary next command, closes the session. So a mail
+ * can only be taken for commands when its first line is one and it left the client later than our refusal left us: a
+ * client that waits.
+ * Spec: RFC 5321, RFC 2920, RFC 1870, RFC 2034, RFC 3030, RFC 3207, RFC 6152, RFC 6531
  */
 import { BodyDecoder } from './body.ts';
-import { type Command, type Malformed, parseCommand } from './command.ts';
+import { ChunkBody } from './chunk-body.ts';
+import { type Command, looksLikeBdat, type Malformed, parseCommand } from './command.ts';
 import { CommandReader, type ReadLine } from './command-reader.ts';
 import { type Charge, ErrorBudget } from './error-budget.ts';
-import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits } from './limits.ts';
+import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits, smallChunkBytes } from './limits.ts';
 import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
 import { type ApplicationRefusal, type ReplyName, replies, replyLine, safeReplyText } from './replies.ts';
 
-export type Stage = 'silent' | 'command' | 'handshake' | 'receiver' | 'data' | 'closed';
+export type Stage = 'silent' | 'command' | 'handshake' | 'receiver' | 'data' | 'chunk' | 'closed';
 
 /** Which command a reply belongs to; `connection` for those nobody asked for, `mail` for the end of DATA. */
 export type ReplyStage = Command['verb'] | 'connection' | 'mail' | 'unknown';
@@ -49,6 +56,8 @@ export interface EngineEvents {
   passTurn(): void;
   beginTransaction(mail: MailCommand): void;
   addRecipient(recipient: Mailbox): void;
+  /** The client begins to send a mail, wanted or not. */
+  mailArrives(): void;
   beginBody(): void;
   /** Owns: the chunk goes to the listener. */
   bodyChunk(chunk: Buffer): void;
@@ -99,8 +108,9 @@ export class Engine {
   private envelope: Envelope | null = null;
   private question: Question | null = null;
   private body: BodyDecoder | null = null;
+  private chunks: ChunkBody | null = null;
   private bodyBytes = 0;
-  /** Decided before the mail had ended: it is discarded to its end, then this is the reply. */
+  /** Decided before the mail had ended: it is discarded to its end, then this is the reply; also to every chunk. */
   private verdict: ReplyName | null = null;
   private heldRefusal: { readonly condition: ReplyName; readonly stage: ReplyStage } | null = null;
   private afterRefusedData = false;
@@ -141,9 +151,14 @@ export class Engine {
     return this.reader.midLine;
   }
 
-  /** A DATA was accepted and its final reply is still due. */
+  /** A DATA, or a first BDAT, was accepted and the final reply is still due. */
   get mailUnderWay(): boolean {
-    return this.body !== null;
+    return this.body !== null || (this.chunks !== null && this.envelope !== null);
+  }
+
+  /** It is for the client to send more of a mail, wanted or not; also between two chunks. */
+  get mailArriving(): boolean {
+    return this.stage === 'data' || this.stage === 'chunk' || (this.stage === 'command' && this.mailUnderWay);
   }
 
   greet(): void {
@@ -194,12 +209,12 @@ export class Engine {
 
   /** What the application said to the last question; before the mail has ended, a verdict on it. */
   answer(answer: Answer): void {
-    if (this.stage === 'data') {
-      if (answer !== 'done') this.verdict ??= refusalOf(answer);
+    const { question } = this;
+    if (question === null) {
+      if (this.mailUnderWay && answer !== 'done') this.verdict ??= refusalOf(answer);
       return;
     }
-    const { question } = this;
-    if (this.stage !== 'receiver' || question === null) return;
+    if (this.stage !== 'receiver') return;
     this.question = null;
     this.stage = 'command';
     if (question.step === 'mail') this.finishMail(answer);
@@ -221,8 +236,8 @@ export class Engine {
   private run(): void {
     if (this.running) return;
     this.running = true;
-    while (this.stage === 'command' || this.stage === 'data') {
-      if (this.stage === 'command' && this.shuttingDown) {
+    while (this.stage === 'command' || this.stage === 'data' || this.stage === 'chunk') {
+      if (this.stage === 'command' && this.shuttingDown && !this.mailUnderWay) {
         this.closeWith('shutting-down', 'connection', 'shutdown');
         break;
       }
@@ -232,6 +247,7 @@ export class Engine {
         break;
       }
       if (this.stage === 'data') this.takeBody(chunk);
+      else if (this.stage === 'chunk') this.takeChunk(chunk);
       else this.takeLine(chunk);
     }
     this.running = false;
@@ -241,6 +257,7 @@ export class Engine {
     this.queueBytes -= next - this.offset;
     this.offset = next;
     if (next < chunk.length) return;
+    if (this.chunks !== null) this.passOnChunks(this.chunks);
     this.queue.shift();
     this.offset = 0;
   }
@@ -256,6 +273,8 @@ export class Engine {
 
   private refuseLine(read: Exclude<ReadLine, { kind: 'line' }>): void {
     if (this.afterRefusedData) return this.mailAfterRefusedData();
+    if (read.kind !== 'endless' && looksLikeBdat(read.beginning))
+      return this.closeWith('malformed-chunk', 'BDAT', 'protocol-error');
     if (read.kind === 'bare-line-feed') return this.refuse('bare-line-feed', 'unknown', 'error');
     if (read.kind === 'endless' || !this.budget.charge('overlong-line'))
       return this.closeWith('line-too-long', 'unknown', 'protocol-error');
@@ -264,10 +283,16 @@ export class Engine {
 
   private takeCommand(line: Buffer, lineBytes: number): void {
     const command = parseCommand(line, this.extended);
-    if (lineBytes > lineLimit(command.verb)) return this.refuseLine({ kind: 'too-long' });
+    if (lineBytes > lineLimit(command.verb)) {
+      return this.refuseLine({ kind: 'too-long', beginning: line.toString('latin1', 0, 32) });
+    }
     if (this.afterRefusedData) {
       if (!isOrdinaryNextCommand(command)) return this.mailAfterRefusedData();
       this.afterRefusedData = false;
+    }
+    if (command.verb === 'BDAT') {
+      if ('malformed' in command) return this.closeWith(command.malformed, 'BDAT', 'protocol-error');
+      return this.takeBdat(command.sizeBytes, command.last);
     }
     const outOfSequence = this.sequenceProblem(command.verb);
     if (outOfSequence !== null) this.refuseCommand(outOfSequence, command);
@@ -286,15 +311,23 @@ export class Engine {
         return this.heloName === null || this.envelope !== null ? 'bad-sequence' : null;
       case 'RCPT':
         if (this.tlsIsMissing) return 'tls-required';
-        return this.envelope === null ? 'bad-sequence' : this.envelope.dead ? 'fault' : null;
+        if (this.envelope === null || this.chunks !== null) return 'bad-sequence';
+        return this.envelope.dead ? 'fault' : null;
       case 'DATA':
-        if (this.tlsIsMissing) return 'tls-required';
-        if (this.envelope === null) return 'bad-sequence';
-        if (this.envelope.dead) return 'fault';
-        return this.envelope.recipients === 0 ? 'no-valid-recipient' : null;
+        // RFC 3030 §2: never both in one transaction.
+        if (this.chunks !== null) return 'bad-sequence';
+        return this.envelopeProblem();
       default:
         return null;
     }
+  }
+
+  /** What keeps a mail from being sent now. */
+  private envelopeProblem(): ReplyName | null {
+    if (this.tlsIsMissing) return 'tls-required';
+    if (this.envelope === null) return 'bad-sequence';
+    if (this.envelope.dead) return 'fault';
+    return this.envelope.recipients === 0 ? 'no-valid-recipient' : null;
   }
 
   private get tlsIsMissing(): boolean {
@@ -304,12 +337,12 @@ export class Engine {
   private refuseCommand(condition: ReplyName, command: Command | Malformed): void {
     const stage = command.verb ?? 'unknown';
     // Also a DATA that is malformed: its mail may follow all the same.
-    if (stage === 'DATA' || stage === 'BDAT') return this.refuseData(condition, stage);
+    if (stage === 'DATA') return this.refuseData(condition, stage);
     const address = 'recipient' in command ? command.recipient.address : null;
     this.refuse(condition, stage, condition === 'fault' ? 'refusal' : 'error', address);
   }
 
-  private execute(command: Command): void {
+  private execute(command: Exclude<Command, { verb: 'BDAT' }>): void {
     const { verb } = command;
     switch (verb) {
       case 'EHLO':
@@ -335,8 +368,6 @@ export class Engine {
       case 'QUIT':
         this.reply('goodbye', verb);
         return this.close('reset');
-      case 'BDAT':
-        return this.refuseData('unknown-command', verb);
       case 'other-protocol':
         return this.closeWith('other-protocol', verb, 'protocol-error');
     }
@@ -355,6 +386,7 @@ export class Engine {
       `SIZE ${this.limits.maxMessageBytes}`,
       '8BITMIME',
       'SMTPUTF8',
+      'CHUNKING',
       'ENHANCEDSTATUSCODES',
       ...(this.tls === 'off' || this.encrypted ? [] : ['STARTTLS']),
     ];
@@ -373,6 +405,7 @@ export class Engine {
     this.stage = 'handshake';
     this.heloName = null;
     this.extended = false;
+    this.forgetChunks();
     this.dropInput();
     this.events.startTls();
   }
@@ -381,6 +414,7 @@ export class Engine {
     const address = mail.reversePath?.address ?? '';
     if (mail.declaredSizeBytes !== null && mail.declaredSizeBytes > this.limits.maxMessageBytes)
       return this.refuse('declared-too-large', 'MAIL', 'refusal', address);
+    this.forgetChunks();
     this.envelope = { mail, recipients: 0, dead: false };
     this.ask({ step: 'begin', address });
     this.events.beginTransaction(mail);
@@ -418,6 +452,7 @@ export class Engine {
     this.verdict = null;
     this.stage = 'data';
     this.reply('start-mail', 'DATA');
+    this.events.mailArrives();
     this.events.beginBody();
   }
 
@@ -426,20 +461,27 @@ export class Engine {
     const wire = this.offset === 0 ? chunk : chunk.subarray(this.offset);
     const used = body.push(wire, this.passOn);
     this.advance(chunk, this.offset + used);
-    if (this.bodyBytes > 2 * this.limits.maxMessageBytes) {
-      this.body = null;
-      this.reply('too-large', 'mail');
-      this.close('too-large', true);
-    } else if (body.ended) this.bodyEnded();
+    if (this.bodyBytes > 2 * this.limits.maxMessageBytes) this.cutTooLarge();
+    else if (body.ended) this.bodyEnded();
+  }
+
+  private cutTooLarge(): void {
+    this.body = null;
+    this.reply('too-large', 'mail');
+    this.close('too-large', true);
   }
 
   private readonly passOn = (piece: Buffer): void => {
     this.bodyBytes += piece.length;
     if (this.verdict !== null) return;
     if (this.bodyBytes <= this.limits.maxMessageBytes) return this.events.bodyChunk(piece);
+    this.tooLarge();
+  };
+
+  private tooLarge(): void {
     this.verdict = 'too-large';
     this.events.abandonTransaction('too-large');
-  };
+  }
 
   private bodyEnded(): void {
     if (this.verdict === null) {
@@ -454,8 +496,71 @@ export class Engine {
     this.refuse(verdict, 'mail', 'refusal');
   }
 
+  private takeBdat(sizeBytes: number, last: boolean): void {
+    if (!last && sizeBytes < smallChunkBytes && !this.budget.charge('small-chunk')) return this.tooMany('BDAT');
+    const chunks = this.chunks ?? this.beginChunks();
+    chunks.begin(sizeBytes, last);
+    if (this.verdict === null && this.bodyBytes + sizeBytes > this.limits.maxMessageBytes) this.tooLarge();
+    this.stage = 'chunk';
+    if (sizeBytes === 0) this.chunkEnded(chunks);
+  }
+
+  /** A mail that is refused from the first is taken from the client all the same. */
+  private beginChunks(): ChunkBody {
+    const problem = this.extended ? this.envelopeProblem() : 'bad-sequence';
+    if (problem !== null) this.abandon('protocol-error');
+    const chunks = new ChunkBody(problem === null || problem === 'fault' ? 'refusal' : 'error');
+    this.chunks = chunks;
+    this.verdict = problem;
+    this.bodyBytes = 0;
+    this.events.mailArrives();
+    if (problem === null) this.events.beginBody();
+    return chunks;
+  }
+
+  private takeChunk(read: Buffer): void {
+    const chunks = this.chunks as ChunkBody;
+    const from = this.offset;
+    const next = chunks.take(read, from);
+    this.bodyBytes += next - from;
+    this.advance(read, next);
+    if (this.bodyBytes > 2 * this.limits.maxMessageBytes) this.cutTooLarge();
+    else if (chunks.leftBytes === 0) this.chunkEnded(chunks);
+  }
+
+  private passOnChunks(chunks: ChunkBody): void {
+    const piece = chunks.give();
+    if (piece !== null && this.verdict === null) this.events.bodyChunk(piece);
+  }
+
+  private chunkEnded(chunks: ChunkBody): void {
+    if (this.verdict !== null) return this.refuseChunk(chunks, this.verdict);
+    if (!chunks.last) {
+      this.stage = 'command';
+      return this.reply('chunk-ok', 'BDAT');
+    }
+    this.passOnChunks(chunks);
+    this.ask({ step: 'mail' });
+    this.events.endBody();
+  }
+
+  /** The first refusal is the one of the mail; the transaction ends with it. */
+  private refuseChunk(chunks: ChunkBody, verdict: ReplyName): void {
+    const stage = this.envelope === null ? 'BDAT' : 'mail';
+    this.stage = 'command';
+    this.envelope = null;
+    if (chunks.last) this.forgetChunks();
+    this.refuse(verdict, stage, chunks.charge);
+  }
+
+  private forgetChunks(): void {
+    this.chunks = null;
+    this.verdict = null;
+  }
+
   private finishMail(answer: Answer): void {
     this.body = null;
+    this.chunks = null;
     this.envelope = null;
     if (typeof answer === 'string' || 'refusal' in answer) return this.refuse(refusalOf(answer), 'mail', 'refusal');
     this.budget.refill();
@@ -521,11 +626,11 @@ export class Engine {
   }
 
   private abandon(reason: AbortReason): void {
-    const { envelope } = this;
-    if (envelope === null) return;
+    const { envelope, verdict } = this;
     this.envelope = null;
+    this.forgetChunks();
     // With a verdict, or dead, it is over already.
-    if (this.verdict === null && !envelope.dead) this.events.abandonTransaction(reason);
+    if (envelope !== null && verdict === null && !envelope.dead) this.events.abandonTransaction(reason);
   }
 
   private closeWith(condition: ReplyName, stage: ReplyStage, reason: AbortReason): void {

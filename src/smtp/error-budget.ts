@@ -1,7 +1,7 @@
 /** How much a client may get wrong, or waste, until a mail of its is accepted. Spec: RFC 5321 §7.8 */
 import type { SmtpLimits } from './limits.ts';
 
-export type Charge = 'error' | 'refusal' | 'junk' | 'excess-recipient' | 'overlong-line';
+export type Charge = 'error' | 'refusal' | 'junk' | 'excess-recipient' | 'small-chunk' | 'overlong-line';
 
 export class ErrorBudget {
   private readonly limits: SmtpLimits;
@@ -9,6 +9,7 @@ export class ErrorBudget {
   private refusals = 0;
   private junkCommands = 0;
   private excessRecipients = 0;
+  private smallChunks = 0;
   private overlongLines = 0;
 
   constructor(limits: SmtpLimits) {
@@ -26,6 +27,8 @@ export class ErrorBudget {
         return ++this.junkCommands <= this.limits.maxJunkCommands;
       case 'excess-recipient':
         return ++this.excessRecipients <= this.limits.maxExcessRecipients;
+      case 'small-chunk':
+        return ++this.smallChunks <= this.limits.maxSmallChunks;
       case 'overlong-line':
         return ++this.overlongLines < this.limits.maxOverlongLines;
     }
@@ -37,5 +40,6 @@ export class ErrorBudget {
     this.refusals = 0;
     this.junkCommands = 0;
     this.excessRecipients = 0;
+    this.smallChunks = 0;
   }
 }

@@ -20,6 +20,11 @@ export interface SmtpLimits {
   readonly maxRefusals: number;
   /** NOOP, RSET, VRFY, HELP and repeated EHLO without an accepted mail in between. */
   readonly maxJunkCommands: number;
+  /**
+   * BDAT chunks below `smallChunkBytes` that are not the last, without an accepted mail in between. Each costs us as
+   * much as a command does (10 µs), and without a bound a mail could be made of 25 million of them.
+   */
+  readonly maxSmallChunks: number;
   /** Overlong lines in a session; at this many it is closed. RFC 5321 §4.5.3.1 */
   readonly maxOverlongLines: number;
   /** An overlong command line is read to its end, unstored, as far as this; then the session is closed. */
@@ -64,6 +69,7 @@ export const defaultLimits: SmtpLimits = {
   maxErrors: 20,
   maxRefusals: 100,
   maxJunkCommands: 100,
+  maxSmallChunks: 10_000,
   maxOverlongLines: 2,
   maxDiscardedLineBytes: 64 * 1024,
   maxBufferedInputBytes: 64 * 1024,
@@ -83,6 +89,9 @@ export const defaultLimits: SmtpLimits = {
 
 /** Buffers count chunks as well as bytes: a client sending one byte a packet must not make 65,536 objects of them. */
 export const maxBufferedChunks = 16;
+
+/** Larger ones are bounded by the size of the mail: 25 MiB are 25,600 of them. */
+export const smallChunkBytes = 1024;
 
 /** RFC 5321 §4.5.3.1.4: 512 octets with CRLF. */
 export const maxCommandLineBytes = 512;

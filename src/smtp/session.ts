@@ -122,9 +122,10 @@ export class Session implements EngineEvents, TransactionHost {
     const { limits, engine } = this;
     if (engine.stage === 'command') {
       if (engine.midCommand && now - this.commandBegunAt >= limits.commandTimeoutMs) return true;
-      return now - this.lastActivityAt >= limits.idleTimeoutMs || now - this.openedAt >= limits.maxSessionMs;
+      if (!engine.mailArriving)
+        return now - this.lastActivityAt >= limits.idleTimeoutMs || now - this.openedAt >= limits.maxSessionMs;
     }
-    if (engine.stage !== 'data' || this.paused) return false;
+    if (!engine.mailArriving || this.paused) return false;
     if (now - this.lastActivityAt >= limits.dataTimeoutMs) return true;
     const allowedMs = limits.dataGraceMs + (this.dataBytes / limits.minDataBytesPerSecond) * 1000;
     return now - this.dataBegunAt - this.pausedMs >= allowedMs;
@@ -154,11 +155,12 @@ export class Session implements EngineEvents, TransactionHost {
     }
     const { engine } = this;
     const now = performance.now();
-    if (engine.stage === 'data') {
-      this.dataBytes += chunk.length;
-      this.lastActivityAt = now;
-    } else if (!engine.midCommand) this.lastActivityAt = this.commandBegunAt = now;
+    const arriving = engine.mailArriving;
+    if (!engine.midCommand) this.lastActivityAt = this.commandBegunAt = now;
+    else if (arriving) this.lastActivityAt = now;
     engine.receive(chunk);
+    // A BDAT and its octets come together.
+    if (arriving || engine.mailArriving) this.dataBytes += chunk.length;
     this.settle();
   };
 
@@ -209,7 +211,7 @@ export class Session implements EngineEvents, TransactionHost {
   private mustPause(): boolean {
     const { engine, limits } = this;
     if (this.unreadSince > 0) return true;
-    if (engine.stage === 'data') {
+    if (engine.mailArriving) {
       const { transaction } = this;
       if (transaction === null) return false;
       // Once paused, until all is taken: one pause for many chunks.
@@ -261,10 +263,13 @@ export class Session implements EngineEvents, TransactionHost {
     this.transaction?.addRecipient(recipient);
   }
 
-  beginBody(): void {
+  mailArrives(): void {
     this.dataBegunAt = this.lastActivityAt = performance.now();
     this.dataBytes = 0;
     this.pausedMs = 0;
+  }
+
+  beginBody(): void {
     this.transaction?.beginBody();
   }
 

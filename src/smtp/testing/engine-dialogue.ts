@@ -1,6 +1,8 @@
 /** Runs the engine without a socket and writes down what comes out of it. */
+import assert from 'node:assert/strict';
 import { type Answer, Engine, type TlsPolicy } from '../engine.ts';
 import { resolveLimits, type SmtpLimits } from '../limits.ts';
+import { splitAt, splitRandomly } from './segments.ts';
 
 export interface DialogueOptions {
   readonly limits?: Partial<SmtpLimits>;
@@ -17,6 +19,8 @@ export interface Dialogue {
   readonly engine: Engine;
   /** Replies as `250 2.0.0 OK`, events as `begin a@b`; body chunks are joined. */
   readonly log: readonly string[];
+  /** The body chunks, not joined. */
+  readonly pieces: readonly string[];
   send(segment: string | Buffer): void;
   /** Answers what is pending, and lets turns pass. */
   settle(): void;
@@ -30,6 +34,7 @@ export function openDialogue({
   tls,
 }: DialogueOptions = {}): Dialogue {
   const log: string[] = [];
+  const pieces: string[] = [];
   const pending: (() => void)[] = [];
   let body = '';
   const ask = (step: 'begin' | 'recipient' | 'mail', address: string) => {
@@ -53,12 +58,14 @@ export function openDialogue({
         log.push(`recipient ${recipient.address}`);
         ask('recipient', recipient.address);
       },
+      mailArrives() {},
       beginBody() {
         body = '';
         log.push('body begins');
       },
       bodyChunk: (chunk) => {
         body += chunk.toString('latin1');
+        pieces.push(chunk.toString('latin1'));
       },
       endBody() {
         log.push(`body ends ${JSON.stringify(body)}`);
@@ -76,6 +83,7 @@ export function openDialogue({
   return {
     engine,
     log,
+    pieces,
     settle,
     send(segment) {
       // A copy: the engine may write into what it is given.
@@ -91,4 +99,25 @@ export function converse(segments: readonly (string | Buffer)[], options: Dialog
   for (const segment of segments) dialogue.send(segment);
   dialogue.settle();
   return [...dialogue.log];
+}
+
+/** Whole, byte by byte and at random cuts. After the greeting; only the beginning of each expected entry counts. */
+export function assertInEverySegmentation(
+  bytes: Buffer,
+  expected: readonly string[],
+  options: DialogueOptions = {},
+): void {
+  for (const answersAtOnce of [true, false]) {
+    const how = { ...options, answersAtOnce };
+    assertBegins(converse([bytes], how), expected, `whole, answers at once: ${answersAtOnce}`);
+    assertBegins(converse(splitAt(bytes, [...bytes.keys()]), how), expected, 'byte by byte');
+    for (let seed = 0; seed < 20; seed++)
+      assertBegins(converse(splitRandomly(bytes, seed), how), expected, `random cuts ${seed}`);
+  }
+}
+
+function assertBegins(log: readonly string[], expected: readonly string[], how: string): void {
+  const wanted = ['220 mx.example ESMTP', ...expected];
+  const shown = wanted.map((start, index) => (log[index]?.startsWith(start) ? log[index] : start));
+  assert.deepEqual(log, shown, how);
 }

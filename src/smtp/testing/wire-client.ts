@@ -128,3 +128,14 @@ export async function openEnvelope(client: WireClient): Promise<void> {
   await client.say('MAIL FROM:<a@example.com>', '250 2.1.0');
   await client.say('RCPT TO:<b@example.com>', '250 2.1.5');
 }
+
+/** As RFC 3030 has it: the command and its octets in one go. */
+export function bdat(octets: string | Buffer, { last = false }: { last?: boolean } = {}): Buffer {
+  const bytes = Buffer.from(typeof octets === 'string' ? Buffer.from(octets, 'latin1') : octets);
+  return Buffer.concat([Buffer.from(`BDAT ${bytes.length}${last ? ' LAST' : ''}\r\n`), bytes]);
+}
+
+/** The chunks of a whole mail; the last one ends it. */
+export function bdatMail(chunks: readonly Buffer[]): Buffer {
+  return Buffer.concat(chunks.map((chunk, index) => bdat(chunk, { last: index === chunks.length - 1 })));
+}
