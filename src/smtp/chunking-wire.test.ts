@@ -227,6 +227,27 @@ test('a client that is quick enough is not cut, however many chunks it makes of 
   await client.expect('250 2.0.0 accepted');
 });
 
+test('the octets that come with a BDAT count for the rate as well', async (t) => {
+  const running = await startServer(t, { limits: { dataGraceMs: 100, minDataBytesPerSecond: 1_000 } });
+  const client = await openChunks(running);
+  client.send(`BDAT 10001 LAST\r\n${'x'.repeat(10_000)}`);
+  await sleep(300);
+  client.send('x');
+  await client.expect('250 2.0.0 accepted');
+});
+
+test('every mail has a clock of its own, wanted or not', async (t) => {
+  const running = await startServer(t, { limits: { dataGraceMs: 600, minDataBytesPerSecond: 1_000 } });
+  const client = await openChunks(running);
+  client.send(bdat('x', last));
+  await client.expect('250 2.0.0 accepted');
+  await sleep(650);
+  client.send('BDAT 2 LAST\r\nx');
+  await sleep(250);
+  client.send('x');
+  await client.expect('503 5.5.1');
+});
+
 for (const [name, chunk] of [
   ['large', bdat(Buffer.alloc(65_536, 'x'))],
   ['small', Buffer.concat(Array(2_000).fill(bdat('x')))],
