@@ -286,6 +286,23 @@ test('between two chunks such a line throws the mail away', () => {
   ]);
 });
 
+test('where TLS is required chunks in the clear are dropped, and behind the handshake nothing of them counts', () => {
+  const dialogue = openDialogue({ tls: 'required' });
+  dialogue.send(join(['EHLO c\r\n', bdat(evil), bdat(evil), 'STARTTLS\r\n']));
+  const tls = '530 5.7.0 Must issue a STARTTLS command first';
+  assert.deepEqual(dialogue.log.slice(-4), [tls, tls, '220 2.0.0 Ready to start TLS', 'handshake']);
+  dialogue.engine.tlsStarted();
+  dialogue.send(join([bdat(evil), opening, bdat('ok', last)]));
+  const next = dialogue.log.indexOf('handshake') + 1;
+  assert.equal(dialogue.log[next], '503 5.5.1 Bad sequence of commands');
+  assert.deepEqual(dialogue.log.slice(-2), ['body ends "ok"', '250 2.0.0 m1']);
+});
+
+test('STARTTLS between two chunks is out of sequence', () => {
+  const log = converse([join([opening, bdat('a'), 'STARTTLS\r\n', bdat('b', last)])], { tls: 'offered' });
+  assert.deepEqual(log.slice(-4), [chunkOk, '503 5.5.1 Bad sequence of commands', 'body ends "ab"', '250 2.0.0 m1']);
+});
+
 test('a verdict before the last chunk is the reply to every chunk that is left, once and as it was', () => {
   for (const [answer, reply] of [
     [{ refusal: 'storage-full' }, '452 4.3.1 Insufficient storage, try again later'],
