@@ -30,7 +30,7 @@ for (const [what, errorType, receiver] of receivers) {
   });
 }
 
-test('every reply is counted by its code, also the one to a connection that is turned away', async (t) => {
+test('every reply is counted by code and condition, also the one to a connection that is turned away', async (t) => {
   const metrics = createMetrics();
   const observer = createSmtpObserver({ log: pino({ level: 'silent' }), metrics });
   const limits = { maxConnections: 1 };
@@ -49,9 +49,10 @@ test('every reply is counted by its code, also the one to a connection that is t
   assert.equal((await second.readReply('greeting')).code, 421);
   const counted = (await metrics.scrape()).text.match(/^smtp_replies_total\{.* [1-9]\d*$/gm);
   assert.deepEqual(counted?.toSorted(), [
-    'smtp_replies_total{code="220"} 1',
-    'smtp_replies_total{code="250"} 2',
-    'smtp_replies_total{code="421"} 1',
-    'smtp_replies_total{code="500"} 1',
+    'smtp_replies_total{code="220",condition="greeting"} 1',
+    'smtp_replies_total{code="250",condition="ehlo-ok"} 1',
+    'smtp_replies_total{code="250",condition="noop-ok"} 1',
+    'smtp_replies_total{code="421",condition="too-many-connections"} 1',
+    'smtp_replies_total{code="500",condition="unknown-command"} 1',
   ]);
 });

@@ -1,5 +1,5 @@
 /** The SMTP library's events as log lines and metrics; what happens to a mail itself is told by `intake.ts`. */
-import { ReceiverDeadline, type ReplyName, replies, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
+import { ReceiverDeadline, type ReplyName, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 
@@ -29,7 +29,7 @@ export function createSmtpObserver(o: {
       o.log.debug({ ...told(session), ...facts }, 'session closed');
     },
     connectionRefused(remoteAddress, condition) {
-      o.metrics.replied(replies[condition].code);
+      o.metrics.replied(condition);
       o.log.warn({ remote_address: remoteAddress, condition }, 'connection refused');
     },
     tlsHandshake({ session, outcome, reason, durationMs }) {
@@ -39,7 +39,7 @@ export function createSmtpObserver(o: {
       o.log.info({ ...told(session), ...facts }, 'TLS handshake failed');
     },
     replied({ session, code, enhanced, condition, stage, address }) {
-      o.metrics.replied(code);
+      o.metrics.replied(condition);
       if (code < 400 || TOLD_ALREADY.has(condition)) return;
       o.log.info({ ...told(session), stage, code, enhanced, condition, address }, 'command refused');
     },

@@ -124,16 +124,16 @@ test('a database that fails or hangs costs its own gauges only, and old values d
   assert.equal(JSON.parse(logged[0] ?? '').level, 'warn');
 });
 
-test('replies are counted by code; those that never were stand there with zero', async () => {
+test('replies are counted by code and condition; those that never were stand there with zero', async () => {
   const metrics = createMetrics();
-  metrics.replied(250);
-  metrics.replied(250);
-  metrics.replied(451);
+  metrics.replied('accepted');
+  metrics.replied('accepted');
+  metrics.replied('unavailable');
   for (let scraped = 0; scraped < 2; scraped += 1) {
     const lines = await scrape(metrics);
-    assert.ok(lines.includes('smtp_replies_total{code="250"} 2'));
-    assert.ok(lines.includes('smtp_replies_total{code="451"} 1'));
-    assert.ok(lines.includes('smtp_replies_total{code="452"} 0'));
+    assert.ok(lines.includes('smtp_replies_total{code="250",condition="accepted"} 2'));
+    assert.ok(lines.includes('smtp_replies_total{code="451",condition="unavailable"} 1'));
+    assert.ok(lines.includes('smtp_replies_total{code="452",condition="storage-full"} 0'));
   }
 });
 

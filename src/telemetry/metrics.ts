@@ -1,7 +1,7 @@
 /** The Prometheus metrics. Every label value comes from a closed set or is the id of one of our organisations. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
-import { type ReplyCode, replies } from '../smtp/index.ts';
+import { type ReplyName, replies } from '../smtp/index.ts';
 import { askWithDeadline } from './deadline.ts';
 import type { Log } from './log.ts';
 
@@ -44,7 +44,7 @@ export interface Metrics {
   connectionClosed(): void;
   tlsHandshake(outcome: TlsOutcome): void;
   tlsCertificateInUse(notAfter: Date): void;
-  replied(code: ReplyCode): void;
+  replied(condition: ReplyName): void;
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
   /** The text of a scrape. Never rejects because of the database: its gauges are then left out of the answer. */
   scrape(): Promise<{ readonly contentType: string; readonly text: string }>;
@@ -181,21 +181,23 @@ function createInstruments(registry: Registry) {
 
 /**
  * Several replies for each mail: they are counted in plain numbers, and in the registry's terms only when it is asked.
- * Every code stands there from the first scrape: the first 451 is then a rise, not the beginning of a series.
+ * Every reply stands there from the first scrape: the first 451 is then a rise, not the beginning of a series.
  */
-function createReplyCounter(registry: Registry): (code: ReplyCode) => void {
-  const counts = new Map<ReplyCode, number>(Object.values(replies).map(({ code }) => [code, 0]));
+function createReplyCounter(registry: Registry): (condition: ReplyName) => void {
+  const counts = new Map<ReplyName, number>();
   new Counter({
     name: 'smtp_replies_total',
-    help: 'SMTP replies by code, the greeting among them',
-    labelNames: ['code'],
+    help: 'SMTP replies by code and by the condition they answer; docs/replies.md lists them',
+    labelNames: ['code', 'condition'],
     registers: [registry],
     collect() {
       this.reset();
-      for (const [code, count] of counts) this.inc({ code: String(code) }, count);
+      for (const [condition, { code }] of Object.entries(replies)) {
+        this.inc({ code: String(code), condition }, counts.get(condition as ReplyName) ?? 0);
+      }
     },
   });
-  return (code) => counts.set(code, (counts.get(code) ?? 0) + 1);
+  return (condition) => counts.set(condition, (counts.get(condition) ?? 0) + 1);
 }
 
 function createBuildInfo(registry: Registry, version: string): void {
