@@ -9,9 +9,11 @@ import {
   openEmbeddedPostgres,
 } from './adapters/embedded-postgres/embedded-postgres.ts';
 import { readDiskSpace } from './adapters/fs/disk-space.ts';
+import { examineFileStore } from './adapters/fs/examine.ts';
 import { createFileObjectStore } from './adapters/fs/object-store.ts';
 import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
+import { examineDatabase } from './adapters/postgres/examine.ts';
 import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
 import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
 import { createPostgresJobOutbox } from './adapters/postgres/job-outbox.ts';
@@ -21,10 +23,13 @@ import { MigrationError, migrate as migrateDatabase, pendingMigrations } from '.
 import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
 import { createPool } from './adapters/postgres/pool.ts';
 import { CertificateError } from './adapters/tls/certificate.ts';
+import { examineCertificate } from './adapters/tls/examine.ts';
 import { type WatchedCertificate, watchCertificate } from './adapters/tls/watched-certificate.ts';
 import type { Role, RunningServer, Toolbox } from './cli/context.ts';
 import { createClosers } from './closers.ts';
 import type { Settings } from './config/settings.ts';
+import { hostChecks, settingsChecks } from './doctor/doctor.ts';
+import { type Check, runChecks } from './doctor/run-checks.ts';
 import { createExtractor } from './documents/extractor.ts';
 import { ListenError } from './http/listen-error.ts';
 import { createHttpServer } from './http/server.ts';
@@ -34,6 +39,7 @@ import { type Courtesy, createCourtesy } from './jobs/courtesy.ts';
 import { createRelay, type Relay } from './jobs/relay.ts';
 import { createTasks } from './jobs/tasks.ts';
 import { createRecorder } from './messages/recorder.ts';
+import { broken, type Finding, ok } from './ports/finding.ts';
 import type { JobRunner } from './ports/job-runner.ts';
 import { type ObjectStore, StoreError } from './ports/object-store.ts';
 import { createRawStore } from './rawstore/index.ts';
@@ -58,6 +64,9 @@ const VIEW_CONNECTIONS = 3;
  * RFC 5321 §4.5.3.2.6: the client waits 10 min. A store that does not answer is given up by the store's own limits.
  */
 const REMOTE_STORE_TIMEOUT_MS = 120_000;
+
+/** Of one process with every role: the pools, and the worker's lease and the migration beside them. */
+const CONNECTIONS_NEEDED = INTAKE_CONNECTIONS + WORKER_CONNECTIONS + VIEW_CONNECTIONS + 2;
 
 /** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
 const STOP_GRACE_MS = 10_000;
@@ -209,6 +218,84 @@ export async function startServer(o: {
     await closers.closeAll();
     throw asStartError(error);
   }
+}
+
+export interface ExamineOptions {
+  readonly settings: Settings;
+  readonly log: Log;
+  /** UV_THREADPOOL_SIZE as this process has it. */
+  readonly threadPoolSize: string | undefined;
+  readonly createBucket: boolean;
+}
+
+/** What `doctor` says. Never rejects: whatever goes wrong is a finding. */
+export function examine(o: ExamineOptions): Promise<readonly Finding[]> {
+  return runChecks([...hostChecks(o), ...settingsChecks(o.settings, probesOf(o))]);
+}
+
+function probesOf(o: ExamineOptions): readonly Check[] {
+  return [...certificateChecks(o), databaseCheck(o), objectStoreCheck(o), ...redisChecks(o)];
+}
+
+/** When the settings are wrong, this is all that can be looked at. */
+export function examineHost(o: Pick<ExamineOptions, 'threadPoolSize'>): Promise<readonly Finding[]> {
+  return runChecks(hostChecks(o));
+}
+
+/** The embedded server may have to be started first, and to recover. */
+const EMBEDDED_DEADLINE_MS = 70_000;
+/** Of several requests, each with a deadline of its own. */
+const REMOTE_DEADLINE_MS = 30_000;
+
+function databaseCheck({ settings: { databaseUrl: url, dataDir }, log }: ExamineOptions): Check {
+  const name = 'database';
+  if (url !== null) {
+    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded: CONNECTIONS_NEEDED }) };
+  }
+  const run = async (): Promise<readonly Finding[]> => {
+    if (!(await embeddedDatabaseExists(dataDir))) return [ok(name, 'there is none yet: start makes an embedded one')];
+    const server = await openEmbeddedPostgres({ dataDir, log });
+    try {
+      const facts = { url: server.connectionString, embedded: true, connectionsNeeded: CONNECTIONS_NEEDED };
+      return await examineDatabase(facts);
+    } finally {
+      await server.stop();
+    }
+  };
+  return { name, deadlineMs: EMBEDDED_DEADLINE_MS, run: () => run().catch(embeddedFault) };
+}
+
+function embeddedFault(error: unknown): readonly Finding[] {
+  if (!(error instanceof EmbeddedPostgresError)) throw error;
+  const [found = '', ...mend] = error.message.split('; ');
+  return [broken('database', found, mend.join('; ') || 'see postgres.log in DATA_DIR/postgres')];
+}
+
+/** As the server does, what is not asked for is not loaded. */
+function objectStoreCheck({ settings, createBucket: makeBucket }: ExamineOptions): Check {
+  const { objectStorage, dataDir } = settings;
+  if (objectStorage === null) {
+    return { name: 'object store', run: () => examineFileStore(join(dataDir, 'objects')) };
+  }
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineObjectStorage } = await import('./adapters/s3/examine.ts');
+    return examineObjectStorage(objectStorage, { makeBucket });
+  };
+  return { name: 'object store', deadlineMs: REMOTE_DEADLINE_MS, run };
+}
+
+function certificateChecks({ settings: { smtp } }: ExamineOptions): readonly Check[] {
+  const { tls, domains } = smtp;
+  return tls === null ? [] : [{ name: 'certificate', run: () => examineCertificate(tls, domains) }];
+}
+
+function redisChecks({ settings: { redisUrl } }: ExamineOptions): readonly Check[] {
+  if (redisUrl === null) return [];
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineRedis } = await import('./adapters/bullmq/examine.ts');
+    return examineRedis(redisUrl);
+  };
+  return [{ name: 'redis', run }];
 }
 
 interface Parts {

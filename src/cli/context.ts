@@ -1,6 +1,7 @@
 /** What commands are given instead of reaching for the process, the settings or an adapter themselves. */
 import type { Environment } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
+import type { Finding } from '../ports/finding.ts';
 import type { MessageViews } from '../ports/message-view.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
@@ -38,6 +39,15 @@ export interface Compose {
   openToolbox(options: { settings: Settings; log: Log; create?: boolean }): Promise<Toolbox>;
   migrate(options: { settings: Settings; log: Log }): Promise<{ readonly applied: readonly string[] }>;
   startServer(options: { settings: Settings; roles: readonly Role[]; log: Log }): Promise<RunningServer>;
+  /** What `doctor` says. Never rejects. */
+  examine(options: {
+    settings: Settings;
+    log: Log;
+    threadPoolSize: string | undefined;
+    createBucket: boolean;
+  }): Promise<readonly Finding[]>;
+  /** The part of it that needs no setting. */
+  examineHost(options: { threadPoolSize: string | undefined }): Promise<readonly Finding[]>;
   readonly StartError: abstract new (...given: never[]) => Error;
   /** A `StartError`: there is nothing to look at. */
   readonly NoDatabaseError: abstract new (

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { version } from '../version.ts';
 import { addBlockCommands } from './block.ts';
 import { type CliContext, CommandFailure, UsageError } from './context.ts';
+import { addDoctorCommand } from './doctor.ts';
 import { addMessagesCommands } from './messages.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addOrgCommands } from './org.ts';
@@ -40,6 +41,7 @@ A first mail:
   addBlockCommands(program, context);
   addSendCommand(program, context);
   addMessagesCommands(program, context);
+  addDoctorCommand(program, context);
   return program;
 }
 

@@ -66,7 +66,13 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
 
 const notExpected = (): Promise<never> => Promise.reject(new Error('the test does not expect this call'));
 const errors = { StartError: TestStartError, NoDatabaseError: TestNoDatabaseError };
-const noCompose = { openToolbox: notExpected, migrate: notExpected, startServer: notExpected };
+const noCompose = {
+  openToolbox: notExpected,
+  migrate: notExpected,
+  startServer: notExpected,
+  examine: notExpected,
+  examineHost: notExpected,
+};
 
 function collector(terminal = false) {
   const chunks: Buffer[] = [];

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { isServerError } from './pool.ts';
 
 /** graphile-worker wants 12, `UNIQUE NULLS NOT DISTINCT` wants 15. */
-const MIN_VERSION = 15;
+export const MIN_VERSION = 15;
 
 /** The database cannot be used as configured; the message is for the operator and holds no secret. */
 export class DatabaseConnectError extends Error {
@@ -29,10 +29,15 @@ export async function checkDatabase(url: string): Promise<void> {
     }
   } catch (error) {
     if (error instanceof DatabaseConnectError) throw error;
-    throw new DatabaseConnectError(`DATABASE_URL: ${where(url)} ${inWords(error)}`, { cause: error });
+    throw new DatabaseConnectError(`DATABASE_URL: ${connectFault(url, error)}`, { cause: error });
   } finally {
     await client.end().catch(() => {});
   }
+}
+
+/** Why this database cannot be connected to, in words and without a secret. */
+export function connectFault(url: string, error: unknown): string {
+  return `${where(url)} ${inWords(error)}`;
 }
 
 function where(url: string): string {

@@ -1,4 +1,5 @@
 /** Brings a database to today's schema: our numbered SQL files, then graphile-worker's own. */
+import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { runMigrations } from 'graphile-worker';
@@ -62,6 +63,15 @@ export async function pendingMigrations(url: string): Promise<readonly string[]>
   } finally {
     await client.end();
   }
+}
+
+/** Names of the migrations that this program knows, in order. */
+export async function knownMigrations(): Promise<readonly string[]> {
+  const names = await readdir(MIGRATIONS_DIR);
+  return names
+    .filter((name) => name.endsWith('.sql'))
+    .map((name) => name.slice(0, -'.sql'.length))
+    .sort();
 }
 
 async function connect(url: string): Promise<pg.Client> {
