@@ -8,6 +8,7 @@ import { commitsCutUnderLoad } from '../test/durability/commit-cut.ts';
 import { postgresHangsUnderLoad } from '../test/durability/hanging.ts';
 import { killServerUnderLoad } from '../test/durability/kill-server.ts';
 import { killEmbeddedPostgresUnderLoad, postgresAwayUnderLoad } from '../test/durability/postgres-down.ts';
+import { relayKilled } from '../test/durability/redis-relay.ts';
 import { stopServerUnderLoad } from '../test/durability/stop-server.ts';
 import { workerKilledHalfWay } from '../test/durability/worker-faults.ts';
 
@@ -32,6 +33,7 @@ const soaks = {
   'postgres-away': (t) => postgresAwayUnderLoad(t, { kills: 10, awayMs: 20_000, pauseMs, told }),
   'postgres-hangs': (t) => postgresHangsUnderLoad(t, { hangs: 10, hangMs: 40_000, told }),
   'commit-cut': (t) => commitsCutUnderLoad(t, { cuts: 500, pauseMs: 20, told }),
+  'kill-relay': (t) => relayKilled(t, { kills, told }),
   'kill-worker': (t) => workerKilledHalfWay(t, { kills: 10, told }),
 } satisfies Record<string, (t: TestContext) => Promise<void>>;
 

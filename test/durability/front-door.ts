@@ -24,12 +24,14 @@ export interface FrontDoorOptions {
   /** Default: a new one. */
   readonly dataDir?: string;
   readonly args?: readonly string[];
+  /** More settings. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Started, with both organisations there. */
 export async function openFrontDoor(
   t: TestContext,
-  { databaseUrl, dataDir, args }: FrontDoorOptions = {},
+  { databaseUrl, dataDir, args, env: more = {} }: FrontDoorOptions = {},
 ): Promise<FrontDoor> {
   const folder = dataDir ?? (await temporaryFolder(t));
   const [port, httpPort] = await Promise.all([freePort(), freePort()]);
@@ -37,6 +39,7 @@ export async function openFrontDoor(
     SMTP_PORT: String(port),
     HTTP_PORT: String(httpPort),
     LOG_LEVEL: 'info',
+    ...more,
     ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
   };
   const start = () => startProduct(t, { dataDir: folder, env, ...(args ? { args } : {}) });

@@ -9,9 +9,6 @@
  * | Deduplication key generation                        | src/messages/identity.test.ts                   | is made up, says so, and is the same for the same mail |
  * | Status state machine transitions                    | src/adapters/postgres/status-machine.test.ts    | allows exactly the transitions of the specification |
  * | MIME type validation                                | src/documents/media-type.test.ts                | the effective media type of a document |
- *
- * Not applicable yet: "Redis failure (queue email for retry)". This version has no Redis; `start` refuses REDIS_URL
- * (tenancy-and-commands.test.ts: "a setting of a later version"), and jobs live in the database.
  */
 import assert from 'node:assert/strict';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
@@ -107,8 +104,6 @@ const SCENARIOS = [4, 3, 4, 3].flatMap((count, story) =>
   Array.from({ length: count }, (_, scenario) => `Scenario ${story + 1}.${scenario + 1}`),
 );
 
-const NOT_APPLICABLE_YET = ['Redis failure (queue email for retry)'];
-
 interface CrossReference {
   readonly item: string;
   readonly file: string;
@@ -127,7 +122,7 @@ for (const [group, items] of Object.entries(TESTING_STRATEGY)) {
   test(`every item of "${group}" has its test`, () => {
     const elsewhere = crossReferences().map(({ item }) => item);
     for (const item of items) {
-      if (elsewhere.includes(item) || NOT_APPLICABLE_YET.includes(item)) continue;
+      if (elsewhere.includes(item)) continue;
       assert.ok(
         titles().some((title) => title.includes(item)),
         `no test "${item}"`,

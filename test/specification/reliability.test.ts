@@ -6,6 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { missing } from '../../src/testing/missing.ts';
 import { connectSmtp, type SmtpClient } from '../../src/testing/smtp-client.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
+import { redisAway } from '../durability/redis-relay.ts';
 import { acceptedId, assertSameItems } from './support/assertions.ts';
 import { type CuttableWay, openWay } from './support/cuttable-way.ts';
 import { type Ingest, startIngest, wireText } from './support/ingest.ts';
@@ -24,6 +25,7 @@ test('Reliability Tests', { concurrency: 3 }, async (t) => {
     t.test('Database connection failure (reject email): PostgreSQL is killed', databaseKilled),
     t.test('Worker crash during attachment extraction (job retry): PostgreSQL is killed right after it', killedAfter),
     t.test('RE-003: Object storage failure (reject email)', storeFails),
+    t.test('Redis failure (queue email for retry)', redisAway),
     t.test('RE-002: Failed attachment extraction does not block email receipt', extractionFails),
   ]);
 });

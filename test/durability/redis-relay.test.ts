@@ -1,0 +1,5 @@
+import { test } from 'node:test';
+import { relayKilled } from './redis-relay.ts';
+
+test('kill -9 of the worker while jobs go to Redis: each document reaches the consumer, none twice', (t) =>
+  relayKilled(t, { kills: 3 }));
