@@ -36,7 +36,7 @@ export async function probeObjectStorage(
   return withClient(settings, limits, async (client, run) => {
     const at = { bucket: settings.bucket, key: `~probe-${randomBytes(6).toString('hex')}`, mediaType: undefined };
     const body = randomBytes(PROBE_BYTES);
-    const received = { sizeBytes: body.length, sha256: sha256(body), body };
+    const received = { sizeBytes: body.length, sha256: sha256(body), body, sentWhole: false };
     const named = { Bucket: at.bucket, Key: at.key };
     const steps: readonly (readonly [string, (send: SendOptions) => Promise<unknown>])[] = [
       ['list', (send) => client.send(new ListObjectsV2Command({ Bucket: at.bucket, MaxKeys: 1 }), send)],
@@ -131,7 +131,7 @@ async function refusesOtherBytes(
   at: Parameters<typeof upload>[1],
   run: ReturnType<typeof createRunOperation>,
 ): Promise<boolean> {
-  const other = { sizeBytes: 5, sha256: sha256(Buffer.from('right')), body: Buffer.from('wrong') };
+  const other = { sizeBytes: 5, sha256: sha256(Buffer.from('right')), body: Buffer.from('wrong'), sentWhole: false };
   const refused = await run({ action: 'put' }, (send) => upload(client, at, other, send)).then(
     () => false,
     () => true,

@@ -21,8 +21,12 @@ export interface S3Limits {
   readonly stallTimeoutMs: number;
   /** Slower than this, a store is as good as away: 1 MB a second. */
   readonly minBytesPerMs: number;
+  /** For the answer to a body that was sent whole when its sender vanished, and for taking back what it stored. */
+  readonly undoTimeoutMs: number;
   /** Requests whose repetition is safe, which is all of ours: the same bytes under the same key. */
   readonly maxAttempts: number;
+  /** Objects asked for at a time by a list; stores give 1,000 at most. */
+  readonly pageKeys: number;
 }
 
 export const defaultLimits: S3Limits = {
@@ -31,7 +35,9 @@ export const defaultLimits: S3Limits = {
   operationTimeoutMs: 25_000,
   stallTimeoutMs: 30_000,
   minBytesPerMs: 1_000,
+  undoTimeoutMs: 5_000,
   maxAttempts: 3,
+  pageKeys: 1_000,
 };
 
 /**

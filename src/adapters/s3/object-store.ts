@@ -16,14 +16,12 @@ import { createRunOperation, type Operation, type SendOptions } from './operatio
 import { readBody } from './read.ts';
 import { createSlots } from './slots.ts';
 import { openSpool } from './spool.ts';
-import { receive, upload } from './upload.ts';
+import { cutSignal, receive, upload } from './upload.ts';
 
 /** More at the same time make no store faster, and each holds a connection and some buffers. */
 const MAX_REQUESTS = 64;
 /** Of large bodies, so that a small mail waits for none of them. They take some 200 KiB each while they are sent. */
 const MAX_LARGE_UPLOADS = 16;
-/** Taking back what may have been stored after all; the sender waits meanwhile. */
-const UNDO_TIMEOUT_MS = 5_000;
 
 /** No key can begin with `~`, so no list shows it. One name for all processes: put and removed, in whatever order. */
 export const CHECK_KEY = '~check';
@@ -71,19 +69,23 @@ export async function createS3ObjectStore(options: S3ObjectStoreOptions): Promis
     const target = { bucket, key: checked(key), mediaType };
     const received = await receive(chunks, spool, signal);
     const { sizeBytes, body } = received;
+    const inMemory = body instanceof Uint8Array;
+    const cut = cutSignal(signal, received, limits.undoTimeoutMs);
     let begun = false;
     const send = () =>
-      inTurn({ action: 'put', signal, bodyBytes: sizeBytes }, (how) => {
+      inTurn({ action: 'put', signal: cut.signal, bodyBytes: sizeBytes }, (how) => {
         begun = true;
         return upload(client, target, received, how);
       });
     try {
-      await (body instanceof Uint8Array ? send() : largeSlots(send, signal));
+      await (inMemory ? send() : largeSlots(send, cut.signal));
+      signal?.throwIfAborted();
     } catch (error) {
       if (fresh && begun) await undo(key);
       throw error;
     } finally {
-      if (!(body instanceof Uint8Array)) await body.close();
+      cut.done();
+      if (!inMemory) await body.close();
     }
     return { sizeBytes };
   }
@@ -91,7 +93,7 @@ export async function createS3ObjectStore(options: S3ObjectStoreOptions): Promis
   /** No answer is no "no". Under a used key the same could be somebody's only copy, and stays. */
   async function undo(key: string): Promise<void> {
     const command = new DeleteObjectCommand({ Bucket: bucket, Key: key });
-    const signal = AbortSignal.timeout(UNDO_TIMEOUT_MS);
+    const signal = AbortSignal.timeout(limits.undoTimeoutMs);
     await run({ action: 'remove', signal }, (how) => client.send(command, how)).catch((err: unknown) =>
       log?.debug({ err, key }, 'what a failed put may have stored could not be removed'),
     );
@@ -170,7 +172,10 @@ export async function createS3ObjectStore(options: S3ObjectStoreOptions): Promis
   }
 
   function listPage(prefix: string, token: string | undefined, how: SendOptions) {
-    return client.send(new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token }), how);
+    return client.send(
+      new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix, ContinuationToken: token, MaxKeys: limits.pageKeys }),
+      how,
+    );
   }
 
   /** Past the queue: whether the store answers, not whether it is busy with our mails. */

@@ -8,7 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, mkdir, open, readdir, rm, stat, unlink } from 'node:fs/promises';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { StoreError } from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
 
@@ -20,7 +20,7 @@ const LEFTOVER_AGE_MS = 60_000;
 
 export interface SpoolFile {
   write(bytes: Uint8Array): Promise<void>;
-  /** All that was written, from the start; any number of times. Owns: `close` waits for it to be destroyed. */
+  /** All that was written, from the start; any number of times. Owns: the caller destroys it. */
   read(): Readable;
   /** Never throws. */
   close(): Promise<void>;
@@ -56,13 +56,23 @@ function createSpoolFile(file: FileHandle, log: Log | undefined): SpoolFile {
         sizeBytes += bytesWritten;
       }
     },
-    read: () =>
-      file.createReadStream({ start: 0, end: sizeBytes - 1, autoClose: false, highWaterMark: READ_PIECE_BYTES }),
+    // Not its own createReadStream: that closes the file when it is destroyed.
+    read: () => Readable.from(pieces(file, sizeBytes), { objectMode: false, highWaterMark: READ_PIECE_BYTES }),
     async close() {
       // Waits for a read under way: its descriptor must not become another file's.
       await file.close().catch((err: unknown) => log?.warn({ err }, 'a spool file could not be closed'));
     },
   };
+}
+
+async function* pieces(file: FileHandle, sizeBytes: number): AsyncGenerator<Uint8Array, void, undefined> {
+  for (let position = 0; position < sizeBytes; ) {
+    const room = Buffer.allocUnsafeSlow(Math.min(sizeBytes - position, READ_PIECE_BYTES));
+    const { bytesRead } = await translated(() => file.read(room, 0, room.length, position));
+    if (bytesRead === 0) throw new StoreError('store-unavailable', `the spool file ends at byte ${position}`);
+    position += bytesRead;
+    yield room.subarray(0, bytesRead);
+  }
 }
 
 async function removeLeftovers(folder: string, log: Log | undefined): Promise<void> {

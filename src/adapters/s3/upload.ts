@@ -20,6 +20,8 @@ export interface Received {
   /** Units: lower-case hex. */
   readonly sha256: string;
   readonly body: Uint8Array | SpoolFile;
+  /** All of the body is on its way: from now on the store may have it, whether it answers or not. */
+  sentWhole: boolean;
 }
 
 /** Drains the chunks. Owns: closes the spool file on any error; else the caller does. Errors: as `gather`, `StoreError`. */
@@ -48,16 +50,17 @@ export async function receive(
     await file?.close();
     throw error;
   }
-  return { sizeBytes, sha256: hash.digest('hex'), body: file ?? only };
+  return { sizeBytes, sha256: hash.digest('hex'), body: file ?? only, sentWhole: false };
 }
 
 /** Sends what was received; the SDK may repeat it, each attempt from the first byte. Errors: those of the SDK. */
 export async function upload(
   client: S3Client,
   target: { readonly bucket: string; readonly key: string; readonly mediaType: string | undefined },
-  { sizeBytes, sha256, body }: Received,
+  received: Received,
   send: SendOptions,
 ): Promise<void> {
+  const { sizeBytes, sha256, body } = received;
   const inMemory = body instanceof Uint8Array;
   const command = new PutObjectCommand({
     Bucket: target.bucket,
@@ -67,8 +70,38 @@ export async function upload(
     ...(inMemory && { Body: body }),
   });
   signDigest(command, sha256);
-  if (!inMemory) attachBody(command, body);
+  if (inMemory) received.sentWhole = true;
+  else attachBody(command, body, received);
   await client.send(command, send);
+}
+
+/**
+ * The sender's signal, as a request with a body is to heed it: at once while the store lacks bytes, which it then throws
+ * away. A body that was sent whole will be stored, and a removal would overtake it: then the answer is waited for, at
+ * most `graceMs`.
+ * Owns: `done` ends the listening.
+ */
+export function cutSignal(
+  signal: AbortSignal | undefined,
+  received: Received,
+  graceMs: number,
+): { readonly signal: AbortSignal; done(): void } {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const onAbort = () => {
+    const cut = () => controller.abort(signal?.reason);
+    if (received.sentWhole) timer = setTimeout(cut, graceMs);
+    else cut();
+  };
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener('abort', onAbort, { once: true });
+  return {
+    signal: controller.signal,
+    done() {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    },
+  };
 }
 
 /** The signature covers this header: a store that speaks SigV4 compares it with what it received. */
@@ -83,10 +116,13 @@ function signDigest(command: PutObjectCommand, sha256: string): void {
 }
 
 /** Below the SDK's retries, which repeat no request with a stream: each attempt gets a stream of its own here. */
-function attachBody(command: PutObjectCommand, file: SpoolFile): void {
+function attachBody(command: PutObjectCommand, file: SpoolFile, received: Received): void {
   command.middlewareStack.add(
     (next) => async (args) => {
       const body = file.read();
+      body.once('end', () => {
+        received.sentWhole = true;
+      });
       const broken = new Promise<never>((_, reject) => body.once('error', reject));
       try {
         return await Promise.race([

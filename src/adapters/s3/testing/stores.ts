@@ -1,0 +1,35 @@
+import type { TestContext } from 'node:test';
+import { cleanUp } from '../../../testing/clean-up.ts';
+import { temporaryFolder } from '../../../testing/temporary-folder.ts';
+import type { S3Limits, S3Settings } from '../client.ts';
+import { createS3ObjectStore, type S3ObjectStore } from '../object-store.ts';
+
+/** Impatient, for stores that do not answer. */
+export const HURRIED: Partial<S3Limits> = {
+  connectTimeoutMs: 100,
+  answerTimeoutMs: 100,
+  operationTimeoutMs: 250,
+  stallTimeoutMs: 200,
+  undoTimeoutMs: 100,
+};
+
+/** A store with a spool folder of its own, both gone after the test. */
+export async function openStore(
+  t: TestContext,
+  settings: S3Settings,
+  limits: Partial<S3Limits> = {},
+): Promise<{ readonly store: S3ObjectStore; readonly spoolDir: string }> {
+  const spoolDir = await temporaryFolder(t);
+  const store = await createS3ObjectStore({ settings, spoolDir, limits });
+  cleanUp(t, () => store.close());
+  return { store, spoolDir };
+}
+
+/** Settings of a store that is never reached, or never asked for more than an answer. */
+export const settingsFor = (endpoint: string): S3Settings => ({
+  endpoint,
+  region: 'us-east-1',
+  bucket: 'some-bucket',
+  accessKey: 'access',
+  secretKey: 'hunter2',
+});
