@@ -1,0 +1,183 @@
+/** The whole product on a real S3 server: what it takes is in the bucket, and what the bucket does not take is not taken. */
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it, type TestContext, test } from 'node:test';
+import { GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
+import pg from 'pg';
+import { createTestCli } from '../../src/cli/test-context.ts';
+import * as compose from '../../src/compose.ts';
+import { cleanUp } from '../../src/testing/clean-up.ts';
+import { composeMail } from '../../src/testing/compose-mail.ts';
+import { createTestDatabase } from '../../src/testing/database.ts';
+import { missing } from '../../src/testing/missing.ts';
+import { type Product, startProduct } from '../../src/testing/product.ts';
+import {
+  noS3Server,
+  type S3TestServer,
+  type S3TestSettings,
+  s3Environment,
+  startS3Server,
+} from '../../src/testing/s3-server.ts';
+import { connectSmtp, dotStuffed, type SmtpReply, sendRaw } from '../../src/testing/smtp-client.ts';
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
+import { waitFor } from '../../src/testing/wait-for.ts';
+
+const TIMEOUT_MS = 90_000;
+const FROM = 'buyer@customer.example';
+const TO = 'orders+acme@orderflow.example.com';
+
+const why = noS3Server();
+if (why !== null) test('the product on S3', (t) => missing(t, 'an S3 server', why));
+else describe('the product on S3', { timeout: TIMEOUT_MS * 3 }, () => withServer());
+
+interface Running {
+  readonly product: Product;
+  readonly settings: S3TestSettings;
+  readonly dataDir: string;
+  readonly rows: <R extends pg.QueryResultRow>(sql: string) => Promise<readonly R[]>;
+}
+
+function withServer(): void {
+  let server: S3TestServer;
+  before(async () => {
+    server = await startS3Server();
+  });
+  after(() => server?.close());
+
+  it('takes mails and extracts them: every row has its object, and there is no other', {
+    timeout: TIMEOUT_MS,
+  }, async (t) => {
+    const running = await run(t);
+    const attachments = [1_000, 300_000, 6_000_000].map((bytes) => randomBytes(bytes));
+    const mails = await Promise.all(attachments.map((content) => orderWith(content)));
+    for (const mail of mails) assert.equal((await send(running, mail)).code, 250);
+    await parsed(running, mails.length);
+    const found = await objects(running.settings.bucket);
+    const rows = await running.rows<{ key: string; size: number; sha256: string }>(
+      `SELECT raw_storage_key AS key, size_bytes::int AS size, raw_sha256 AS sha256 FROM inbound_message
+       UNION ALL SELECT storage_key, size_bytes::int, sha256 FROM document`,
+    );
+    const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1);
+    assert.deepEqual(found, [...rows].sort(byKey));
+    const digests = new Set(found.map(({ sha256 }) => sha256));
+    for (const bytes of [...mails, ...attachments]) assert.ok(digests.has(digest(bytes)));
+    assert.ok(!existsSync(join(running.dataDir, 'objects')), 'no file store beside it');
+    await running.product.stop();
+    assert.deepEqual(running.product.strayOutput, []);
+  });
+
+  it('answers 451 while the store is away, and takes the same mail when it is back', {
+    timeout: TIMEOUT_MS,
+  }, async (t) => {
+    const running = await run(t);
+    const mails = await Promise.all([2_000, 1_000_000].map((bytes) => orderWith(randomBytes(bytes))));
+    await server.outage();
+    try {
+      for (const mail of mails) assert.equal((await send(running, mail)).code, 451);
+      const ready = await fetch(`${running.product.httpUrl}/readyz`);
+      assert.equal(ready.status, 503);
+      assert.match(await ready.text(), /object_store.+refuses connections/);
+    } finally {
+      await server.resume();
+    }
+    for (const mail of mails) assert.equal((await send(running, mail)).code, 250);
+    await parsed(running, mails.length);
+    assert.equal((await fetch(`${running.product.httpUrl}/readyz`)).status, 200);
+    assert.equal((await objects(running.settings.bucket)).length, 2 * mails.length, 'nothing is left of the first try');
+    const faults = running.product.log.filter(({ msg }) => msg === 'mail not taken: a fault of ours');
+    assert.equal(faults.length, mails.length);
+    assert.match(JSON.stringify(faults), /OBJECT_STORAGE_ENDPOINT .+ refuses connections/);
+    await running.product.stop();
+  });
+
+  it('keeps nothing of a sender that vanishes', { timeout: TIMEOUT_MS }, async (t) => {
+    const running = await run(t);
+    const wire = dotStuffed(await orderWith(randomBytes(4_000_000)));
+    await Promise.all(
+      [1_000, 2_000_000, wire.length - 3].map(async (length) => {
+        const client = await connectSmtp({ port: running.product.smtpPort });
+        await client.readReply('greeting');
+        for (const line of ['EHLO a.example', `MAIL FROM:<${FROM}>`, `RCPT TO:<${TO}>`, 'DATA']) {
+          assert.ok((await client.command(line)).code < 400);
+        }
+        await client.write(wire.subarray(0, length));
+        client.socket.resetAndDestroy();
+        await client.closed;
+      }),
+    );
+    await waitFor(async () => /^smtp_connections(?:\{.*\})? 0$/m.test(await metrics(running)), {
+      what: 'the sessions to end',
+    });
+    assert.deepEqual(await objects(running.settings.bucket), []);
+    assert.deepEqual(await readdir(join(running.dataDir, 'spool')), []);
+    await running.product.stop();
+  });
+
+  it('does not start on a store that cannot be used, and says which setting to mend', {
+    timeout: TIMEOUT_MS,
+  }, async (t) => {
+    const database = await createTestDatabase();
+    cleanUp(t, () => database.close());
+    const cwd = await temporaryFolder(t);
+    const settings = await server.newBucket();
+    for (const [wrong, told] of [
+      [{ bucket: 'no-such-bucket' }, /OBJECT_STORAGE_BUCKET: there is no bucket no-such-bucket/],
+      [{ secretKey: 'hunter2' }, /OBJECT_STORAGE_SECRET_KEY/],
+      [{ endpoint: 'http://127.0.0.1:9' }, /OBJECT_STORAGE_ENDPOINT http:\/\/127\.0\.0\.1:9 refuses connections/],
+    ] as const) {
+      const env = { ...s3Environment({ ...settings, ...wrong }), DATABASE_URL: database.url, DATA_DIR: cwd };
+      const { code, stderr } = await createTestCli({ compose, cwd, env }).run('start');
+      assert.equal(code, 1);
+      assert.match(stderr, /^error: the object store cannot be used: .+\n$/);
+      assert.match(stderr, told);
+      assert.doesNotMatch(stderr, /hunter2/);
+    }
+  });
+
+  async function run(t: TestContext): Promise<Running> {
+    const database = await createTestDatabase();
+    cleanUp(t, () => database.close());
+    const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+    cleanUp(t, () => pool.end());
+    await pool.query(`INSERT INTO org (name, slug) VALUES ('Acme', 'acme')`);
+    const [dataDir, settings] = [await temporaryFolder(t), await server.newBucket()];
+    const env = { ...s3Environment(settings), DATABASE_URL: database.url };
+    const product = await startProduct(t, { dataDir, env });
+    return { product, settings, dataDir, rows: async (sql) => (await pool.query(sql)).rows };
+  }
+
+  async function objects(bucket: string): Promise<readonly { key: string; size: number; sha256: string }[]> {
+    const { Uploads = [] } = await server.client.send(new ListMultipartUploadsCommand({ Bucket: bucket }));
+    assert.deepEqual(Uploads, []);
+    const { Contents = [] } = await server.client.send(new ListObjectsV2Command({ Bucket: bucket }));
+    const found = Contents.filter(({ Key }) => Key !== '~check');
+    return Promise.all(
+      found.map(async ({ Key: key = '' }) => {
+        const { Body } = await server.client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+        const bytes = (await Body?.transformToByteArray()) ?? new Uint8Array();
+        return { key, size: bytes.length, sha256: digest(bytes) };
+      }),
+    );
+  }
+}
+
+const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+
+const orderWith = (content: Uint8Array): Promise<Buffer> =>
+  composeMail({ attachments: [{ fileName: 'order.pdf', content, contentType: 'application/pdf' }] });
+
+const send = async ({ product }: Running, data: Buffer): Promise<SmtpReply> =>
+  (await sendRaw({ port: product.smtpPort, from: FROM, to: [TO], data })).verdict;
+
+const metrics = async ({ product }: Running): Promise<string> => (await fetch(`${product.httpUrl}/metrics`)).text();
+
+async function parsed({ rows }: Running, count: number): Promise<void> {
+  const seen = () => rows<{ id: string }>(`SELECT id FROM inbound_message WHERE status = 'PARSED'`);
+  await waitFor(async () => (await seen()).length === count, {
+    timeoutMs: 30_000,
+    what: `${count} mails to be PARSED`,
+  });
+}
