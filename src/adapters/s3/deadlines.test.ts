@@ -4,11 +4,11 @@ import { test } from 'node:test';
 import { keys, once, read } from '../../ports/object-store.contract.ts';
 import { StoreError } from '../../ports/object-store.ts';
 import { freePort } from '../../testing/free-port.ts';
+import { HURRIED, openStore, settingsFor } from '../../testing/s3-stores.ts';
+import { openAnswer, openSilence } from '../../testing/tcp-ways.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { createBucket, probeObjectStorage } from './bucket.ts';
 import { createS3ObjectStore, type S3ObjectStore } from './object-store.ts';
-import { HURRIED, openStore, settingsFor } from './testing/stores.ts';
-import { openAnswer, openSilence } from './testing/ways.ts';
 
 const TIMEOUT_MS = 30_000;
 

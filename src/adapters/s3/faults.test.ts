@@ -11,11 +11,11 @@ import { StoreError } from '../../ports/object-store.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { missing } from '../../testing/missing.ts';
 import { noS3Server, type S3TestServer, startS3Server } from '../../testing/s3-server.ts';
+import { HURRIED, openStore } from '../../testing/s3-stores.ts';
+import { openLateWay, openWay } from '../../testing/tcp-ways.ts';
 import { waitFor } from '../../testing/wait-for.ts';
 import { createBucket, probeObjectStorage } from './bucket.ts';
 import { storeFault } from './errors.ts';
-import { HURRIED, openStore } from './testing/stores.ts';
-import { openWay } from './testing/ways.ts';
 
 const TIMEOUT_MS = 60_000;
 const why = noS3Server();
@@ -68,6 +68,27 @@ function withServer(): void {
       );
     }
     await assertNothingLeft(settings.bucket, spoolDir);
+  });
+
+  check('what was sent whole and is stored late is removed after that, not before', async (t) => {
+    const settings = await server.newBucket();
+    const { endpoint } = await openLateWay(t, settings.endpoint, 400);
+    const { store, spoolDir } = await openStore(t, { ...settings, endpoint });
+    const put = store.put('a/b.eml', once('small'), { fresh: true, signal: AbortSignal.timeout(100) });
+    await assert.rejects(put, { name: 'TimeoutError' });
+    await sleep(600);
+    await assertNothingLeft(settings.bucket, spoolDir);
+  });
+
+  check('a connection that falls silent does not hold up the mail: another takes it', async (t) => {
+    const settings = await server.newBucket();
+    const way = await openWay(t, settings.endpoint, (bytes, _, connection) =>
+      connection === 0 ? Buffer.alloc(0) : bytes,
+    );
+    const { store } = await openStore(t, { ...settings, endpoint: way.endpoint }, { answerTimeoutMs: 300 });
+    await store.put('a/b.eml', once('small'));
+    assert.equal(way.connections(), 2);
+    assert.equal((await read(store, 'a/b.eml')).toString(), 'small');
   });
 
   check('an upload that is cut is begun again, from the first byte', async (t) => {

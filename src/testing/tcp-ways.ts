@@ -1,8 +1,8 @@
-/** Ways to a server that go wrong, over TCP: what an S3 client cannot be asked to do to itself. */
+/** Ways to a server that go wrong, over TCP: what a client cannot be asked to do to itself. */
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
-import { cleanUp } from '../../../testing/clean-up.ts';
+import { cleanUp } from './clean-up.ts';
 
 export interface Way {
   /** The server's origin, by this way. */
@@ -19,6 +19,20 @@ export function openSilence(t: TestContext): Promise<Way> {
 /** Answers each connection with these bytes, and no more. */
 export function openAnswer(t: TestContext, answer: string): Promise<Way> {
   return listen(t, (client) => client.once('data', () => client.write(answer)));
+}
+
+/** Passes the first connection's bytes on late, also when its client has gone meanwhile; all others at once. */
+export function openLateWay(t: TestContext, endpoint: string, lateMs: number): Promise<Way> {
+  const { hostname, port } = new URL(endpoint);
+  return listen(t, (client, connection, sockets) => {
+    const upstream = connect({ host: hostname, port: Number(port), noDelay: true });
+    sockets.add(upstream);
+    upstream.on('error', () => client.destroy());
+    const later = (pass: () => void) => (connection === 0 ? setTimeout(pass, lateMs) : pass());
+    client.on('data', (bytes: Buffer) => later(() => upstream.write(bytes)));
+    client.on('close', () => later(() => upstream.end()));
+    upstream.on('data', (bytes: Buffer) => void client.write(bytes));
+  });
 }
 
 /** Passes bytes on; `toServer` sees those of each connection and how many went before, and may change or cut (null). */

@@ -1,8 +1,8 @@
 import type { TestContext } from 'node:test';
-import { cleanUp } from '../../../testing/clean-up.ts';
-import { temporaryFolder } from '../../../testing/temporary-folder.ts';
-import type { S3Limits, S3Settings } from '../client.ts';
-import { createS3ObjectStore, type S3ObjectStore } from '../object-store.ts';
+import type { S3Limits, S3Settings } from '../adapters/s3/client.ts';
+import { createS3ObjectStore, type S3ObjectStore } from '../adapters/s3/object-store.ts';
+import { cleanUp } from './clean-up.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 /** Impatient, for stores that do not answer. */
 export const HURRIED: Partial<S3Limits> = {
