@@ -25,13 +25,14 @@ import { createPool } from './adapters/postgres/pool.ts';
 import { CertificateError } from './adapters/tls/certificate.ts';
 import { examineCertificate } from './adapters/tls/examine.ts';
 import { type WatchedCertificate, watchCertificate } from './adapters/tls/watched-certificate.ts';
-import type { Role, RunningServer, Toolbox } from './cli/context.ts';
-import { createClosers } from './closers.ts';
+import type { Role, RunningPart, RunningServer, Toolbox } from './cli/context.ts';
+import { type Closers, createClosers } from './closers.ts';
 import type { Settings } from './config/settings.ts';
 import { hostChecks, settingsChecks } from './doctor/doctor.ts';
 import { type Check, runChecks } from './doctor/run-checks.ts';
 import { createExtractor } from './documents/extractor.ts';
 import { ListenError } from './http/listen-error.ts';
+import type { Checks } from './http/readiness.ts';
 import { createHttpServer } from './http/server.ts';
 import { createIntake } from './intake/intake.ts';
 import { createSmtpObserver } from './intake/observer.ts';
@@ -42,6 +43,9 @@ import { createRecorder } from './messages/recorder.ts';
 import { broken, type Finding, ok } from './ports/finding.ts';
 import type { JobRunner } from './ports/job-runner.ts';
 import { type ObjectStore, StoreError } from './ports/object-store.ts';
+import { ChildFailedError } from './processes/child-process.ts';
+import { type ProcessPlan, planProcesses, shareOf } from './processes/plan.ts';
+import { createSupervisor, type Supervisor } from './processes/supervisor.ts';
 import { createRawStore } from './rawstore/index.ts';
 import { createRouter } from './routing/index.ts';
 import { createSmtpServer } from './smtp/index.ts';
@@ -52,10 +56,9 @@ import { version } from './version.ts';
 
 /** Commits go one at a time (group commit), look-ups beside them. */
 const INTAKE_CONNECTIONS = 6;
-/** Two cores are kept busy by two mails that are parsed, two more wait for the store. */
-const WORKER_CONCURRENCY = 4;
 /** Each job may hold one, graphile-worker two of its own (one to listen, one to fetch), and the relay to Redis one. */
-const WORKER_CONNECTIONS = WORKER_CONCURRENCY + 4;
+const JOB_RUNNER_CONNECTIONS = 4;
+const workerConnections = ({ worker }: Settings): number => worker.concurrency + JOB_RUNNER_CONNECTIONS;
 /** Readiness, metrics and commands. */
 const VIEW_CONNECTIONS = 3;
 
@@ -66,10 +69,13 @@ const VIEW_CONNECTIONS = 3;
 const REMOTE_STORE_TIMEOUT_MS = 120_000;
 
 /** Of one process with every role: the pools, and the worker's lease and the migration beside them. */
-const CONNECTIONS_NEEDED = INTAKE_CONNECTIONS + WORKER_CONNECTIONS + VIEW_CONNECTIONS + 2;
+const OTHER_CONNECTIONS = 2;
 
 /** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
 const STOP_GRACE_MS = 10_000;
+const MAIL_AND_JOBS = 'mail and jobs under way';
+/** A child process ends before its parent loses patience with it. */
+const PART_CLOSE_MS = 18_000;
 
 const FIRST_ORGANISATION = 'acme';
 
@@ -150,21 +156,26 @@ async function assertMigrated(url: string): Promise<void> {
 export async function startServer(o: {
   readonly settings: Settings;
   readonly roles: readonly Role[];
+  /** That take mail on the one port. */
+  readonly processes: number;
   readonly log: Log;
 }): Promise<RunningServer> {
   const { settings, roles, log } = o;
+  const plan = planProcesses(roles, o.processes);
   const closers = createClosers({ log });
   try {
     const database = await openDatabase(settings, log);
     closers.add('database', database.close);
     await migrateDatabase({ url: database.url, log });
-    const pools = createPools(database.url, log);
+    const pools = createPools(database.url, settings, log);
     closers.add('database connections', pools.close);
     const organisations = createPostgresOrganisations({ pool: pools.view });
     const firstOrganisation = database.embedded ? await createFirstOrganisation(organisations) : null;
 
+    const children = plan.children.length === 0 ? null : createChildren(plan, o, database.url);
     const metrics = createMetrics({
       databaseCounts: () => readDatabaseCounts(pools.view),
+      ...(children === null ? {} : { otherProcesses: () => children.metrics() }),
       diskSpace: () => readDiskSpace(settings.dataDir),
       version: version(),
       log,
@@ -176,29 +187,17 @@ export async function startServer(o: {
     closers.add('courtesy', async () => courtesy.close());
     const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
 
-    const relay = roles.includes('worker') ? await createRedisRelay(parts) : null;
-    const jobs = roles.includes('worker') ? createWorker(parts, relay) : null;
+    const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
-    const http = roles.includes('http') ? createHttp(parts, jobs) : null;
+    const http = roles.includes('http') ? createHttp(parts, readinessOf(roles, worker, children)) : null;
     const httpAddress = (await http?.listen()) ?? null;
     if (http !== null) closers.add('http', http.close);
-    const certificate = roles.includes('smtp') ? await openCertificate(parts) : null;
-    if (certificate !== null) closers.add('certificate', certificate.close);
-    const smtp = roles.includes('smtp') ? createSmtp(parts, certificate) : null;
-    // Both at the same time: neither waits for the other to finish what it has begun.
-    closers.add('mail and jobs under way', async () => {
-      await Promise.all([
-        smtp?.close({ graceMs: STOP_GRACE_MS }),
-        jobs?.stop(STOP_GRACE_MS),
-        relay?.stop(STOP_GRACE_MS),
-      ]);
-    });
-    await jobs?.start();
-    relay?.start();
-    const smtpAddress = smtp === null ? null : await listen(smtp, settings);
+    if (children !== null) closers.add(MAIL_AND_JOBS, children.stop);
+    const here = children === null ? await takeMailAndJobs(parts, roles, worker, closers) : null;
+    const smtpAddress = here?.smtp ?? (await children?.start()) ?? null;
 
     const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
-    log.info({ roles, smtp: smtpAddress, http: httpAddress }, 'started');
+    log.info({ roles, processes: o.processes, smtp: smtpAddress, http: httpAddress }, 'started');
     return {
       smtp: smtpAddress,
       http: httpAddress,
@@ -207,7 +206,11 @@ export async function startServer(o: {
       firstOrganisation,
       organisations: slugs.slice(0, 5),
       async reload() {
-        await certificate?.reload();
+        await Promise.all([here?.reload(), children?.reload()]);
+      },
+      async replaceProcesses() {
+        if (children === null) log.warn('there is one process only: nothing to replace');
+        await children?.replaceAll();
       },
       async stop() {
         const unclosed = await closers.closeAll();
@@ -218,6 +221,88 @@ export async function startServer(o: {
     await closers.closeAll();
     throw asStartError(error);
   }
+}
+
+/** Some roles in a child process: its parent has opened and migrated the database, and answers HTTP for it. */
+export async function startPart(o: {
+  readonly settings: Settings;
+  readonly roles: readonly Role[];
+  readonly databaseUrl: string;
+  readonly log: Log;
+}): Promise<RunningPart> {
+  const { settings, roles, log } = o;
+  const closers = createClosers({ log, totalMs: PART_CLOSE_MS });
+  try {
+    const pools = createPools(o.databaseUrl, settings, log);
+    closers.add('database connections', pools.close);
+    const metrics = createMetrics({ version: version(), log });
+    const store = await openObjectStore(settings, log);
+    closers.add('object store', store.close);
+    const objects = measureObjectStore(store.objects, metrics);
+    const courtesy = createCourtesy();
+    closers.add('courtesy', async () => courtesy.close());
+    const parts = { settings, log, metrics, objects, pools, courtesy, url: o.databaseUrl };
+    const worker = roles.includes('worker') ? await createWorker(parts) : null;
+    const here = await takeMailAndJobs(parts, roles, worker, closers);
+    log.info({ roles, smtp: here.smtp }, 'process started');
+    return {
+      ...here,
+      check: async () => await worker?.jobs.check(),
+      metrics: metrics.snapshot,
+      stop: closers.closeAll,
+    };
+  } catch (error) {
+    await closers.closeAll();
+    throw asStartError(error);
+  }
+}
+
+interface MailAndJobs extends Pick<RunningPart, 'smtp' | 'reload'> {}
+
+/** In this process. Resolves when both are under way. */
+async function takeMailAndJobs(
+  parts: Parts,
+  roles: readonly Role[],
+  worker: Worker | null,
+  closers: Closers,
+): Promise<MailAndJobs> {
+  const certificate = roles.includes('smtp') ? await openCertificate(parts) : null;
+  if (certificate !== null) closers.add('certificate', certificate.close);
+  const smtp = roles.includes('smtp') ? createSmtp(parts, certificate) : null;
+  // All at the same time: none waits for another to finish what it has begun.
+  closers.add(MAIL_AND_JOBS, async () => {
+    await Promise.all([
+      smtp?.close({ graceMs: STOP_GRACE_MS }),
+      worker?.jobs.stop(STOP_GRACE_MS),
+      worker?.relay?.stop(STOP_GRACE_MS),
+    ]);
+  });
+  await worker?.jobs.start();
+  worker?.relay?.start();
+  return {
+    smtp: smtp === null ? null : await listen(smtp, parts.settings),
+    reload: async () => await certificate?.reload(),
+  };
+}
+
+function createChildren(
+  plan: ProcessPlan,
+  o: { readonly settings: Settings; readonly roles: readonly Role[]; readonly processes: number; readonly log: Log },
+  databaseUrl: string,
+): Supervisor {
+  const settings = shareOf(o.settings, o.processes);
+  return createSupervisor({
+    plans: plan.children,
+    assign: ({ name, roles }) => ({ name, roles, settings, databaseUrl }),
+    gatherMetrics: o.roles.includes('http'),
+    log: o.log,
+  });
+}
+
+/** What `/readyz` asks of mail and jobs. One process that takes mail is not asked: it answers, so it lives. */
+function readinessOf(roles: readonly Role[], worker: Worker | null, children: Supervisor | null): Checks {
+  if (children === null) return worker === null ? {} : { jobs: () => worker.jobs.check() };
+  return { smtp: children.checkSmtp, ...(roles.includes('worker') ? { jobs: children.checkJobs } : {}) };
 }
 
 export interface ExamineOptions {
@@ -247,16 +332,18 @@ const EMBEDDED_DEADLINE_MS = 70_000;
 /** Of several requests, each with a deadline of its own. */
 const REMOTE_DEADLINE_MS = 30_000;
 
-function databaseCheck({ settings: { databaseUrl: url, dataDir }, log }: ExamineOptions): Check {
+function databaseCheck({ settings, log }: ExamineOptions): Check {
   const name = 'database';
+  const { databaseUrl: url, dataDir } = settings;
+  const connectionsNeeded = INTAKE_CONNECTIONS + workerConnections(settings) + VIEW_CONNECTIONS + OTHER_CONNECTIONS;
   if (url !== null) {
-    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded: CONNECTIONS_NEEDED }) };
+    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded }) };
   }
   const run = async (): Promise<readonly Finding[]> => {
     if (!(await embeddedDatabaseExists(dataDir))) return [ok(name, 'there is none yet: start makes an embedded one')];
     const server = await openEmbeddedPostgres({ dataDir, log });
     try {
-      const facts = { url: server.connectionString, embedded: true, connectionsNeeded: CONNECTIONS_NEEDED };
+      const facts = { url: server.connectionString, embedded: true, connectionsNeeded };
       return await examineDatabase(facts);
     } finally {
       await server.stop();
@@ -357,11 +444,22 @@ async function createRedisRelay({ settings, log, metrics, pools }: Parts): Promi
   });
 }
 
-function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts, relay: Relay | null): JobRunner {
+/** The jobs, and where Redis is configured, what hands over their outcome. */
+interface Worker {
+  readonly jobs: JobRunner;
+  readonly relay: Relay | null;
+}
+
+async function createWorker(parts: Parts): Promise<Worker> {
+  const relay = await createRedisRelay(parts);
+  return { relay, jobs: createJobs(parts, relay) };
+}
+
+function createJobs({ settings, log, metrics, objects, pools, courtesy, url }: Parts, relay: Relay | null): JobRunner {
   return createGraphileJobRunner({
     url,
     pool: pools.worker,
-    concurrency: WORKER_CONCURRENCY,
+    concurrency: settings.worker.concurrency,
     log,
     tasks: createTasks({
       courtesy,
@@ -376,7 +474,7 @@ function createWorker({ log, metrics, objects, pools, courtesy, url }: Parts, re
   });
 }
 
-function createHttp({ settings, log, metrics, objects, pools }: Parts, jobs: JobRunner | null) {
+function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: Checks) {
   return createHttpServer({
     ...settings.http,
     log,
@@ -384,7 +482,7 @@ function createHttp({ settings, log, metrics, objects, pools }: Parts, jobs: Job
     checks: {
       database: async () => void (await pools.view.query('SELECT')),
       object_store: (signal) => objects.check(signal),
-      ...(jobs === null ? {} : { jobs: () => jobs.check() }),
+      ...checks,
     },
   });
 }
@@ -397,13 +495,13 @@ interface Pools {
 }
 
 /** Apart, so that a worker that is busy never keeps a commit waiting for a connection. */
-function createPools(url: string, log: Log): Pools {
+function createPools(url: string, settings: Settings, log: Log): Pools {
   const open = (purpose: string, maxConnections: number, repeatable = false): pg.Pool =>
     createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, repeatable, log });
   const pools = {
     intake: open('intake', INTAKE_CONNECTIONS),
     // An extraction that a crash of the database forgets is done again, with the same ids.
-    worker: open('worker', WORKER_CONNECTIONS, true),
+    worker: open('worker', workerConnections(settings), true),
     view: open('view', VIEW_CONNECTIONS),
   };
   return {
@@ -505,6 +603,7 @@ function asStartError(error: unknown): unknown {
     error instanceof DatabaseConnectError ||
     error instanceof MigrationError ||
     error instanceof CertificateError ||
+    (error instanceof ChildFailedError && error.forOperator) ||
     error instanceof ListenError;
   return forTheOperator ? new StartError(error.message, { cause: error }) : error;
 }

@@ -40,12 +40,13 @@ export function rolesArgument(text: string): readonly Role[] {
   throw new InvalidArgumentError(`They are one or more of ${roles.join(', ')}, separated by commas.`);
 }
 
+/** More than any machine needs; each holds connections to the database. */
+const maxProcesses = 64;
+
 export function processesArgument(text: string): number {
-  if (text === '1') return 1;
-  if (/^[1-9][0-9]{0,3}$/.test(text)) {
-    throw new InvalidArgumentError('More than one process comes with a later version; leave it out or say 1.');
-  }
-  throw new InvalidArgumentError('It is a whole number from 1.');
+  const processes = /^[0-9]{1,4}$/.test(text) ? Number(text) : 0;
+  if (processes >= 1 && processes <= maxProcesses) return processes;
+  throw new InvalidArgumentError(`It is a whole number from 1 to ${maxProcesses}.`);
 }
 
 /** An address, at least in outline: the server has the last word. */

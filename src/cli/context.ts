@@ -6,6 +6,7 @@ import type { MessageViews } from '../ports/message-view.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { MetricsSnapshot } from '../telemetry/process-metrics.ts';
 import type { Output } from './output.ts';
 
 export interface Toolbox {
@@ -30,7 +31,21 @@ export interface RunningServer {
   readonly organisations: readonly string[];
   /** Reads again what may change while the server runs: the TLS certificate. Never rejects. */
   reload(): Promise<void>;
+  /** Of several processes all but the first, one after the other, while the others go on. Never rejects. */
+  replaceProcesses(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** Some roles in a child process, on a database that is open and migrated. */
+export interface RunningPart {
+  readonly smtp: { readonly host: string; readonly port: number } | null;
+  /** Resolves when jobs can be taken. */
+  check(): Promise<void>;
+  metrics(): Promise<MetricsSnapshot>;
+  /** As that of `RunningServer`. */
+  reload(): Promise<void>;
+  /** Never rejects. Shape: the parts that did not end in time. */
+  stop(): Promise<readonly string[]>;
 }
 
 /** What `src/compose.ts` exports. */
@@ -38,7 +53,19 @@ export interface Compose {
   /** Without `create` it neither makes a database nor changes its schema. Errors: `NoDatabaseError`, `StartError`. */
   openToolbox(options: { settings: Settings; log: Log; create?: boolean }): Promise<Toolbox>;
   migrate(options: { settings: Settings; log: Log }): Promise<{ readonly applied: readonly string[] }>;
-  startServer(options: { settings: Settings; roles: readonly Role[]; log: Log }): Promise<RunningServer>;
+  /** `processes`: how many take mail on the one port. */
+  startServer(options: {
+    settings: Settings;
+    roles: readonly Role[];
+    processes: number;
+    log: Log;
+  }): Promise<RunningServer>;
+  startPart(options: {
+    settings: Settings;
+    roles: readonly Role[];
+    databaseUrl: string;
+    log: Log;
+  }): Promise<RunningPart>;
   /** What `doctor` says. Never rejects. */
   examine(options: {
     settings: Settings;
@@ -68,6 +95,8 @@ export interface CliContext {
   onSignal(handler: (signal: NodeJS.Signals) => void): () => void;
   /** SIGHUP, which would end the process otherwise. Shape: returns how to stop listening. */
   onReload(handler: () => void): () => void;
+  /** SIGUSR2, likewise. */
+  onReplace(handler: () => void): () => void;
   /** For a second signal only: nothing more is flushed or closed. */
   exitNow(code: number): void;
   /** How long `send` follows a message. */

@@ -47,6 +47,7 @@ const deafContext: CliContext = {
   loadCompose: () => Promise.reject(new Error('commands are only described here')),
   onSignal: () => () => {},
   onReload: () => () => {},
+  onReplace: () => () => {},
   exitNow: () => {},
   followDeadlineMs: 0,
 };

@@ -1,5 +1,6 @@
 /** The process behind the command line; bin/orderflow-ingest.cjs starts it. */
 import { processEnvironment } from '../config/environment.ts';
+import { isChild, runChild } from '../processes/child.ts';
 import type { CliContext } from './context.ts';
 import { createOutput } from './output.ts';
 import { runCli } from './program.ts';
@@ -20,11 +21,17 @@ const context: CliContext = {
     process.on('SIGHUP', handler);
     return () => process.off('SIGHUP', handler);
   },
+  onReplace(handler) {
+    if (process.platform === 'win32') return () => {}; // It has no such signal.
+    process.on('SIGUSR2', handler);
+    return () => process.off('SIGUSR2', handler);
+  },
   exitNow: (code) => process.exit(code),
   followDeadlineMs,
 };
 
-const code = await runCli(process.argv.slice(2), context);
+const args = process.argv.slice(2);
+const code = isChild(args) ? await runChild(context.loadCompose) : await runCli(args, context);
 // Whatever a part left open must not keep the process: everything that matters has been closed and waited for.
 await Promise.all([context.out.write(''), context.err.write('')]);
 process.exit(code);

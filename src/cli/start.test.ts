@@ -15,6 +15,7 @@ const server: RunningServer = {
   firstOrganisation: 'acme',
   organisations: ['acme'],
   reload: async () => {},
+  replaceProcesses: async () => {},
   stop: async () => {},
 };
 

@@ -55,6 +55,7 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
           reloads.add(handler);
           return () => reloads.delete(handler);
         },
+        onReplace: () => () => {},
         exitNow: (code) => exits.push(code),
         followDeadlineMs: options.followDeadlineMs ?? 5_000,
       };
@@ -70,6 +71,7 @@ const noCompose = {
   openToolbox: notExpected,
   migrate: notExpected,
   startServer: notExpected,
+  startPart: notExpected,
   examine: notExpected,
   examineHost: notExpected,
 };

@@ -135,6 +135,11 @@ export const definitions = {
     example: 'redis://redis.example.com:6379',
     secret: true,
   }),
+  WORKER_CONCURRENCY: setting({
+    form: forms.wholeNumber({ min: 1, max: 64, example: '4' }),
+    fallback: '4',
+    meaning: 'Mails that one worker reads at the same time; each may hold a database connection',
+  }),
   DATA_DIR: setting({
     form: forms.path,
     fallback: './data',

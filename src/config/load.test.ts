@@ -46,6 +46,7 @@ test('without any setting the defaults hold, with absolute paths', () => {
     databaseUrl: null,
     objectStorage: null,
     redisUrl: null,
+    worker: { concurrency: 4 },
     dataDir: '/srv/orderflow/data',
     log: { level: 'info', format: 'json' },
   });

@@ -146,6 +146,7 @@ function toSettings(values: Values, options: LoadOptions): Settings {
             secretKey: required('OBJECT_STORAGE_SECRET_KEY'),
           },
     redisUrl: values.REDIS_URL ?? null,
+    worker: { concurrency: required('WORKER_CONCURRENCY') },
     dataDir: absolute(required('DATA_DIR')),
     log: { level: required('LOG_LEVEL'), format: values.LOG_FORMAT ?? (options.terminal ? 'pretty' : 'json') },
   };

@@ -25,6 +25,10 @@ export interface Settings {
     readonly secretKey: string;
   } | null;
   readonly redisUrl: string | null;
+  readonly worker: {
+    /** Jobs run at the same time, by each worker process. */
+    readonly concurrency: number;
+  };
   readonly dataDir: string;
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

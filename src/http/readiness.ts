@@ -5,7 +5,7 @@ import type { Log } from '../telemetry/log.ts';
 /** Resolves when the dependency can do its work now. */
 export type Check = (signal: AbortSignal) => Promise<void>;
 
-/** Shape: by the names `/readyz` shows: `database`, `object_store`, `jobs`. */
+/** Shape: by the names `/readyz` shows: `database`, `object_store`, `jobs`; `smtp` where other processes take mail. */
 export type Checks = Readonly<Record<string, Check>>;
 
 export interface Readiness {
@@ -65,6 +65,7 @@ const reasonsByCode: Readonly<Record<string, string>> = {
   EROFS: 'is read-only',
   ENOSPC: 'has no room left',
   EDQUOT: 'has no room left: quota',
+  ESRCH: 'has no process at the moment: its successor is being started',
   EMFILE: 'cannot be opened: too many open files in this process',
   '28P01': 'refuses our user name or password',
   '28000': 'refuses our user name or password',

@@ -4,6 +4,7 @@ import type { InboundMessageStatus } from '../ports/message-store.ts';
 import { type ReplyName, replies } from '../smtp/index.ts';
 import { askWithDeadline } from './deadline.ts';
 import type { Log } from './log.ts';
+import { combinedText, type MetricsSnapshot } from './process-metrics.ts';
 
 export type EmailStatus = 'accepted' | 'duplicate' | 'conflict' | 'rejected';
 
@@ -48,6 +49,8 @@ export interface Metrics {
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
   /** The text of a scrape. Never rejects because of the database: its gauges are then left out of the answer. */
   scrape(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What this process has counted, for the one that answers scrapes. */
+  snapshot(): Promise<MetricsSnapshot>;
 }
 
 /** Counts that only the database knows. */
@@ -71,6 +74,8 @@ export interface MetricsOptions {
   readonly diskSpace?: () => Promise<DiskSpace | null>;
   /** Of the program. */
   readonly version?: string;
+  /** What other processes of ours have counted, asked at every scrape. Never rejects. */
+  readonly otherProcesses?: () => Promise<readonly MetricsSnapshot[]>;
   readonly log?: Log;
 }
 
@@ -89,6 +94,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const tls = createTlsInstruments(registry);
   createBuildInfo(registry, options.version ?? 'unknown');
   const refreshers = [createRefresh(registry, options), createDiskRefresh(registry, options)];
+  const refreshAll = () => Promise.all(refreshers.map((refresh) => refresh()));
   return {
     emailReceived: (orgId, status) => instruments.received.inc({ org_id: orgLabel(orgId), status }),
     processingError: (orgId, errorType) =>
@@ -103,8 +109,13 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     replied,
     objectStoreOperation: (op, durationMs) => instruments.objectStore.observe({ op }, durationMs / 1000),
     async scrape() {
-      await Promise.all(refreshers.map((refresh) => refresh()));
-      return { contentType: registry.contentType, text: await registry.metrics() };
+      const [others] = await Promise.all([options.otherProcesses?.(), refreshAll()]);
+      const text = others ? await combinedText(await registry.getMetricsAsJSON(), others) : await registry.metrics();
+      return { contentType: registry.contentType, text };
+    },
+    async snapshot() {
+      await refreshAll(); // Takes out what only the process that answers scrapes may tell.
+      return await registry.getMetricsAsJSON();
     },
   };
 }
@@ -130,11 +141,13 @@ function createTlsInstruments(registry: Registry) {
     name: 'smtp_tls_certificate_not_after_seconds',
     help: 'Unix time at which the certificate in use expires; 0 without TLS',
     registers,
-    aggregator: 'min',
+    // All processes use the same files; of those that do not take mail it is 0.
+    aggregator: 'max',
   });
   return { handshakes, notAfter };
 }
 
+/** Over several processes a gauge is summed, unless it names another `aggregator`. */
 function createInstruments(registry: Registry) {
   const registers = [registry];
   return {

@@ -1,0 +1,239 @@
+/** `start --processes`, as an operator sees it: by its port, its metrics, its log and its exit code. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { cleanUp } from '../testing/clean-up.ts';
+import { createTestDatabase } from '../testing/database.ts';
+import { bareEnvironment } from '../testing/environment.ts';
+import { freePort } from '../testing/free-port.ts';
+import { type Product, startProduct } from '../testing/product.ts';
+import { connectSmtp, type SmtpClient, sendRaw } from '../testing/smtp-client.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
+import { waitFor } from '../testing/wait-for.ts';
+
+const launcher = fileURLToPath(new URL('../../bin/orderflow-ingest.cjs', import.meta.url));
+const recipient = 'orders+acme@orderflow.example.com';
+
+async function startProcesses(t: TestContext, env: Readonly<Record<string, string>> = {}) {
+  const database = await createTestDatabase();
+  cleanUp(t, () => database.close());
+  const product = await startProduct(t, {
+    dataDir: await temporaryFolder(t),
+    args: ['--processes', '2'],
+    env: { DATABASE_URL: database.url, ...env },
+  });
+  const cli = spawn(process.execPath, [launcher, 'org', 'add', 'acme'], {
+    env: { ...bareEnvironment(), DATABASE_URL: database.url },
+    stdio: 'ignore',
+  });
+  assert.deepEqual(await once(cli, 'exit'), [0, null]);
+  return product;
+}
+
+/** Of the newest child of that name that has said it is there. */
+function pidOf(product: Product, name: string): number {
+  const line = product.log.findLast(({ process, msg }) => process === name && msg === 'process started');
+  assert.ok(typeof line?.pid === 'number', `${name} has started`);
+  return line.pid;
+}
+
+let serial = 0;
+/** Shape: the code that decided about it. */
+async function offerMail(product: Product): Promise<number> {
+  serial += 1;
+  const data = `Message-ID: <${serial}.${process.pid}@example.com>\r\nSubject: ${serial}\r\n\r\nHello`;
+  const { verdict } = await sendRaw({ port: product.smtpPort, from: 'buyer@example.com', to: [recipient], data });
+  return verdict.code;
+}
+
+async function sendMail(product: Product): Promise<void> {
+  assert.equal(await offerMail(product), 250);
+}
+
+/** Only the other one of the two that take mail can, while the work is going on. */
+async function without(pid: number, work: () => Promise<void>): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  try {
+    await work();
+  } finally {
+    process.kill(pid, 'SIGCONT');
+  }
+}
+
+async function metric(product: Product, series: RegExp): Promise<number> {
+  const text = await (await fetch(`${product.httpUrl}/metrics`)).text();
+  return text
+    .split('\n')
+    .filter((line) => series.test(line))
+    .reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+const accepted = /^smtp_emails_received_total\{.*status="accepted"/;
+const connections = /^smtp_connections /;
+
+/** A connection in the middle of its mail. */
+async function midMail(product: Product, name: string): Promise<SmtpClient> {
+  const client = await connectSmtp({ port: product.smtpPort });
+  await client.readReply('greeting');
+  for (const line of ['EHLO client.example', 'MAIL FROM:<buyer@example.com>', `RCPT TO:<${recipient}>`, 'DATA'])
+    assert.ok((await client.command(line)).code < 400, line);
+  await client.write(`Message-ID: <${name}.${process.pid}@example.com>\r\n\r\nHel`);
+  return client;
+}
+
+async function finish(client: SmtpClient): Promise<number> {
+  await client.write('lo\r\n.\r\n');
+  const { code } = await client.readReply('mail data');
+  client.close();
+  return code;
+}
+
+function isGone(pid: number): boolean {
+  try {
+    return !process.kill(pid, 0);
+  } catch {
+    return true;
+  }
+}
+
+const children = ['smtp-1', 'smtp-2', 'worker'] as const;
+
+test('two processes take mail on one port, their metrics are one, and one that is killed is replaced', async (t) => {
+  const product = await startProcesses(t);
+  const [first, second] = [pidOf(product, 'smtp-1'), pidOf(product, 'smtp-2')];
+  await without(first, () => sendMail(product));
+  await without(second, () => sendMail(product));
+  const takers = new Set(product.log.filter(({ msg }) => msg === 'mail accepted').map(({ process }) => process));
+  assert.deepEqual([...takers].toSorted(), ['smtp-1', 'smtp-2']);
+  assert.equal(await metric(product, accepted), 2);
+
+  const held = await Promise.all(Array.from({ length: 8 }, () => midMail(product, 'never-finished')));
+  assert.equal(await metric(product, connections), 8);
+  const ready = await (await fetch(`${product.httpUrl}/readyz`)).json();
+  assert.deepEqual(Object.keys((ready as { checks: object }).checks), ['database', 'object_store', 'smtp', 'jobs']);
+
+  process.kill(first, 'SIGKILL');
+  await waitFor(() => pidOf(product, 'smtp-1') !== first, { what: 'its successor' });
+  const told = product.log.filter(({ msg }) => msg === 'a process ended, another takes its place');
+  assert.deepEqual(
+    told.map(({ level, child, reason }) => [level, child, reason]),
+    [['error', 'smtp-1', 'SIGKILL']],
+  );
+  assert.equal(await metric(product, accepted), 2, 'the total does not fall');
+  for (const client of held) client.close();
+  await waitFor(async () => (await metric(product, connections)) === 0, { what: 'the gauge to come down' });
+  const worker = pidOf(product, 'worker');
+  process.kill(worker, 'SIGKILL');
+  await without(second, () => sendMail(product));
+  assert.equal(await metric(product, accepted), 3);
+  await waitFor(() => pidOf(product, 'worker') !== worker, { what: 'another worker' });
+  await waitFor(async () => (await fetch(`${product.httpUrl}/readyz`)).ok, { what: '/readyz' });
+  await product.stop();
+});
+
+test('SIGTERM finishes the mail under way in every process, ends with 0, and leaves nobody', async (t) => {
+  const product = await startProcesses(t);
+  const pids = children.map((name) => pidOf(product, name));
+  const clients: SmtpClient[] = [];
+  for (const [index, pid] of pids.slice(0, 2).entries())
+    await without(pid, async () => void clients.push(await midMail(product, `stop-${index}`)));
+  const stopped = product.stop();
+  await waitFor(() => product.log.some(({ msg }) => msg === 'stopping'), { what: 'the stop to begin' });
+  assert.deepEqual(await Promise.all(clients.map(finish)), [250, 250]);
+  await stopped;
+  assert.deepEqual(pids.filter(isGone), pids);
+  assert.deepEqual(product.strayOutput, []);
+});
+
+test('when the first process is killed the others finish their mail and end', async (t) => {
+  const product = await startProcesses(t);
+  const pids = children.map((name) => pidOf(product, name));
+  const client = await midMail(product, 'orphan');
+  process.kill(product.pid, 'SIGKILL');
+  await waitFor(() => pids.filter(isGone).length === 2, { what: 'those without a mail to end' });
+  assert.equal(await finish(client), 250);
+  await waitFor(() => pids.every(isGone), { what: 'the last to end' });
+});
+
+test('a second signal ends all at once, with 1', async (t) => {
+  const product = await startProcesses(t);
+  const pids = children.map((name) => pidOf(product, name));
+  const client = await midMail(product, 'cut');
+  cleanUp(t, () => client.close());
+  const stopped = product.stop();
+  stopped.catch(() => {});
+  await waitFor(
+    () => {
+      if (!isGone(product.pid)) process.kill(product.pid, 'SIGINT');
+      return pids.every(isGone);
+    },
+    { what: 'all to end', intervalMs: 100 },
+  );
+  await assert.rejects(stopped, /ended with 1/);
+});
+
+test('SIGUSR2 replaces every process, SIGTERM one of them, and somebody answers all the while', async (t) => {
+  const product = await startProcesses(t);
+  const before = children.map((name) => pidOf(product, name));
+  let over = false;
+  const heard = new Set<number>();
+  const sending = (async () => {
+    while (!over) heard.add(await offerMail(product));
+  })();
+  process.kill(product.pid, 'SIGUSR2');
+  await waitFor(() => before.every(isGone), { what: 'the old ones to end' });
+  const [first] = children.map((name) => pidOf(product, name));
+  assert.ok(first !== undefined && !isGone(first));
+  const client = await midMail(product, 'replaced');
+  process.kill(first, 'SIGTERM');
+  assert.equal(await finish(client), 250);
+  await waitFor(() => isGone(first) && pidOf(product, 'smtp-1') !== first, { what: 'its successor' });
+  over = true;
+  await sending;
+  assert.deepEqual(
+    [...heard].filter((code) => code !== 250 && code !== 421),
+    [],
+  );
+  const count = product.log.filter(({ msg }) => msg === 'mail accepted').length;
+  assert.equal(await metric(product, accepted), count, 'what the old ones counted is in the total');
+  await product.stop();
+});
+
+test('a taken port ends the start with one line and 1, and nobody stays', async (t) => {
+  const holder = createServer();
+  await once(holder.listen(0, '127.0.0.1'), 'listening');
+  cleanUp(t, () => void holder.close());
+  const database = await createTestDatabase();
+  cleanUp(t, () => database.close());
+  const address = holder.address();
+  const smtpPort = typeof address === 'object' ? address?.port : 0;
+  const cwd = await temporaryFolder(t);
+  const ports = { SMTP_PORT: String(smtpPort), HTTP_PORT: String(await freePort()) };
+  const child = spawn(process.execPath, [launcher, 'start', '--processes', '2'], {
+    cwd,
+    env: { ...bareEnvironment(), ...ports, DATABASE_URL: database.url, DATA_DIR: cwd },
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+  });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  // Closed when the last process that could write to it has ended.
+  assert.deepEqual(await once(child, 'close', { signal: AbortSignal.timeout(30_000) }), [1, null]);
+  assert.equal(
+    stderr,
+    `error: SMTP_HOST, SMTP_PORT: cannot listen on 127.0.0.1:${smtpPort}: another program, or this server already ` +
+      'running, has that port; choose a free SMTP_PORT\n',
+  );
+});
+
+test('--processes without the role smtp is used wrongly', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const args = [launcher, 'start', '--roles', 'worker', '--processes', '2'];
+  const child = spawn(process.execPath, args, { cwd, env: bareEnvironment(), stdio: 'ignore' });
+  assert.deepEqual(await once(child, 'exit'), [2, null]);
+});
