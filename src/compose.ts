@@ -68,7 +68,7 @@ const VIEW_CONNECTIONS = 3;
  */
 const REMOTE_STORE_TIMEOUT_MS = 120_000;
 
-/** Of one process with every role: the pools, and the worker's lease and the migration beside them. */
+/** Beside the pools: the worker's lease and the migration. */
 const OTHER_CONNECTIONS = 2;
 
 /** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
@@ -335,6 +335,7 @@ const REMOTE_DEADLINE_MS = 30_000;
 function databaseCheck({ settings, log }: ExamineOptions): Check {
   const name = 'database';
   const { databaseUrl: url, dataDir } = settings;
+  // Of one process with every role.
   const connectionsNeeded = INTAKE_CONNECTIONS + workerConnections(settings) + VIEW_CONNECTIONS + OTHER_CONNECTIONS;
   if (url !== null) {
     return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded }) };
