@@ -13,6 +13,7 @@ export type {
   TlsHandshakeEvent,
   TransactionEndedEvent,
 } from './observer.ts';
+export type { ProxyProblem } from './proxy-gate.ts';
 export type {
   AbortReason,
   Committed,

@@ -48,6 +48,8 @@ export interface SmtpLimits {
   readonly dataGraceMs: number;
   /** From our reply to STARTTLS to the end of the handshake. */
   readonly tlsHandshakeTimeoutMs: number;
+  /** From a balancer's connect to the end of its PROXY header; long enough for one lost packet. */
+  readonly proxyHeaderTimeoutMs: number;
   /** Age at which a session is closed between two commands. */
   readonly maxSessionMs: number;
   /** Every call of the receiver, and every step of its reading of the body. RFC 5321 §4.5.3.2.3: clients wait 5 min. */
@@ -81,6 +83,7 @@ export const defaultLimits: SmtpLimits = {
   minDataBytesPerSecond: 256,
   dataGraceMs: minuteMs,
   tlsHandshakeTimeoutMs: minuteMs / 2,
+  proxyHeaderTimeoutMs: minuteMs / 6,
   maxSessionMs: 60 * minuteMs,
   receiverTimeoutMs: minuteMs / 2,
   lingerMs: 1_000,

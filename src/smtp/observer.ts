@@ -4,6 +4,7 @@
  * Units: durations in milliseconds.
  */
 import type { ReplyStage } from './engine.ts';
+import type { ProxyProblem } from './proxy-gate.ts';
 import type { AbortReason, MailCommand, SessionFacts } from './receiver.ts';
 
 import type { ApplicationRefusal, ReplyCode, ReplyName } from './replies.ts';
@@ -15,6 +16,8 @@ export interface SmtpObserver {
   readonly connectionRefused?: (remoteAddress: string, condition: ReplyName) => void;
   /** A connection could not be accepted at all, as with EMFILE. Accepting goes on. */
   readonly acceptFailed?: (error: unknown) => void;
+  /** A listed balancer sent no PROXY header, or none that can be used; no session began. */
+  readonly proxyHeaderRefused?: (peerAddress: string, reason: ProxyProblem) => void;
   /** STARTTLS was taken, and this came of it. */
   readonly tlsHandshake?: (handshake: TlsHandshakeEvent) => void;
   readonly replied?: (reply: RepliedEvent) => void;

@@ -8,6 +8,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { addressKey, plainAddress } from './address-key.ts';
 import { resolveLimits, type SmtpLimits } from './limits.ts';
 import type { SmtpObserver } from './observer.ts';
+import { createProxyGate, type ProxyGate } from './proxy-gate.ts';
 import type { MailReceiver } from './receiver.ts';
 import { type ReplyName, replies, replyLine } from './replies.ts';
 import { Session } from './session.ts';
@@ -21,6 +22,8 @@ export interface SmtpServerOptions {
   readonly observer?: SmtpObserver;
   /** STARTTLS is offered when this is given. */
   readonly tls?: SmtpTls;
+  /** Addresses and networks of balancers: they must send a PROXY header, and nobody else's is read. */
+  readonly proxyProtocolFrom?: readonly string[];
   readonly createSessionId?: () => string;
 }
 
@@ -42,7 +45,14 @@ export interface SmtpServer {
 const maxRefusedSockets = 256;
 
 export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
-  const { receiver, hostName, observer = {}, tls = null, createSessionId = randomUUID } = options;
+  const {
+    receiver,
+    hostName,
+    observer = {},
+    tls = null,
+    proxyProtocolFrom = [],
+    createSessionId = randomUUID,
+  } = options;
   const limits = resolveLimits(options.limits);
   if (!/^[\x21-\x7e]{1,255}$/.test(hostName))
     throw new RangeError('hostName: a host name or address literal is needed');
@@ -53,14 +63,40 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
   const background = new Set<Promise<void>>();
   let connections = 0;
   let closing: Promise<void> | null = null;
+  const proxies: ProxyGate | null = proxyProtocolFrom.length === 0 ? null : openGate(proxyProtocolFrom);
   let whenIdle: (() => void) | null = null;
 
   // highWaterMark 1: a paused socket holds one chunk, not 64 KiB of one-byte ones. It does not bound reads or writes.
   const listener = createServer({ allowHalfOpen: true, noDelay: true, highWaterMark: 1 }, accept);
   const clock = setInterval(tick, tickMs(limits)).unref();
 
+  function openGate(from: readonly string[]): ProxyGate {
+    return createProxyGate({
+      from,
+      timeoutMs: limits.proxyHeaderTimeoutMs,
+      passed: (socket, client) => {
+        const { address = plainAddress(socket.remoteAddress ?? ''), port = socket.remotePort ?? 0 } = client ?? {};
+        admit(socket, address, port);
+      },
+      refused: (peerAddress, reason) => {
+        try {
+          observer.proxyHeaderRefused?.(peerAddress, reason);
+        } catch {
+          // No session to report it to.
+        }
+      },
+    });
+  }
+
   function accept(socket: Socket): void {
-    const remoteAddress = plainAddress(socket.remoteAddress ?? '');
+    const peerAddress = plainAddress(socket.remoteAddress ?? '');
+    if (proxies === null || closing !== null || !proxies.isListed(peerAddress))
+      return admit(socket, peerAddress, socket.remotePort ?? 0);
+    if (proxies.waiting >= limits.maxConnections) return turnAway(socket, peerAddress, 'too-many-connections');
+    proxies.read(socket, peerAddress);
+  }
+
+  function admit(socket: Socket, remoteAddress: string, remotePort: number): void {
     const key = addressKey(remoteAddress);
     const ofAddress = perAddress.get(key) ?? 0;
     if (closing !== null) return turnAway(socket, remoteAddress, 'shutting-down');
@@ -75,7 +111,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       facts: {
         sessionId: createSessionId(),
         remoteAddress,
-        remotePort: socket.remotePort ?? 0,
+        remotePort,
         heloName: null,
         tls: null,
       },
@@ -129,6 +165,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
 
   function tick(): void {
     const now = performance.now();
+    proxies?.checkDeadlines(now);
     for (const session of sessions) session.checkDeadlines(now);
     for (const [socket, since] of refused) if (now - since >= limits.lingerMs) socket.destroy();
   }
@@ -150,6 +187,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
 
   async function closeAll(graceMs: number): Promise<void> {
     const stopped = new Promise<void>((resolve) => listener.close(() => resolve()));
+    proxies?.destroyAll();
     for (const session of sessions) session.shutdown();
     const cut = setTimeout(() => {
       for (const session of sessions) session.destroy();
@@ -189,6 +227,7 @@ function tickMs(limits: SmtpLimits): number {
     dataTimeoutMs,
     dataGraceMs,
     tlsHandshakeTimeoutMs,
+    proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
     lingerMs,
@@ -199,6 +238,7 @@ function tickMs(limits: SmtpLimits): number {
     dataTimeoutMs,
     dataGraceMs,
     tlsHandshakeTimeoutMs,
+    proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
     lingerMs,

@@ -18,6 +18,8 @@ export interface RunningServer {
     readonly faults: unknown[];
     readonly closed: SessionStats[];
     readonly refused: string[];
+    readonly proxyProblems: string[];
+    readonly addresses: string[];
     opened: number;
   };
   connect(): Promise<WireClient>;
@@ -26,6 +28,7 @@ export interface RunningServer {
 export interface RunningOptions extends RecordingOptions {
   readonly limits?: Partial<SmtpLimits>;
   readonly tls?: SmtpTls;
+  readonly proxyProtocolFrom?: readonly string[];
 }
 
 export async function startServer(context: TestContext, options: RunningOptions = {}): Promise<RunningServer> {
@@ -37,6 +40,8 @@ export async function startServer(context: TestContext, options: RunningOptions 
     faults: [],
     closed: [],
     refused: [],
+    proxyProblems: [],
+    addresses: [],
     opened: 0,
   };
   const server = createSmtpServer({
@@ -44,8 +49,11 @@ export async function startServer(context: TestContext, options: RunningOptions 
     hostName: 'mx.example',
     limits: options.limits ?? {},
     ...(options.tls === undefined ? {} : { tls: options.tls }),
+    ...(options.proxyProtocolFrom === undefined ? {} : { proxyProtocolFrom: options.proxyProtocolFrom }),
     observer: {
-      sessionOpened: () => {
+      proxyHeaderRefused: (_, reason) => seen.proxyProblems.push(reason),
+      sessionOpened: (session) => {
+        seen.addresses.push(`${session.remoteAddress} ${session.remotePort}`);
         seen.opened++;
       },
       sessionClosed: (_, stats) => seen.closed.push(stats),
