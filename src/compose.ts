@@ -430,6 +430,7 @@ function createSmtp(
     ...(certificate !== null && {
       tls: { secureContext: certificate.secureContext, required: settings.smtp.requireTls },
     }),
+    proxyProtocolFrom: settings.smtp.proxyProtocolFrom,
     observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
   });
 }

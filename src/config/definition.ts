@@ -73,7 +73,7 @@ export const definitions = {
   SMTP_PROXY_PROTOCOL_FROM: setting({
     form: forms.networks,
     fallback: null,
-    meaning: 'Addresses or networks of balancers that may send a PROXY header, separated by commas',
+    meaning: 'Addresses or networks of balancers, separated by commas: they must send a PROXY header, nobody else may',
     example: '10.0.0.5,192.168.0.0/16',
   }),
   HTTP_HOST: setting({

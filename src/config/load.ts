@@ -3,7 +3,6 @@ import { resolve } from 'node:path';
 import { type Definition, definitions, type SettingName, settingNames, type Values } from './definition.ts';
 import type { ReadEnvFile } from './environment.ts';
 import { type Environment, type MergedEnvironment, mergeEnvironment, readEnvFileFromDisk } from './environment.ts';
-import { type NotYet, notYetSupported } from './not-yet.ts';
 import type { Settings } from './settings.ts';
 import { unknownNameProblems } from './unknown-names.ts';
 
@@ -13,8 +12,6 @@ export interface LoadOptions {
   readonly readEnvFile?: ReadEnvFile;
   /** Where log lines will go is a terminal: the default of LOG_FORMAT is then `pretty`. */
   readonly terminal?: boolean;
-  /** For tests of what comes with the next version. */
-  readonly notYet?: NotYet;
 }
 
 /** Shape: either the settings, or one line per problem, each naming the setting and what would be right. */
@@ -23,28 +20,18 @@ export type Loaded = { readonly settings: Settings } | { readonly problems: read
 export function loadSettings(options: LoadOptions): Loaded {
   const environment = mergeEnvironment({ readEnvFile: readEnvFileFromDisk, ...options });
   const problems = [...environment.problems];
-  const tooEarly = namesTooEarly(environment, options.notYet ?? notYetSupported);
-  const values = parseAll(environment, tooEarly, problems);
-  problems.push(...halfGivenProblems(environment, tooEarly), ...unknownNameProblems(environment.values));
+  const values = parseAll(environment, problems);
+  problems.push(...halfGivenProblems(environment), ...unknownNameProblems(environment.values));
   if (problems.length > 0) return { problems };
   return { settings: toSettings(values, options) };
 }
 
-/** Of such a setting nothing else is said: that it is half given or of a wrong form helps nobody who must leave it out. */
-function namesTooEarly({ values }: MergedEnvironment, notYet: NotYet): ReadonlySet<SettingName> {
-  return new Set(settingNames.filter((name) => values.has(name) && notYet[name]?.(values.get(name) ?? '')));
-}
-
-function parseAll(environment: MergedEnvironment, tooEarly: ReadonlySet<SettingName>, problems: string[]): Values {
+function parseAll(environment: MergedEnvironment, problems: string[]): Values {
   const values: Record<string, unknown> = {};
   for (const name of settingNames) {
     const definition: Definition<unknown> = definitions[name];
     const text = environment.values.get(name) ?? definition.fallback;
     if (text === null) continue;
-    if (tooEarly.has(name)) {
-      problems.push(`${name}${origin(name, environment)} is not supported by this version yet: leave it out`);
-      continue;
-    }
     const outcome = definition.form.safeParse(text);
     if (outcome.success) values[name] = outcome.data;
     else problems.push(`${given(name, environment)}: ${outcome.error.issues[0]?.message ?? 'is wrong'}`);
@@ -91,10 +78,10 @@ const groups: readonly { readonly given: readonly SettingName[]; readonly needed
   },
 ];
 
-function halfGivenProblems({ values }: MergedEnvironment, tooEarly: ReadonlySet<SettingName>): string[] {
+function halfGivenProblems({ values }: MergedEnvironment): string[] {
   const problems = groups.flatMap((group) => {
     const present = group.given.filter((name) => values.has(name));
-    if (present.length === 0 || present.some((name) => tooEarly.has(name))) return [];
+    if (present.length === 0) return [];
     return group.needed
       .filter((name) => !values.has(name))
       .map(
@@ -103,7 +90,7 @@ function halfGivenProblems({ values }: MergedEnvironment, tooEarly: ReadonlySet<
           `set ${group.needed.join(', ')} together, or none of them`,
       );
   });
-  const requireTls = values.get('SMTP_REQUIRE_TLS')?.toLowerCase() === 'true' && !tooEarly.has('SMTP_REQUIRE_TLS');
+  const requireTls = values.get('SMTP_REQUIRE_TLS')?.toLowerCase() === 'true';
   if (requireTls && !values.has('SMTP_TLS_CERT_FILE') && !values.has('SMTP_TLS_KEY_FILE')) {
     problems.push('SMTP_REQUIRE_TLS is "true": needs SMTP_TLS_CERT_FILE and SMTP_TLS_KEY_FILE');
   }

@@ -32,6 +32,9 @@ export function createSmtpObserver(o: {
       o.metrics.replied(condition);
       o.log.warn({ remote_address: remoteAddress, condition }, 'connection refused');
     },
+    proxyHeaderRefused(peerAddress, reason) {
+      o.log.warn({ remote_address: peerAddress, reason }, 'no usable PROXY header from a listed balancer');
+    },
     tlsHandshake({ session, outcome, reason, durationMs }) {
       o.metrics.tlsHandshake(outcome);
       if (outcome === 'completed') return;

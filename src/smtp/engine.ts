@@ -5,7 +5,7 @@
  *
  * Stages:
  *   silent    nobody may speak: before the greeting, and before a DATA is refused. Input here is a client that does
- *             not wait its turn; left by `greet` or `turnPassed`. (A PROXY header will be read before this stage.)
+ *             not wait its turn; left by `greet` or `turnPassed`.
  *   command   a command line is awaited.
  *   handshake STARTTLS was taken: what the client had sent behind it in the clear is dropped, nothing it said counts any
  *             more, and no reply can be sent. Left by `tlsStarted`, into `command`.
