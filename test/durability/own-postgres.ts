@@ -1,9 +1,11 @@
 /** A PostgreSQL with fsync on that is killed, stopped dead and started by the test, and by nobody else. */
+import { execFileSync } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
 import { pino } from 'pino';
+import { chooseAccount } from '../../src/adapters/embedded-postgres/account.ts';
 import { locateBinaries } from '../../src/adapters/embedded-postgres/binaries.ts';
-import { clusterPaths } from '../../src/adapters/embedded-postgres/cluster.ts';
+import { type ClusterPaths, clusterPaths, DATABASE } from '../../src/adapters/embedded-postgres/cluster.ts';
 import { openEmbeddedPostgres } from '../../src/adapters/embedded-postgres/embedded-postgres.ts';
 import { findPostmaster, startPostmaster } from '../../src/adapters/embedded-postgres/postmaster.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
@@ -13,6 +15,8 @@ import { withClient } from './front-door.ts';
 
 export interface OwnPostgres {
   readonly url: string;
+  /** As the embedded one would have it. */
+  readonly dataDir: string;
   /** The postmaster first, then all its children. */
   processes(): Promise<readonly number[]>;
   /** kill -9 of all of them; resolves when they are gone. */
@@ -24,14 +28,24 @@ export interface OwnPostgres {
   resume(): Promise<void>;
 }
 
-export async function openOwnPostgres(t: TestContext): Promise<OwnPostgres> {
+export interface OwnPostgresOptions {
+  /** `name=value`. */
+  readonly settings?: readonly string[];
+  /** Done once in our database, before it starts. */
+  readonly asSuperuser?: string;
+}
+
+export async function openOwnPostgres(
+  t: TestContext,
+  { settings = [], asSuperuser }: OwnPostgresOptions = {},
+): Promise<OwnPostgres> {
   const dataDir = await temporaryFolder(t);
   const first = await openEmbeddedPostgres({ dataDir, log: pino({ level: 'silent' }) });
   await first.stop();
   const url = first.connectionString;
   const paths = clusterPaths(dataDir);
   const binaries = await locateBinaries(paths.homeDir);
-  const settings: readonly string[] = [];
+  if (asSuperuser !== undefined) await inSingleUserMode(paths, binaries.postgres, asSuperuser);
 
   const processes = async (): Promise<readonly number[]> => {
     const postmaster = await findPostmaster(paths);
@@ -46,6 +60,7 @@ export async function openOwnPostgres(t: TestContext): Promise<OwnPostgres> {
   };
   const own: OwnPostgres = {
     url,
+    dataDir,
     processes,
     kill,
     async start() {
@@ -67,6 +82,13 @@ export async function openOwnPostgres(t: TestContext): Promise<OwnPostgres> {
   });
   await own.start();
   return own;
+}
+
+async function inSingleUserMode(paths: ClusterPaths, postgres: string, statement: string): Promise<void> {
+  const account = await chooseAccount({ ...paths, postgres });
+  const args = ['--single', '-c', 'exit_on_error=on', '-D', paths.clusterDir, DATABASE];
+  const { file, args: launched, options } = account.launch(postgres, args);
+  execFileSync(file, launched, { ...options, cwd: '/', input: `${statement}\n`, stdio: ['pipe', 'ignore', 'pipe'] });
 }
 
 /** The process and all below it. Linux only. */
