@@ -78,6 +78,7 @@ async function prepare(options: Options, folder: string, complain: (problem: str
     ...(smtpSource ? [smtpSource] : []),
   ];
   const postgres: Bench['postgres'] = { version: null };
+  const env = options.objectStorage === 'env' ? objectStorageSettings() : {};
   return {
     options,
     rounds: options.rounds,
@@ -90,7 +91,7 @@ async function prepare(options: Options, folder: string, complain: (problem: str
     async openProduct(roles, name) {
       const { processes, cpuProfileDir } = options;
       const dir = cpuProfileDir === null ? null : resolve(cpuProfileDir);
-      const opening = openProductSide({ dataDir: join(folder, name), roles, processes, cpuProfileDir: dir });
+      const opening = openProductSide({ dataDir: join(folder, name), roles, processes, env, cpuProfileDir: dir });
       let ended: Promise<void> | undefined;
       const close = (): Promise<void> => {
         ended ??= opening.then((opened) => opened.close());
@@ -102,6 +103,13 @@ async function prepare(options: Options, folder: string, complain: (problem: str
       return { ...side, close };
     },
   };
+}
+
+/** Errors: UsageError when there is none; whether they are right, the product says. */
+function objectStorageSettings(): Readonly<Record<string, string>> {
+  const given = Object.entries(process.env).filter(([name]) => name.startsWith('OBJECT_STORAGE_'));
+  if (given.length === 0) throw new UsageError('--object-storage env: no OBJECT_STORAGE_* is set');
+  return Object.fromEntries(given.map(([name, value]) => [name, value ?? '']));
 }
 
 async function measureGroup(bench: Bench, group: Group, scenarios: readonly Scenario[]): Promise<readonly Series[]> {

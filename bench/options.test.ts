@@ -55,8 +55,14 @@ test('peers are known by name, host and port', () => {
   ]);
 });
 
+test('objects are files unless the environment is to say otherwise', () => {
+  assert.equal(parsed().objectStorage, 'files');
+  assert.equal(parsed('--object-storage', 'env').objectStorage, 'env');
+});
+
 test('what is not understood is said, not guessed', () => {
   const wrong = [
+    '--object-storage=s3',
     '--rounds=0',
     '--rounds=1.5',
     '--peer=127.0.0.1:25',

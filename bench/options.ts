@@ -19,6 +19,8 @@ export interface Options {
   readonly loads: readonly LoadName[];
   readonly roles: readonly ProductRoles[];
   readonly processes: number;
+  /** `env`: as the OBJECT_STORAGE_* of the bench's own environment say. */
+  readonly objectStorage: 'files' | 'env';
   /** null: the system's folder for temporary files. */
   readonly dir: string | null;
   readonly json: string | null;
@@ -39,6 +41,7 @@ Measures the product, started for it with its embedded parts in a folder of its 
   --load LIST        of client (our own), smtp-source (default: both, the second where installed)
   --roles LIST       of all, smtp: measure the whole product, acceptance alone, or both as two sides (default all)
   --processes N      as for start
+  --object-storage WHERE   files (default), or env: the store that OBJECT_STORAGE_* in the environment name
   --dir FOLDER       where its data goes while it runs; must be on a real disk (default: the system's temporary folder)
   --json FILE        write everything that was measured
   --cpu-prof FOLDER  write a CPU profile of each of the product's processes; read it with node bench/profile.ts
@@ -74,6 +77,7 @@ export function parseOptions(args: readonly string[]): Options | 'help' {
     ],
     roles: list(values.roles)?.map((one) => oneOf('roles', one, ['all', 'smtp'] as const)) ?? ['all'],
     processes: count('processes', values.processes ?? '1'),
+    objectStorage: oneOf('object-storage', values['object-storage'] ?? 'files', ['files', 'env'] as const),
     dir: values.dir ?? null,
     json: values.json ?? null,
     cpuProfileDir: values['cpu-prof'] ?? null,
@@ -95,6 +99,7 @@ function parse(args: readonly string[]) {
         load: textOption,
         roles: textOption,
         processes: textOption,
+        'object-storage': textOption,
         dir: textOption,
         json: textOption,
         'cpu-prof': textOption,

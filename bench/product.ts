@@ -19,6 +19,8 @@ export interface ProductOptions {
   /** As for `start --roles`; null: all. */
   readonly roles: string | null;
   readonly processes: number;
+  /** Settings beside those every run has. */
+  readonly env: Readonly<Record<string, string>>;
   /** Where a CPU profile of each of its processes is written when it stops. */
   readonly cpuProfileDir: string | null;
 }
@@ -64,7 +66,7 @@ export async function startProduct(options: ProductOptions): Promise<Product> {
 const logFile = (dataDir: string): string => join(dataDir, 'product.log');
 
 async function launch(
-  { dataDir, roles, processes, cpuProfileDir }: ProductOptions,
+  { dataDir, roles, processes, env, cpuProfileDir }: ProductOptions,
   { smtpPort, httpPort }: { readonly smtpPort: number; readonly httpPort: number },
 ): Promise<ChildProcess> {
   const profile = cpuProfileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfileDir}`];
@@ -83,6 +85,7 @@ async function launch(
         LOG_FORMAT: 'json',
         SMTP_PORT: String(smtpPort),
         HTTP_PORT: String(httpPort),
+        ...env,
       },
       detached: true, // Ctrl-C is for the bench, which then stops it.
       stdio: ['ignore', log.fd, 'pipe'],

@@ -25,6 +25,7 @@ export async function openProductSide(o: {
   readonly dataDir: string;
   readonly roles: ProductRoles;
   readonly processes: number;
+  readonly env: Readonly<Record<string, string>>;
   readonly cpuProfileDir: string | null;
 }): Promise<Side> {
   const product = await startProduct({ ...o, roles: o.roles === 'all' ? null : o.roles });
