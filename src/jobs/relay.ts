@@ -64,11 +64,18 @@ export function createRelay(o: {
     }
   };
 
+  const idle = async (): Promise<void> => {
+    const woken = new AbortController();
+    await Promise.race([bell.promise, pause(o.pollMs ?? POLL_MS, AbortSignal.any([signal, woken.signal]))]);
+    // Woken hundreds of times a second, it would leave as many timers behind.
+    woken.abort();
+  };
+
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
       try {
         const taken = await handOver();
-        if (taken < BATCH) await Promise.race([bell.promise, pause(o.pollMs ?? POLL_MS, signal)]);
+        if (taken < BATCH) await idle();
       } catch (error) {
         if (signal.aborted) return;
         tell(error);

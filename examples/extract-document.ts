@@ -1,0 +1,131 @@
+/**
+ * A consumer of `extract_document` jobs to start your own from: takes a job from BullMQ, reads the document's row as its
+ * organisation, streams its bytes from the object store, and writes that it is done.
+ *
+ *   REDIS_URL=… DATABASE_URL=… DATA_DIR=… node examples/extract-document.ts
+ *
+ * Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY as the server has them
+ * instead of DATA_DIR. A job may come twice (we died before we could say it was done; Redis lost its data and was fed
+ * again), so whether there is something to do is asked of the document's row, by its id.
+ */
+import { createHash } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { type Job, Worker } from 'bullmq';
+import { Redis } from 'ioredis';
+import pg from 'pg';
+
+interface Payload {
+  readonly document_id: string;
+  readonly org_id: string;
+  readonly trace_id: string;
+}
+
+interface DocumentRow {
+  readonly file_name: string;
+  readonly mime_type: string;
+  readonly sha256: string;
+  readonly storage_key: string;
+  readonly status: string;
+}
+
+const CONCURRENCY = 4;
+const { env } = process;
+const connection = new Redis(required('REDIS_URL'), { maxRetriesPerRequest: null });
+const pool = new pg.Pool({ connectionString: required('DATABASE_URL'), max: CONCURRENCY });
+const open = env.OBJECT_STORAGE_ENDPOINT ? fromBucket(env.OBJECT_STORAGE_ENDPOINT) : fromFolder(required('DATA_DIR'));
+const worker = new Worker<Payload>('extract_document', extractDocument, { connection, concurrency: CONCURRENCY });
+
+// Each may lose its connection; all of them come back by themselves.
+for (const part of [connection, pool, worker] as readonly EventEmitter[]) {
+  part.on('error', (error: Error) => console.error(error.message));
+}
+worker.on('failed', (job, error) => console.error(`${job?.id}: ${error.message}`));
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop());
+
+async function extractDocument({ data }: Job<Payload>): Promise<void> {
+  const document = await readDocument(data);
+  // It fails and is tried again: after a crash of the database a row may be back a moment later than its job.
+  if (document === undefined) throw new Error('the document is not there');
+  if (document.status === 'EXTRACTED') return;
+
+  const sha256 = createHash('sha256');
+  // Here your extraction reads the bytes.
+  for await (const chunk of await open(document.storage_key)) sha256.update(chunk);
+  if (sha256.digest('hex') !== document.sha256) throw new Error('the object is not what was stored');
+
+  await writeExtracted(data);
+  const { file_name, mime_type } = document;
+  console.log(JSON.stringify({ ...data, file_name, mime_type, sha256: document.sha256 }));
+}
+
+function readDocument({ document_id, org_id }: Payload): Promise<DocumentRow | undefined> {
+  return asOrganisation(org_id, async (client) => {
+    const columns = 'file_name, mime_type, sha256, storage_key, status';
+    const found = await client.query<DocumentRow>(`SELECT ${columns} FROM document WHERE id = $1`, [document_id]);
+    return found.rows[0];
+  });
+}
+
+/** What you extracted belongs into this transaction: then it is there once, however often the job comes. */
+async function writeExtracted({ document_id, org_id }: Payload): Promise<void> {
+  await asOrganisation(org_id, (client) =>
+    client.query(`UPDATE document SET status = 'EXTRACTED' WHERE id = $1`, [document_id]),
+  );
+}
+
+/** Row-level security: this transaction sees and writes the rows of one organisation only. */
+async function asOrganisation<T>(orgId: string, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let broken = true;
+  try {
+    await client.query('BEGIN');
+    await client.query(`SELECT set_config('app.org_id', $1, true), set_config('role', 'orderflow_tenant', true)`, [
+      orgId,
+    ]);
+    const result = await work(client);
+    await client.query('COMMIT');
+    broken = false;
+    return result;
+  } finally {
+    // A connection in doubt is closed, which also ends its transaction.
+    client.release(broken);
+  }
+}
+
+function fromFolder(dataDir: string): (key: string) => Promise<Readable> {
+  return async (key) => createReadStream(join(dataDir, 'objects', key));
+}
+
+function fromBucket(endpoint: string): (key: string) => Promise<Readable> {
+  const client = new S3Client({
+    endpoint,
+    region: env.OBJECT_STORAGE_REGION ?? 'us-east-1',
+    forcePathStyle: true,
+    credentials: {
+      accessKeyId: required('OBJECT_STORAGE_ACCESS_KEY'),
+      secretAccessKey: required('OBJECT_STORAGE_SECRET_KEY'),
+    },
+  });
+  const bucket = required('OBJECT_STORAGE_BUCKET');
+  return async (key) => {
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+    return Body as Readable;
+  };
+}
+
+function required(name: string): string {
+  const value = env[name];
+  if (value) return value;
+  console.error(`${name} is not set`);
+  process.exit(2);
+}
+
+/** Jobs under way come to their end. */
+async function stop(): Promise<void> {
+  await worker.close();
+  await Promise.all([connection.quit(), pool.end()]);
+}
