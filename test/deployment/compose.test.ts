@@ -103,7 +103,7 @@ test('every role runs, in services whose settings the product takes', () => {
     );
     // For /readyz and /metrics.
     assert.ok(roles.includes('http'));
-    const loaded = loadSettings({ env: environment, cwd: '/', readEnvFile: () => null, notYet: {} });
+    const loaded = loadSettings({ env: environment, cwd: '/', readEnvFile: () => null });
     assert.ok('settings' in loaded, JSON.stringify(loaded));
     assert.ok(loaded.settings.databaseUrl !== null && loaded.settings.objectStorage !== null, name);
     assert.ok(Number.parseInt(grace ?? '', 10) > 25, 'a stop takes up to 25 s');

@@ -72,7 +72,6 @@ test('the example of its settings, and those with a # before them, are settings 
     env: given,
     cwd: '/',
     readEnvFile: () => example.replaceAll(/^#([A-Z_]+=)/gm, '$1'),
-    notYet: {},
   });
   assert.ok('settings' in loaded, JSON.stringify(loaded));
   assert.equal(loaded.settings.dataDir, '/var/lib/orderflow-ingest');
