@@ -22,6 +22,7 @@ test('PROXY protocol', async (t) => {
     client.close();
     assert.equal((await ingest.rows.message(id)).remote_address, '192.0.2.1');
     await ingest.waitForLog({ msg: 'session closed', remote_address: '192.0.2.1' });
+    await ingest.waitForLog({ msg: 'mail parsed', inbound_message_id: id });
   });
 
   await t.test('health checks leave nothing above debug; a balancer without a header is told', async () => {
