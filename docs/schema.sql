@@ -64,6 +64,11 @@ org              name                   text not null default ''::text
 org              settings_json          jsonb not null default '{}'::jsonb
 org              created_at             timestamp with time zone not null default now()
 org              updated_at             timestamp with time zone not null default now()
+store_gap        id                     uuid not null default gen_random_uuid()
+store_gap        begins                 timestamp with time zone
+store_gap        ends                   timestamp with time zone not null default clock_timestamp()
+store_mark       id                     uuid not null
+store_mark       made_at                timestamp with time zone not null default clock_timestamp()
 
 -- constraints
 blocked_sender: blocked_sender_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id) ON DELETE CASCADE
@@ -88,6 +93,8 @@ inbound_message: inbound_message_status_check: CHECK ((status = ANY (ARRAY['RECE
 org: org_pkey: PRIMARY KEY (id)
 org: org_slug_form: CHECK (((slug ~ '^[a-z0-9-]+$'::text) AND (length(slug) <= 57)))
 org: org_slug_key: UNIQUE (slug)
+store_gap: store_gap_pkey: PRIMARY KEY (id)
+store_mark: store_mark_pkey: PRIMARY KEY (id)
 
 -- indexes
 CREATE INDEX document_org_created ON public.document USING btree (org_id, created_at DESC)
@@ -105,6 +112,8 @@ CREATE UNIQUE INDEX inbound_message_pkey ON public.inbound_message USING btree (
 CREATE UNIQUE INDEX inbound_message_source_key ON public.inbound_message USING btree (org_id, source, source_message_id) WHERE (source_message_id IS NOT NULL)
 CREATE UNIQUE INDEX org_pkey ON public.org USING btree (id)
 CREATE UNIQUE INDEX org_slug_key ON public.org USING btree (slug)
+CREATE UNIQUE INDEX store_gap_pkey ON public.store_gap USING btree (id)
+CREATE UNIQUE INDEX store_mark_pkey ON public.store_mark USING btree (id)
 
 -- triggers
 CREATE TRIGGER document_updated_at BEFORE UPDATE ON public.document FOR EACH ROW EXECUTE FUNCTION set_updated_at()

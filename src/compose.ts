@@ -10,22 +10,26 @@ import {
 } from './adapters/embedded-postgres/embedded-postgres.ts';
 import { readDiskSpace } from './adapters/fs/disk-space.ts';
 import { examineFileStore } from './adapters/fs/examine.ts';
-import { createFileObjectStore } from './adapters/fs/object-store.ts';
+import { createFileStoreMarks } from './adapters/fs/marks.ts';
+import { createFileObjectStore, fileObjectStoreExists, removeFileLeftovers } from './adapters/fs/object-store.ts';
 import { createGraphileJobRunner } from './adapters/graphile/job-runner.ts';
+import { tryReconcileLock } from './adapters/postgres/advisory-lock.ts';
 import { checkDatabase, DatabaseConnectError } from './adapters/postgres/connect.ts';
 import { examineDatabase } from './adapters/postgres/examine.ts';
 import { createPostgresExtractionStore } from './adapters/postgres/extraction-store.ts';
 import { readDatabaseCounts } from './adapters/postgres/gauges.ts';
 import { createPostgresJobOutbox } from './adapters/postgres/job-outbox.ts';
+import { createPostgresMarkMemory } from './adapters/postgres/mark-memory.ts';
 import { createPostgresMessageStore } from './adapters/postgres/message-store.ts';
 import { createPostgresMessageViews } from './adapters/postgres/message-views.ts';
 import { MigrationError, migrate as migrateDatabase, pendingMigrations } from './adapters/postgres/migrate.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
 import { createPool } from './adapters/postgres/pool.ts';
+import { createPostgresReconciliation } from './adapters/postgres/reconciliation.ts';
 import { CertificateError } from './adapters/tls/certificate.ts';
 import { examineCertificate } from './adapters/tls/examine.ts';
 import { type WatchedCertificate, watchCertificate } from './adapters/tls/watched-certificate.ts';
-import type { Role, RunningPart, RunningServer, Toolbox } from './cli/context.ts';
+import type { Reconciler, Role, RunningPart, RunningServer, Toolbox } from './cli/context.ts';
 import { type Closers, createClosers } from './closers.ts';
 import type { Settings } from './config/settings.ts';
 import { hostChecks, settingsChecks } from './doctor/doctor.ts';
@@ -43,10 +47,13 @@ import { createRecorder } from './messages/recorder.ts';
 import { broken, type Finding, ok } from './ports/finding.ts';
 import type { JobRunner } from './ports/job-runner.ts';
 import { type ObjectStore, StoreError } from './ports/object-store.ts';
+import type { StoreMarks } from './ports/store-marks.ts';
 import { ChildFailedError } from './processes/child-process.ts';
 import { type ProcessPlan, planProcesses, shareOf } from './processes/plan.ts';
 import { createSupervisor, type Supervisor } from './processes/supervisor.ts';
 import { createRawStore } from './rawstore/index.ts';
+import { ClockError, reconcile } from './reconcile/reconcile.ts';
+import { createStoreWatch, keepWatch } from './reconcile/store-watch.ts';
 import { createRouter } from './routing/index.ts';
 import { createSmtpServer } from './smtp/index.ts';
 import type { Log } from './telemetry/log.ts';
@@ -70,6 +77,11 @@ const REMOTE_STORE_TIMEOUT_MS = 120_000;
 
 /** Beside the pools: the worker's lease and the migration. */
 const OTHER_CONNECTIONS = 2;
+
+/** It reads whole tables, and nobody waits for a reply. */
+const RECONCILE_STATEMENT_MS = 30 * 60_000;
+/** A bucket is often used for a moment only, for a try: it gets nothing but mail until then. */
+const FIRST_BUCKET_MARK_MS = 5 * 60_000;
 
 /** How long a stop waits for mails in DATA and jobs under way. Container runtimes kill after 30 s or less. */
 const STOP_GRACE_MS = 10_000;
@@ -186,6 +198,9 @@ export async function startServer(o: {
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
     const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
+
+    // Before mail comes: what this database does not remember of the store ends where its own time begins.
+    if (roles.includes('smtp')) closers.add('store watch', await watchStore(parts));
 
     const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
@@ -325,6 +340,86 @@ function probesOf(o: ExamineOptions): readonly Check[] {
 /** When the settings are wrong, this is all that can be looked at. */
 export function examineHost(o: Pick<ExamineOptions, 'threadPoolSize'>): Promise<readonly Finding[]> {
   return runChecks(hostChecks(o));
+}
+
+/** Opens what `reconcile` works with. Errors: `NoDatabaseError`, `StartError`. */
+export async function openReconciler(o: { readonly settings: Settings; readonly log: Log }): Promise<Reconciler> {
+  const { settings, log } = o;
+  await assertDatabaseExists(settings);
+  await assertStoreExists(settings);
+  const closers = createClosers({ log });
+  try {
+    const database = await openDatabase(settings, log);
+    closers.add('database', database.close);
+    await assertMigrated(database.url);
+    const lock = await tryReconcileLock(database.url);
+    if (lock === null) throw new StartError('another reconcile is at work on this database');
+    closers.add('lock', lock.release);
+    const pool = createPool({
+      url: database.url,
+      applicationName: 'orderflow-reconcile',
+      maxConnections: VIEW_CONNECTIONS,
+      statementTimeoutMs: RECONCILE_STATEMENT_MS,
+      log,
+    });
+    closers.add('database connections', () => pool.end());
+    const store = await openObjectStore(settings, log, { check: true, keepLeftovers: true });
+    closers.add('object store', store.close);
+    const { marks, close } = await openStoreMarks(settings);
+    closers.add('store marks', close);
+    const memory = createPostgresMarkMemory({ pool });
+    const parts = {
+      objects: store.objects,
+      rows: createPostgresReconciliation({ pool }),
+      watch: createStoreWatch({ marks, memory, objects: store.objects, log }),
+      memory,
+      leftovers: leftoversOf(settings, log),
+    };
+    return {
+      run: (options) => reconcile({ ...parts, ...options }).catch((error) => Promise.reject(asStartError(error))),
+      close: async () => void (await closers.closeAll()),
+    };
+  } catch (error) {
+    await closers.closeAll();
+    throw asStartError(error);
+  }
+}
+
+/** One that is not mounted would be made anew, and every mail in it would look lost. */
+async function assertStoreExists({ objectStorage, dataDir }: Settings): Promise<void> {
+  const rootDir = join(dataDir, 'objects');
+  if (objectStorage !== null || (await fileObjectStoreExists(rootDir).catch(() => true))) return;
+  throw new StartError(`no object store in ${rootDir}; is DATA_DIR right, and is it mounted? (start makes one)`);
+}
+
+function leftoversOf({ objectStorage, dataDir }: Settings, log: Log) {
+  const rootDir = join(dataDir, 'objects');
+  // A put to S3 is one request: nothing unfinished stays there.
+  if (objectStorage !== null) return async () => 0;
+  return ({ dryRun }: { readonly dryRun: boolean }) => removeFileLeftovers({ rootDir, dryRun, log });
+}
+
+async function openStoreMarks(
+  settings: Settings,
+): Promise<{ readonly marks: StoreMarks; readonly close: () => Promise<void> }> {
+  if (settings.objectStorage === null) {
+    return { marks: createFileStoreMarks({ rootDir: join(settings.dataDir, 'objects') }), close: async () => {} };
+  }
+  const { createS3StoreMarks } = await import('./adapters/s3/marks.ts');
+  const marks = createS3StoreMarks({ settings: settings.objectStorage });
+  return { marks, close: async () => marks.close() };
+}
+
+/** Shape: how to stop it. */
+async function watchStore({ settings, log, objects, pools }: Parts): Promise<() => Promise<void>> {
+  const { marks, close } = await openStoreMarks(settings);
+  const firstMarkAfterMs = settings.objectStorage === null ? 0 : FIRST_BUCKET_MARK_MS;
+  const memory = createPostgresMarkMemory({ pool: pools.view });
+  const watching = await keepWatch({ marks, memory, objects, log, firstMarkAfterMs });
+  return async () => {
+    await watching.stop();
+    await close();
+  };
 }
 
 /** The embedded server may have to be started first, and to recover. */
@@ -542,11 +637,11 @@ interface OpenedObjectStore {
 async function openObjectStore(
   settings: Settings,
   log: Log,
-  { check = false }: { readonly check?: boolean } = {},
+  { check = false, keepLeftovers = false }: { readonly check?: boolean; readonly keepLeftovers?: boolean } = {},
 ): Promise<OpenedObjectStore> {
   if (settings.objectStorage === null) {
     try {
-      const objects = await createFileObjectStore({ rootDir: join(settings.dataDir, 'objects'), log });
+      const objects = await createFileObjectStore({ rootDir: join(settings.dataDir, 'objects'), log, keepLeftovers });
       return { objects, close: async () => {} };
     } catch (error) {
       throw asStartError(error);
@@ -604,6 +699,7 @@ function asStartError(error: unknown): unknown {
     error instanceof EmbeddedPostgresError ||
     error instanceof DatabaseConnectError ||
     error instanceof MigrationError ||
+    error instanceof ClockError ||
     error instanceof CertificateError ||
     (error instanceof ChildFailedError && error.forOperator) ||
     error instanceof ListenError;

@@ -5,6 +5,7 @@ import type { Finding } from '../ports/finding.ts';
 import type { MessageViews } from '../ports/message-view.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
+import type { ReconcileReport } from '../reconcile/reconcile.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { MetricsSnapshot } from '../telemetry/process-metrics.ts';
 import type { Output } from './output.ts';
@@ -14,6 +15,15 @@ export interface Toolbox {
   readonly blockList: BlockList;
   readonly messages: MessageViews;
   readonly objects: ObjectStore;
+  close(): Promise<void>;
+}
+
+export interface Reconciler {
+  run(options: {
+    readonly dryRun: boolean;
+    readonly acceptMissing: boolean;
+    readonly evenAfterRestore: boolean;
+  }): Promise<ReconcileReport>;
   close(): Promise<void>;
 }
 
@@ -66,6 +76,8 @@ export interface Compose {
     databaseUrl: string;
     log: Log;
   }): Promise<RunningPart>;
+  /** Errors: as `openToolbox`; also when another one is at work. */
+  openReconciler(options: { settings: Settings; log: Log }): Promise<Reconciler>;
   /** What `doctor` says. Never rejects. */
   examine(options: {
     settings: Settings;

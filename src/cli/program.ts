@@ -7,6 +7,7 @@ import { addDoctorCommand } from './doctor.ts';
 import { addMessagesCommands } from './messages.ts';
 import { addMigrateCommand } from './migrate.ts';
 import { addOrgCommands } from './org.ts';
+import { addReconcileCommand } from './reconcile.ts';
 import { addSendCommand } from './send.ts';
 import { addStartCommand } from './start.ts';
 
@@ -41,6 +42,7 @@ A first mail:
   addBlockCommands(program, context);
   addSendCommand(program, context);
   addMessagesCommands(program, context);
+  addReconcileCommand(program, context);
   addDoctorCommand(program, context);
   return program;
 }

@@ -72,6 +72,7 @@ const noCompose = {
   migrate: notExpected,
   startServer: notExpected,
   startPart: notExpected,
+  openReconciler: notExpected,
   examine: notExpected,
   examineHost: notExpected,
 };

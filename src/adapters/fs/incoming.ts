@@ -80,17 +80,28 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
   };
 }
 
-/** Removes what crashes left. Errors: none; a file that cannot be removed is logged and tried again at the next start. */
-export async function removeLeftovers(incomingDir: string, nowMs: number, log?: Log): Promise<void> {
+/**
+ * Removes what crashes left, or with `dryRun` only looks for it; answers how many there were.
+ * Errors: none; a file that cannot be removed is logged and tried again at the next start.
+ */
+export async function removeLeftovers(
+  incomingDir: string,
+  nowMs: number,
+  log?: Log,
+  { dryRun = false }: { readonly dryRun?: boolean } = {},
+): Promise<number> {
+  let leftovers = 0;
   for (const name of await readdir(incomingDir)) {
     const path = join(incomingDir, name);
     try {
       const { mtimeMs } = await stat(path);
       if (nowMs - mtimeMs < LEFTOVER_AGE_MS) continue;
-      await rm(path, { recursive: true, force: true });
-      log?.info({ path }, 'removed an unfinished file left by a crash');
+      if (!dryRun) await rm(path, { recursive: true, force: true });
+      leftovers++;
+      if (!dryRun) log?.info({ path }, 'removed an unfinished file left by a crash');
     } catch (error) {
       if (!isMissing(error)) log?.warn({ err: error, path }, 'an unfinished file could not be removed');
     }
   }
+  return leftovers;
 }

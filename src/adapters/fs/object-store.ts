@@ -26,6 +26,8 @@ export interface FileObjectStoreOptions {
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
   readonly log?: Log;
+  /** true: unfinished files are not looked for at the opening; `removeFileLeftovers` does it. */
+  readonly keepLeftovers?: boolean;
   /** For tests that count or fail syncs. */
   readonly syncDirectory?: (directory: string) => Promise<void>;
 }
@@ -49,7 +51,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
 
   await translated('open', async () => {
     await openRootDirectory(rootDir, incomingDir);
-    await removeLeftovers(incomingDir, clock(), log);
+    if (options.keepLeftovers !== true) await removeLeftovers(incomingDir, clock(), log);
   });
 
   const incomingPath = () => join(incomingDir, randomUUID());
@@ -185,6 +187,28 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   }
 
   return { put, get, head, copy, remove, list, check };
+}
+
+/** Has a server been here? A disk that is not mounted is an empty folder, or none. */
+export async function fileObjectStoreExists(rootDir: string): Promise<boolean> {
+  return stat(join(rootDir, INCOMING_NAME)).then(
+    () => true,
+    (error: unknown) => {
+      if (isMissing(error)) return false;
+      throw storeFault('look', error);
+    },
+  );
+}
+
+/** What crashes left in `+incoming` a day ago or earlier; with `dryRun` it is only counted. */
+export function removeFileLeftovers(o: {
+  readonly rootDir: string;
+  readonly dryRun: boolean;
+  readonly log?: Log;
+}): Promise<number> {
+  return translated('look for leftovers', () =>
+    removeLeftovers(join(o.rootDir, INCOMING_NAME), Date.now(), o.log, { dryRun: o.dryRun }),
+  );
 }
 
 /** Only our own system calls run inside: a producer's ECONNRESET is not the store's fault. */

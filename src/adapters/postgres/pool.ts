@@ -6,7 +6,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
 /** Cancelled by the server … */
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** … and given up by us a little later when the server does not even answer (stopped, network gone). */
-const QUERY_TIMEOUT_MS = 17_000;
+const QUERY_GRACE_MS = 2_000;
 
 // bigint columns are byte counts, far below 2^53: numbers, not strings.
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -25,14 +25,17 @@ export function createPool(o: {
    * them in the order they were made, never an earlier one alone.
    */
   readonly repeatable?: boolean;
+  /** Default: 15 s, because a client waits. */
+  readonly statementTimeoutMs?: number;
 }): pg.Pool {
+  const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const pool = new pg.Pool({
     connectionString: o.url,
     application_name: o.applicationName,
     max: o.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: STATEMENT_TIMEOUT_MS,
-    query_timeout: QUERY_TIMEOUT_MS,
+    statement_timeout: statementTimeoutMs,
+    query_timeout: statementTimeoutMs + QUERY_GRACE_MS,
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
     ...(o.repeatable ? { options: '-c synchronous_commit=off' } : {}),

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isStoreError } from '../../ports/object-store.contract.ts';
+import { describeStoreMarks } from '../../ports/store-marks.contract.ts';
+import { makeTemporaryFolder, removeFolder, temporaryFolder } from '../../testing/temporary-folder.ts';
+import { createFileStoreMarks } from './marks.ts';
+import { createFileObjectStore } from './object-store.ts';
+
+describeStoreMarks('the file store', async () => {
+  const rootDir = await makeTemporaryFolder();
+  return {
+    marks: createFileStoreMarks({ rootDir }),
+    others: createFileStoreMarks({ rootDir }),
+    objects: await createFileObjectStore({ rootDir }),
+    close: () => removeFolder(rootDir),
+  };
+});
+
+test('a mark is no file, and makes no root', async (t) => {
+  const folder = await temporaryFolder(t);
+  await createFileStoreMarks({ rootDir: folder }).leave(randomUUID(), []);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  assert.ok(entries.every((entry) => entry.isDirectory()));
+  const unmounted = createFileStoreMarks({ rootDir: join(folder, 'unmounted') });
+  await assert.rejects(unmounted.leave(randomUUID(), []), isStoreError('store-unavailable'));
+  assert.deepEqual(await unmounted.read(), []);
+});

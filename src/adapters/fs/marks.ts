@@ -1,0 +1,39 @@
+import { mkdir, readdir, rmdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { StoreMarks } from '../../ports/store-marks.ts';
+import { DIRECTORY_MODE, syncDirectory } from './directories.ts';
+import { isMissing, storeFault } from './errors.ts';
+
+/** No key can have this segment: `+` is not in their alphabet. */
+const MARKS_NAME = '+seen';
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Empty directories `+seen/{id}`: below the root, every file stays an object. The root has to be there. */
+export function createFileStoreMarks({ rootDir }: { readonly rootDir: string }): StoreMarks {
+  const marksDir = join(rootDir, MARKS_NAME);
+  return {
+    async read() {
+      try {
+        return (await readdir(marksDir)).filter((name) => UUID.test(name));
+      } catch (error) {
+        if (isMissing(error)) return [];
+        throw storeFault('read the mark', error);
+      }
+    },
+    async leave(id, inPlaceOf) {
+      try {
+        await stat(rootDir);
+        if ((await mkdir(marksDir, { recursive: true, mode: DIRECTORY_MODE })) !== undefined)
+          await syncDirectory(rootDir);
+        await mkdir(join(marksDir, id), { mode: DIRECTORY_MODE });
+        await syncDirectory(marksDir);
+        const { mtime } = await stat(join(marksDir, id));
+        // Another process may have taken it away already.
+        for (const other of inPlaceOf) await rmdir(join(marksDir, other)).catch(() => {});
+        return mtime;
+      } catch (error) {
+        throw storeFault('leave a mark', error);
+      }
+    },
+  };
+}

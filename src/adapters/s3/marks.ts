@@ -1,0 +1,44 @@
+import { GetObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import type { StoreMarks } from '../../ports/store-marks.ts';
+import { createS3Client, defaultLimits, type S3Limits, type S3Settings } from './client.ts';
+import { isNotFound } from './errors.ts';
+import { createRunOperation } from './operation.ts';
+
+/** No key can begin with `~`, so no list of ours shows it. One name for all processes: the last one wins. */
+export const MARK_KEY = '~seen';
+
+export interface S3StoreMarks extends StoreMarks {
+  /** Closes idle connections. */
+  close(): void;
+}
+
+export function createS3StoreMarks(o: {
+  readonly settings: S3Settings;
+  readonly limits?: Partial<S3Limits>;
+}): S3StoreMarks {
+  const limits = { ...defaultLimits, ...o.limits };
+  const client = createS3Client(o.settings, limits);
+  const run = createRunOperation({ settings: o.settings, limits });
+  const named = { Bucket: o.settings.bucket, Key: MARK_KEY };
+  return {
+    read: () =>
+      run({ action: 'read the mark' }, async (send) => {
+        try {
+          const { Body } = await client.send(new GetObjectCommand(named), send);
+          const id = (await Body?.transformToString())?.trim() ?? '';
+          return id === '' ? [] : [id];
+        } catch (error) {
+          if (isNotFound(error)) return [];
+          throw error;
+        }
+      }),
+    leave: (id) =>
+      run({ action: 'leave a mark' }, async (send) => {
+        const Body = Buffer.from(`${id}\n`);
+        await client.send(new PutObjectCommand({ ...named, Body, ContentType: 'text/plain' }), send);
+        const { LastModified } = await client.send(new HeadObjectCommand(named), send);
+        return LastModified ?? new Date();
+      }),
+    close: () => client.destroy(),
+  };
+}
