@@ -72,7 +72,8 @@ async function launch(
   const profile = cpuProfileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${cpuProfileDir}`];
   const args = [
     ...(roles === null ? [] : ['--roles', roles]),
-    ...(processes > 1 ? ['--processes', `${processes}`] : []),
+    // It is how many take mail; a worker alone takes none.
+    ...(processes > 1 && roles !== 'worker' ? ['--processes', `${processes}`] : []),
   ];
   // A file, as a service manager gives it; a pipe would have to be emptied by the process that measures.
   const log = await open(logFile(dataDir), 'a');
