@@ -7,7 +7,14 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Load, openClientLoad, openSink, openSmtpSourceLoad } from './load.ts';
 import { describeMachine } from './machine.ts';
-import { type MeasureOptions, measureAcceptance, measureExtraction, measureMemory, measureParsed } from './measure.ts';
+import {
+  type MeasureOptions,
+  measureAcceptance,
+  measureBeside,
+  measureExtraction,
+  measureMemory,
+  measureParsed,
+} from './measure.ts';
 import { HELP, type Options, type ProductRoles, parseOptions, UsageError } from './options.ts';
 import { reportText } from './report.ts';
 import { type Ceiling, type Report, rates, type Series } from './result.ts';
@@ -114,11 +121,12 @@ function objectStorageSettings(): Readonly<Record<string, string>> {
 
 async function measureGroup(bench: Bench, group: Group, scenarios: readonly Scenario[]): Promise<readonly Series[]> {
   const { client } = bench;
-  if (group === 'extraction') {
+  if (group === 'extraction' || group === 'beside') {
+    const measure = group === 'extraction' ? measureExtraction : measureBeside;
     const series: Series[] = [];
     for (const [index, scenario] of scenarios.entries()) {
-      const open = (roles: ProductRoles) => bench.openProduct(roles, `extraction-${index}`);
-      series.push(await measureExtraction({ ...bench, scenario, load: client, open }));
+      const open = (roles: ProductRoles) => bench.openProduct(roles, `${group}-${index}`);
+      series.push(await measure({ ...bench, scenario, load: client, open }));
     }
     return series;
   }

@@ -4,7 +4,7 @@ import type { Load } from './load.ts';
 import type { LoadJob, LoadResult } from './load-run.ts';
 import { mailTemplate } from './mails.ts';
 import { rates, type Series, type Turn } from './result.ts';
-import { describe, extractionMails, type Scenario, warmUpMails } from './scenarios.ts';
+import { describe, extractionMails, type Scenario, waitingMails, warmUpMails } from './scenarios.ts';
 import { disagreements, refusals, type Side } from './side.ts';
 import { percentiles } from './statistics.ts';
 import { watchProcesses } from './usage.ts';
@@ -80,6 +80,37 @@ export async function measureMemory(
   await side.settle();
   const turn = await takeTurn({ ...o, until: { mails: scenario.senders }, toParsed: true });
   return { scenario, side: side.name, isPeer: false, load: load.name, turns: [turn] };
+}
+
+/**
+ * Acceptance while large mails are extracted: they are taken by a product that extracts nothing, which then ends; another,
+ * on the same data, finds them waiting and is sent other mails.
+ */
+export async function measureBeside(
+  o: MeasureOptions & {
+    readonly scenario: Scenario;
+    readonly load: Load;
+    readonly open: (roles: 'smtp' | 'all') => Promise<Side>;
+  },
+): Promise<Series> {
+  const { scenario, load } = o;
+  const turns: Turn[] = [];
+  for (let round = 0; round < Math.min(o.rounds, MAX_PARSED_ROUNDS); round++) {
+    const filling = await o.open('smtp');
+    const large = { ...scenario, sizeBytes: waitingMails.sizeBytes, senders: 2 };
+    await send(load, filling, large, { mails: waitingMails.mails }).finally(filling.close);
+    const side = await o.open('all');
+    try {
+      const before = await side.database?.counts();
+      turns.push(await takeTurn({ ...o, side, until: { seconds: o.seconds }, toParsed: false }));
+      const parsed = ((await side.database?.counts())?.parsed ?? 0) - (before?.parsed ?? 0);
+      if (parsed === 0) o.complain(`${describe(scenario)}: nothing was extracted meanwhile`);
+      await side.settle();
+    } finally {
+      await side.close();
+    }
+  }
+  return { scenario, side: 'product', isPeer: false, load: load.name, turns };
 }
 
 async function takeTurn(

@@ -31,7 +31,7 @@ export const HELP = `usage: npm run bench -- [options]
 
 Measures the product, started for it with its embedded parts in a folder of its own, and peers beside it in turn.
 
-  --only LIST        of acceptance, parsed, extraction, memory (default: all)
+  --only LIST        of acceptance, parsed, extraction, beside, memory (default: all)
   --sizes LIST       mails of these sizes, such as 10KB,100KB,1MB,25MB (default: a chosen set)
   --senders LIST     senders at the same time, such as 1,20,100
   --sessions LIST    of own (a connection per mail), reused (many mails a session)

@@ -11,7 +11,7 @@ export function reportText(report: Report): string {
     report.series.filter(({ scenario }) => wanted.includes(scenario.group));
   const sections = [
     machineText(report.machine, report.command, report.startedAt),
-    section('Throughput and acknowledgement', resultTable(of('acceptance', 'parsed', 'extraction'))),
+    section('Throughput and acknowledgement', resultTable(of('acceptance', 'parsed', 'extraction', 'beside'))),
     section('Memory above idle', memoryTable(of('memory'))),
     section('Processes of the product', processTable(report.series.filter(({ isPeer }) => !isPeer))),
     section('Ceiling of the generators, against a server that keeps nothing', ceilingTable(report.ceilings)),

@@ -1,8 +1,8 @@
 /** What is measured: the default set, and the product of whatever dimensions are asked for. */
 import type { LoadName } from './load.ts';
 
-export type Group = 'acceptance' | 'parsed' | 'extraction' | 'memory';
-export const groups: readonly Group[] = ['acceptance', 'parsed', 'extraction', 'memory'];
+export type Group = 'acceptance' | 'parsed' | 'extraction' | 'beside' | 'memory';
+export const groups: readonly Group[] = ['acceptance', 'parsed', 'extraction', 'beside', 'memory'];
 
 export interface Scenario {
   readonly group: Group;
@@ -49,6 +49,7 @@ const defaultOthers: readonly Scenario[] = [
   scenario('extraction', 10 * KB, 20),
   scenario('extraction', 100 * KB, 20),
   scenario('extraction', 25 * MB, 1),
+  scenario('beside', 10 * KB, 20),
   scenario('memory', 25 * MB, 100),
 ];
 
@@ -77,6 +78,9 @@ export function extractionMails(sizeBytes: number): number {
   return Math.min(1_500, Math.max(8, Math.round((200 * MB) / sizeBytes)));
 }
 
+/** What waits to be extracted while other mails are taken: it lasts longer than a turn. */
+export const waitingMails = { sizeBytes: 25 * MB, mails: 30 } as const;
+
 export function warmUpMails({ sizeBytes, senders }: Scenario): number {
   return Math.max(senders, Math.min(200, Math.round((50 * MB) / sizeBytes)));
 }
@@ -101,6 +105,8 @@ export function describe({ group, sizeBytes, senders, reuse }: Scenario): string
       return `${sizeText(sizeBytes)} to PARSED, ${who}`;
     case 'extraction':
       return `${sizeText(sizeBytes)}, extraction alone`;
+    case 'beside':
+      return `${sizeText(sizeBytes)} while ${sizeText(waitingMails.sizeBytes)} mails are extracted, ${who}`;
     case 'memory':
       return `${senders} × ${sizeText(sizeBytes)} at once`;
     default:

@@ -2,13 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { makeCertificateIn, opensslProblem } from '../testing/certificate.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { createTestDatabase } from '../testing/database.ts';
 import { bareEnvironment } from '../testing/environment.ts';
 import { freePort } from '../testing/free-port.ts';
+import { missing } from '../testing/missing.ts';
 import { type Product, startProduct } from '../testing/product.ts';
 import { connectSmtp, type SmtpClient, sendRaw } from '../testing/smtp-client.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
@@ -158,6 +160,20 @@ test('when the first process is killed the others finish their mail and end', as
   await waitFor(() => pids.every(isGone), { what: 'the last to end' });
 });
 
+test('SIGHUP to the first process lets all that take mail read their certificate again', async (t) => {
+  const problem = opensslProblem();
+  if (problem !== null) return missing(t, 'openssl', problem);
+  const { certFile, keyFile } = makeCertificateIn(await temporaryFolder(t), { name: 'mx.orderflow.example.com' });
+  const product = await startProcesses(t, { SMTP_TLS_CERT_FILE: certFile, SMTP_TLS_KEY_FILE: keyFile });
+  process.kill(product.pid, 'SIGHUP');
+  const looked = () => product.log.filter(({ msg }) => msg === 'TLS certificate unchanged');
+  await waitFor(() => looked().length === 2, { what: 'both to look' });
+  const names = looked().map(({ process }) => process);
+  assert.deepEqual(names.toSorted(), ['smtp-1', 'smtp-2']);
+  assert.ok((await metric(product, /^smtp_tls_certificate_not_after_seconds /)) > 0);
+  await product.stop();
+});
+
 test('a second signal ends all at once, with 1', async (t) => {
   const product = await startProcesses(t);
   const pids = children.map((name) => pidOf(product, name));
@@ -201,6 +217,31 @@ test('SIGUSR2 replaces every process, SIGTERM one of them, and somebody answers 
   assert.equal(await metric(product, accepted), count, 'what the old ones counted is in the total');
   await product.stop();
 });
+
+test('where no successor can start, each try is told, /readyz says so, and mail is taken again once one can', async (t) => {
+  const product = await startProcesses(t);
+  const holder = createServer();
+  for (const name of ['smtp-1', 'smtp-2']) process.kill(pidOf(product, name), 'SIGKILL');
+  await waitFor(() => listens(holder, product.smtpPort), { what: 'the port to be free', intervalMs: 1 });
+  cleanUp(t, () => void holder.close());
+  const failures = () => product.log.filter(({ reason }) => /cannot listen on/.test(String(reason)));
+  await waitFor(() => failures().length >= 3, { what: 'three tries' });
+  const delays = failures().map(({ delay_ms: delay }) => Number(delay));
+  assert.ok(Math.max(...delays) > Math.min(...delays), `the delay grows: ${delays.join(', ')}`);
+  const ready = await fetch(`${product.httpUrl}/readyz`);
+  assert.equal(ready.status, 503);
+  assert.match(await ready.text(), /"smtp":\{"ready":false,"reason":"has no process at the moment/);
+  holder.close();
+  await waitFor(async () => (await fetch(`${product.httpUrl}/readyz`)).ok, { what: 'a successor' });
+  await sendMail(product);
+  await product.stop();
+});
+
+async function listens(server: Server, port: number): Promise<boolean> {
+  server.listen({ port, host: '127.0.0.1' });
+  await once(server, 'listening');
+  return true;
+}
 
 test('a taken port ends the start with one line and 1, and nobody stays', async (t) => {
   const holder = createServer();

@@ -104,10 +104,10 @@ export function createSupervisor(o: SupervisorOptions): Supervisor {
     if (phase !== 'running' || place.giving) return;
     place.failures = end.livedMs >= SETTLED_MS ? 0 : place.failures + 1;
     const delayMs = place.failures === 0 ? 0 : Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (place.failures - 1));
-    log.error(
-      { child: place.plan.name, reason: end.reason, delay_ms: delayMs },
-      'a process ended, another takes its place',
-    );
+    const facts = { child: place.plan.name, reason: end.reason, delay_ms: delayMs };
+    // Somebody has asked it to: with SIGTERM, to it alone.
+    if (end.clean) log.warn(facts, 'a process ended, another takes its place');
+    else log.error(facts, 'a process ended, another takes its place');
     place.retry = setTimeout(() => {
       place.retry = null;
       const child = begin(place.plan);
