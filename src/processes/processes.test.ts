@@ -186,7 +186,8 @@ test('a second signal ends all at once, with 1', async (t) => {
       if (!isGone(product.pid)) process.kill(product.pid, 'SIGINT');
       return pids.every(isGone);
     },
-    { what: 'all to end', intervalMs: 100 },
+    // Sooner than the ten seconds that a mail under way would be given.
+    { what: 'all to end', intervalMs: 100, timeoutMs: 8_000 },
   );
   await assert.rejects(stopped, /ended with 1/);
 });
