@@ -8,8 +8,8 @@ import { findingsIn } from './migration-rules.ts';
 it('each migration can run while processes of the version before take mail', async () => {
   const names = await migrationNames();
   assert.ok(names.length > 0);
-  const numbers = names.map((name) => Number(/^(\d{4})_[a-z0-9_]+$/.exec(name)?.[1]));
-  assert.deepEqual(numbers, [...new Set(numbers)].toSorted(), 'each migration has a number of its own');
+  for (const name of names) assert.match(name, /^\d{4}_[a-z0-9_]+$/);
+  assert.equal(new Set(names.map((name) => name.slice(0, 4))).size, names.length, 'each has a number of its own');
   for (const name of names) {
     const findings = findingsIn(await readFile(join(MIGRATIONS_DIR, `${name}.sql`), 'utf8'));
     assert.deepEqual(findings, [], name);
