@@ -63,6 +63,19 @@ for (const [what, ...words] of [
   });
 }
 
+test('each configuration names the job as the rules do', async () => {
+  // Debian's promtool is built without Kubernetes: it cannot check that one.
+  for (const name of ['prometheus.yaml', 'prometheus-kubernetes.yaml']) {
+    const [file] = await readYaml(join(prometheus, name));
+    const { rule_files: rules, scrape_configs: jobs } = file as Record<string, { job_name?: string }[]>;
+    assert.deepEqual(rules, ['rules.yaml']);
+    assert.deepEqual(
+      jobs?.map(({ job_name: job }) => job),
+      [JOB],
+    );
+  }
+});
+
 test('every alert has a test in which it fires and one in which it is silent, a severity and words', async () => {
   const files = (await Promise.all(ruleTests.map(readYaml))).flat() as {
     tests: { alert_rule_test: { alertname: string; exp_alerts?: unknown[] }[] }[];
