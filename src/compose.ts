@@ -593,12 +593,12 @@ interface Pools {
 
 /** Apart, so that a worker that is busy never keeps a commit waiting for a connection. */
 function createPools(url: string, settings: Settings, log: Log): Pools {
-  const open = (purpose: string, maxConnections: number, repeatable = false): pg.Pool =>
-    createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, repeatable, log });
+  const open = (purpose: string, maxConnections: number, how: { repeatable?: boolean; byKeyOnly?: boolean } = {}) =>
+    createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, ...how, log });
   const pools = {
-    intake: open('intake', INTAKE_CONNECTIONS),
+    intake: open('intake', INTAKE_CONNECTIONS, { byKeyOnly: true }),
     // An extraction that a crash of the database forgets is done again, with the same ids.
-    worker: open('worker', workerConnections(settings), true),
+    worker: open('worker', workerConnections(settings), { byKeyOnly: true, repeatable: true }),
     view: open('view', VIEW_CONNECTIONS),
   };
   return {

@@ -12,7 +12,7 @@
  *
  * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
  */
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { v7 as uuidV7 } from 'uuid';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
@@ -48,7 +48,7 @@ export interface IntakeOptions {
 export function createIntake(o: IntakeOptions): MailReceiver {
   return {
     async begin(session, mail, signal) {
-      const traceId = randomBytes(16).toString('hex');
+      const traceId = randomUUID().replaceAll('-', '');
       const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
       const verdict = await asking(o, log, () => o.router.senderVerdict(senderOf(mail), null, signal));
       if (verdict === null) return createTransaction(o, { session, mail, traceId, log });

@@ -60,7 +60,6 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
       const sealed = await opened();
       await fdatasync(sealed);
       file = null;
-      // Nothing of it is left to be written, so this waits for nothing, and is not worth a turn in the thread pool.
       closeSync(sealed);
     },
     async moveTo(target) {

@@ -4,7 +4,13 @@ import { dirname, join, resolve } from 'node:path';
 import { unlessAborted } from '../../ports/abort.ts';
 import { gather } from '../../ports/gather.ts';
 import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
-import { type ObjectFacts, type ObjectStore, type PutOptions, StoreError } from '../../ports/object-store.ts';
+import {
+  type ObjectFacts,
+  type ObjectStore,
+  type PutOptions,
+  type StoredObject,
+  StoreError,
+} from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { linkOrCopy, renameLinked } from './copy.ts';
 import { createObjectDirectories, createOpenDirectorySync, openRootDirectory } from './directories.ts';
@@ -12,6 +18,7 @@ import { createDirectorySync } from './directory-sync.ts';
 import { isMissing, objectMissing, storeFault } from './errors.ts';
 import { createIncomingFile, INCOMING_NAME, removeLeftovers } from './incoming.ts';
 import { openFile } from './read.ts';
+import { sealFile, writeNewFile } from './small-file.ts';
 import { objectFacts, walkObjects } from './walk.ts';
 
 /**
@@ -94,22 +101,52 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     await stat(incomingDir);
   }
 
-  async function put(key: string, chunks: AsyncIterable<Uint8Array>, { signal, fresh = false }: PutOptions = {}) {
+  async function put(key: string, chunks: AsyncIterable<Uint8Array>, options: PutOptions = {}) {
     const path = pathOf(key);
+    const pieces = gather(chunks, WRITE_PIECE_BYTES, options.signal);
+    const first = await pieces.next();
+    if (first.done === true) return putPieces(path, pieces, options);
+    // Less than a piece is all there is.
+    if (options.fresh === true && first.value.length < WRITE_PIECE_BYTES) {
+      options.signal?.throwIfAborted();
+      return putSmall(path, first.value);
+    }
+    return putPieces(path, startingWith(first.value, pieces), options);
+  }
+
+  /** Written under its own name at once: what a crash leaves of it has no row, and nobody knows its name. */
+  async function putSmall(path: string, bytes: Uint8Array): Promise<StoredObject> {
+    const sizeBytes = bytes.length;
+    let descriptor = -1;
+    await translated('write', () =>
+      publish(
+        path,
+        async () => {
+          descriptor = await writeNewFile(path, bytes);
+        },
+        { seal: () => sealFile(descriptor) },
+      ),
+    );
+    return { sizeBytes };
+  }
+
+  async function putPieces(path: string, pieces: AsyncIterable<Uint8Array>, { signal, fresh = false }: PutOptions) {
     const file = createIncomingFile(incomingPath(), log);
     let sizeBytes = 0;
     try {
-      for await (const piece of gather(chunks, WRITE_PIECE_BYTES, signal)) {
+      for await (const piece of pieces) {
         await translated('write', () => file.write(piece));
         sizeBytes += piece.length;
       }
       signal?.throwIfAborted();
       // What has that name already may be somebody's only copy: a document that another worker has told the database of.
       // It is not replaced before its successor is durable, and not removed when that fails.
-      const replaces = !fresh && (await translated('look', () => objectFacts(path, key))) !== null;
-      const seal = () => file.seal();
-      if (replaces) await translated('sync', seal);
-      await translated('publish', () => publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal }));
+      const replaces = !fresh && (await translated('look', () => objectFacts(path, path))) !== null;
+      const sealed = () => file.seal();
+      if (replaces) await translated('sync', sealed);
+      await translated('publish', () =>
+        publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal: sealed }),
+      );
     } catch (error) {
       await file.discard();
       throw error;
@@ -209,6 +246,11 @@ export function removeFileLeftovers(o: {
   return translated('look for leftovers', () =>
     removeLeftovers(join(o.rootDir, INCOMING_NAME), Date.now(), o.log, { dryRun: o.dryRun }),
   );
+}
+
+async function* startingWith<T>(first: T, others: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  yield first;
+  yield* others;
 }
 
 /** Only our own system calls run inside: a producer's ECONNRESET is not the store's fault. */

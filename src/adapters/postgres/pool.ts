@@ -27,8 +27,18 @@ export function createPool(o: {
   readonly repeatable?: boolean;
   /** Default: 15 s, because a client waits. */
   readonly statementTimeoutMs?: number;
+  /**
+   * For statements that reach every row by a key. Their plans are kept for as long as a connection lives, and one that was
+   * made while a table was small reads all of it for ever: graphile-worker's `add_jobs` would read every waiting job for
+   * each new one.
+   */
+  readonly byKeyOnly?: boolean;
 }): pg.Pool {
   const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
+  const parameters = [
+    ...(o.repeatable ? ['synchronous_commit=off'] : []),
+    ...(o.byKeyOnly ? ['enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off'] : []),
+  ];
   const pool = new pg.Pool({
     connectionString: o.url,
     application_name: o.applicationName,
@@ -38,7 +48,7 @@ export function createPool(o: {
     query_timeout: statementTimeoutMs + QUERY_GRACE_MS,
     idle_in_transaction_session_timeout: 60_000,
     keepAlive: true,
-    ...(o.repeatable ? { options: '-c synchronous_commit=off' } : {}),
+    ...(parameters.length === 0 ? {} : { options: parameters.map((one) => `-c ${one}`).join(' ') }),
   });
   pool.on('error', (error) => {
     if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');
