@@ -46,13 +46,16 @@ export function createRecorder(o: { readonly store: MessageStore }): Recorder {
 
 /** Never rejects: every outcome goes to the one who waits for it. */
 async function commitTogether(store: MessageStore, batch: readonly Waiting[]): Promise<void> {
-  try {
-    const recorded = await store.record(batch.map(({ envelope }) => envelope));
-    for (const [index, one] of batch.entries()) one.resolve(recorded[index] ?? []);
-  } catch (error) {
+  const outcomes = await store
+    .record(batch.map(({ envelope }) => envelope))
+    .catch((error: unknown) => batch.map(() => error));
+  for (const [index, one] of batch.entries()) {
+    const outcome = outcomes[index];
+    if (Array.isArray(outcome)) one.resolve(outcome);
     // One row that the database will not take must not take the others down with it.
-    const poisoned = error instanceof RecordError && error.code === 'refused' && batch.length > 1;
-    if (!poisoned) for (const one of batch) one.reject(error);
-    else for (const one of batch) await commitTogether(store, [one]);
+    else if (batch.length > 1 && isRefused(outcome)) await commitTogether(store, [one]);
+    else one.reject(outcome);
   }
 }
+
+const isRefused = (error: unknown): boolean => error instanceof RecordError && error.code === 'refused';

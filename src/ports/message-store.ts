@@ -1,4 +1,4 @@
-/** The rows behind a 250: written in one transaction, together with the job that reads the attachments out. */
+/** The rows behind a 250: each written in one transaction together with the job that reads the attachments out. */
 
 export type InboundMessageStatus = 'RECEIVED' | 'STORED' | 'PARSED' | 'FAILED';
 
@@ -40,12 +40,13 @@ export interface Recorded {
 
 export interface MessageStore {
   /**
-   * Records every message of every envelope in one transaction, all or nothing.
-   * Shape: the result has the shape of the input: per envelope, per message.
-   * Errors: `RecordError`; `refused` when these very rows cannot be written whatever we do (a poison row: try the
-   * envelopes one by one), `outcome-unknown` when the commit was sent and its answer lost, else `unavailable`.
+   * Records the messages of each envelope, all or nothing; several envelopes share a commit where they can.
+   * Shape: per envelope, in order: per message what became of it, or why nothing was recorded of this envelope alone.
+   * Errors: `RecordError`, about all envelopes when it is thrown; `refused` when these very rows cannot be written
+   * whatever we do (a poison row: try the envelopes one by one), `outcome-unknown` when the commit was sent and its answer
+   * lost, else `unavailable`.
    */
-  record(envelopes: readonly (readonly NewMessage[])[]): Promise<readonly (readonly Recorded[])[]>;
+  record(envelopes: readonly (readonly NewMessage[])[]): Promise<readonly (readonly Recorded[] | RecordError)[]>;
 }
 
 export type RecordErrorCode = 'unavailable' | 'outcome-unknown' | 'refused';

@@ -4,7 +4,7 @@ import type { TestContext } from 'node:test';
 import type pg from 'pg';
 import pino from 'pino';
 import { createPool } from '../adapters/postgres/pool.ts';
-import type { NewMessage } from '../ports/message-store.ts';
+import { type MessageStore, type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
 import { cleanUp } from './clean-up.ts';
 import { createTestDatabase } from './database.ts';
 
@@ -75,4 +75,15 @@ export function newMessage(orgId: string, over: Partial<NewMessage> = {}): NewMe
 
 function assertNever(): never {
   throw new Error('the database answered no row');
+}
+
+/** What became of every message of every envelope; throws where an envelope was not recorded. */
+export async function record(
+  store: MessageStore,
+  envelopes: readonly (readonly NewMessage[])[],
+): Promise<readonly (readonly Recorded[])[]> {
+  return (await store.record(envelopes)).map((recorded) => {
+    if (recorded instanceof RecordError) throw recorded;
+    return recorded;
+  });
 }

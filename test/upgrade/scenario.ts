@@ -12,7 +12,7 @@ import { createPostgresMessageViews } from '../../src/adapters/postgres/message-
 import { createPostgresBlockList, createPostgresOrganisations } from '../../src/adapters/postgres/organisations.ts';
 import type { ExtractionResult, NewDocument } from '../../src/ports/extraction-store.ts';
 import type { NewMessage } from '../../src/ports/message-store.ts';
-import { newMessage } from '../../src/testing/postgres-fixtures.ts';
+import { newMessage, record } from '../../src/testing/postgres-fixtures.ts';
 
 export async function oneOfEverything(pool: pg.Pool): Promise<void> {
   const acme = await organisation(pool);
@@ -54,7 +54,7 @@ async function mailsTaken(pool: pg.Pool, acme: string, globex: string): Promise<
   await store.record([[mail], [newMessage(acme, both), newMessage(globex, both)]]);
   const again = newMessage(acme, { sourceMessageId: mail.sourceMessageId });
   const other = newMessage(acme, { sourceMessageId: mail.sourceMessageId, contentSha256: sha256('other') });
-  const outcomes = (await store.record([[again], [other]])).flat().map(({ outcome }) => outcome);
+  const outcomes = (await record(store, [[again], [other]])).flat().map(({ outcome }) => outcome);
   assert.deepEqual(outcomes, ['duplicate', 'conflict']);
   const views = createPostgresMessageViews({ pool });
   await views.listMessages({ orgId: acme, limit: 10 });

@@ -15,17 +15,18 @@ const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
 export function writeNewFile(path: string, bytes: Uint8Array): Promise<number> {
   return new Promise((resolve, reject) => {
     open(path, NEW_FILE, FILE_MODE, (failure, descriptor) => {
-      if (failure !== null) return reject(failure);
-      // A full disk takes what fits and says so only on the next call.
-      const goOn = (from: number): void => {
-        if (from === bytes.length) return resolve(descriptor);
-        write(descriptor, bytes, from, (error, written) => {
-          if (error === null) return goOn(from + written);
-          close(descriptor, () => unlink(path, () => reject(error)));
-        });
-      };
-      goOn(0);
+      if (failure !== null) reject(failure);
+      else writeFrom(0, descriptor);
     });
+
+    // A full disk takes what fits and says so only on the next call.
+    function writeFrom(from: number, descriptor: number): void {
+      write(descriptor, bytes, from, (failure, written) => {
+        if (failure !== null) close(descriptor, () => unlink(path, () => reject(failure)));
+        else if (from + written < bytes.length) writeFrom(from + written, descriptor);
+        else resolve(descriptor);
+      });
+    }
   });
 }
 

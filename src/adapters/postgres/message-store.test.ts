@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { NewMessage } from '../../ports/message-store.ts';
 import { RecordError } from '../../ports/message-store.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
-import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
+import { addOrganisation, newMessage, openTestPool, record } from '../../testing/postgres-fixtures.ts';
 import { createPostgresMessageStore } from './message-store.ts';
 
 async function count(pool: pg.Pool, table: string, where = 'true'): Promise<number> {
@@ -73,7 +73,7 @@ describe('recording messages in PostgreSQL', () => {
     const sourceMessageId = '<one@buyer.example>';
     const envelope = [newMessage(acme, { sourceMessageId }), newMessage(globex, { sourceMessageId })];
 
-    const [recorded] = await createPostgresMessageStore({ pool }).record([envelope]);
+    const [recorded] = await record(createPostgresMessageStore({ pool }), [envelope]);
 
     assert.deepEqual(
       recorded?.map(({ outcome }) => outcome),
@@ -103,7 +103,7 @@ describe('recording messages in PostgreSQL', () => {
     const first = newMessage(orgId);
     const second = newMessage(orgId, { sourceMessageId: first.sourceMessageId });
 
-    const outcomes = (await createPostgresMessageStore({ pool }).record([[first], [second]])).flat();
+    const outcomes = (await record(createPostgresMessageStore({ pool }), [[first], [second]])).flat();
 
     assert.deepEqual(outcomes.map(({ outcome }) => outcome).sort(), ['accepted', 'duplicate']);
     assert.equal(new Set(outcomes.map(({ id }) => id)).size, 1);
@@ -115,7 +115,7 @@ describe('recording messages in PostgreSQL', () => {
     const orgId = await addOrganisation(pool, 'acme');
     const twenty = Array.from({ length: 20 }, () => newMessage(orgId, { sourceMessageId: '<same@buyer.example>' }));
 
-    const outcomes = (await Promise.all(twenty.map((message) => store.record([[message]])))).flat(2);
+    const outcomes = (await Promise.all(twenty.map((message) => record(store, [[message]])))).flat(2);
 
     assert.equal(outcomes.filter(({ outcome }) => outcome === 'accepted').length, 1);
     assert.equal(outcomes.filter(({ outcome }) => outcome === 'duplicate').length, 19);
@@ -191,6 +191,23 @@ describe('recording messages in PostgreSQL', () => {
 
     assert.equal(await count(pool, 'inbound_message'), 0);
     assert.equal(await jobCount(pool), 0);
+  });
+
+  it('a conflict that cannot be kept is the trouble of its envelope alone: the others of its commit stand', async (t) => {
+    const { pool } = await openTestPool(t);
+    const store = createPostgresMessageStore({ pool });
+    const orgId = await addOrganisation(pool, 'acme');
+    const first = newMessage(orgId);
+    await store.record([[first]]);
+    await pool.query('ALTER TABLE inbound_conflict RENAME TO gone');
+    const conflict = newMessage(orgId, { sourceMessageId: first.sourceMessageId, contentSha256: 'f'.repeat(64) });
+    const other = newMessage(orgId);
+
+    const [ofConflict, ofOther] = await store.record([[conflict], [other]]);
+
+    assert.ok(ofConflict instanceof RecordError && ofConflict.code === 'unavailable');
+    assert.deepEqual(ofOther, [{ outcome: 'accepted', id: other.id }]);
+    assert.equal(await count(pool, 'inbound_message'), 2);
   });
 
   it('stores NUL and lone surrogates as replacement characters', async (t) => {

@@ -2,8 +2,15 @@
 import type pg from 'pg';
 import type { MessageStore, NewMessage, Recorded } from '../../ports/message-store.ts';
 import { RecordError } from '../../ports/message-store.ts';
-import { CommitUnknownError, inTransaction, isServerError } from './pool.ts';
+import { CommitUnknownError, inOneStatement, inTransaction, isServerError } from './pool.ts';
 import { storableText } from './text.ts';
+
+/**
+ * A 250 rests on this commit being on disk: a server, database or login set to `synchronous_commit = off` for other reasons
+ * does not weaken it. Any other setting waits for the disk at least, and stays. It holds until the transaction ends.
+ */
+const WAIT_FOR_THE_DISK = `
+  SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
 
 /**
  * One row per message that is not there yet, one job per new row. A row whose identity is taken, by an earlier mail or by
@@ -39,7 +46,7 @@ const INSERT = `
       FROM inserted HAVING count(*) > 0
     ) AS wanted, graphile_worker.add_jobs(wanted.specs) AS job
   )
-  SELECT id, (SELECT count FROM jobs) AS jobs FROM inserted`;
+  SELECT id, (SELECT count FROM jobs) AS jobs, (${WAIT_FOR_THE_DISK}) AS pinned FROM inserted`;
 
 const FIND_TAKEN = `
   SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
@@ -57,29 +64,12 @@ const KEEP_CONFLICT = `
   ON CONFLICT (inbound_message_id, content_sha256) DO UPDATE SET content_sha256 = excluded.content_sha256
   RETURNING id`;
 
-/**
- * A 250 rests on this commit being on disk: a server, database or login set to `synchronous_commit = off` for other reasons
- * does not weaken it. Any other setting waits for the disk at least, and stays.
- */
-const BEGIN_DURABLE = `
-  BEGIN;
-  SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
-
-export function createPostgresMessageStore(o: { readonly pool: pg.Pool }): MessageStore {
+export function createPostgresMessageStore({ pool }: { readonly pool: pg.Pool }): MessageStore {
   return {
     async record(envelopes) {
-      const messages = envelopes.flat();
-      if (messages.length === 0) return envelopes.map(() => []);
       try {
-        return await inTransaction(
-          o.pool,
-          async (client) => {
-            const recorded = await recordMessages(client, messages);
-            // Before the commit: whatever fails after it must not look like "nothing was written".
-            return envelopes.map((envelope) => envelope.map((message) => required(recorded.get(message.id))));
-          },
-          BEGIN_DURABLE,
-        );
+        const single = envelopes.every(({ length }) => length === 1);
+        return single ? await recordSingles(pool, envelopes.flat()) : await recordTogether(pool, envelopes);
       } catch (error) {
         throw asRecordError(error);
       }
@@ -87,17 +77,61 @@ export function createPostgresMessageStore(o: { readonly pool: pg.Pool }): Messa
   };
 }
 
+/** An envelope of one row needs one statement, and a statement is a transaction: one turn to the database, not three. */
+async function recordSingles(
+  pool: pg.Pool,
+  messages: readonly NewMessage[],
+): Promise<readonly (readonly Recorded[] | RecordError)[]> {
+  const inserted = idsOf(await inOneStatement<{ id: string }>(pool, insertion(messages)));
+  const taken = messages.filter(({ id }) => !inserted.has(id));
+  // From here on the others are committed, and a failure is about the taken ones alone.
+  const settled = await settleApart(pool, taken);
+  return messages.map(({ id }) => (inserted.has(id) ? [{ outcome: 'accepted', id }] : required(settled.get(id))));
+}
+
+async function settleApart(
+  pool: pg.Pool,
+  taken: readonly NewMessage[],
+): Promise<ReadonlyMap<string, readonly Recorded[] | RecordError>> {
+  if (taken.length === 0) return new Map();
+  const envelopes = taken.map((message) => [message]);
+  const settled = await recordTogether(pool, envelopes).catch((error: unknown) =>
+    taken.map(() => asRecordError(error)),
+  );
+  return new Map(taken.map(({ id }, index) => [id, required(settled[index])]));
+}
+
+function recordTogether(
+  pool: pg.Pool,
+  envelopes: readonly (readonly NewMessage[])[],
+): Promise<readonly (readonly Recorded[])[]> {
+  return inTransaction(
+    pool,
+    async (client) => {
+      const recorded = await recordMessages(client, envelopes.flat());
+      // Before the commit: whatever fails after it must not look like "nothing was written".
+      return envelopes.map((envelope) => envelope.map((message) => required(recorded.get(message.id))));
+    },
+    `BEGIN; ${WAIT_FOR_THE_DISK}`,
+  );
+}
+
 async function recordMessages(client: pg.PoolClient, messages: readonly NewMessage[]): Promise<Map<string, Recorded>> {
-  const { rows } = await client.query<{ id: string }>({
-    name: 'insert-inbound-messages',
-    text: INSERT,
-    values: columns(inLockOrder(messages)),
-  });
-  const recorded = new Map<string, Recorded>(rows.map(({ id }) => [id, { outcome: 'accepted', id }]));
+  if (messages.length === 0) return new Map();
+  const inserted = idsOf(await client.query<{ id: string }>(insertion(messages)));
+  const recorded = new Map<string, Recorded>([...inserted].map((id) => [id, { outcome: 'accepted', id }]));
   const taken = messages.filter(({ id }) => !recorded.has(id));
   if (taken.length > 0) await settleTaken(client, taken, recorded);
   return recorded;
 }
+
+const insertion = (messages: readonly NewMessage[]): pg.QueryConfig => ({
+  name: 'insert-inbound-messages',
+  text: INSERT,
+  values: columns(inLockOrder(messages)),
+});
+
+const idsOf = ({ rows }: pg.QueryResult<{ id: string }>): ReadonlySet<string> => new Set(rows.map(({ id }) => id));
 
 /** Same identity: a duplicate when the content is the same too, else a conflict, kept aside. */
 async function settleTaken(

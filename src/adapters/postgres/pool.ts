@@ -90,6 +90,36 @@ export async function inTransaction<T>(
   }
 }
 
+/**
+ * Runs one statement as the transaction that it is, in one turn.
+ * Errors: the server's, when nothing was written; `CommitUnknownError` when it was sent and no answer proves a rollback;
+ * what connecting fails with.
+ */
+export async function inOneStatement<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  statement: pg.QueryConfig,
+): Promise<pg.QueryResult<Row>> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    return await client.query<Row>(statement);
+  } catch (error) {
+    // A session that goes on has answered with an ERROR, and that is a rollback: what fails once the commit record may be
+    // on disk is a PANIC, which ends the session.
+    const goesOn =
+      isServerError(error) &&
+      (await client.query('SELECT').then(
+        () => true,
+        () => false,
+      ));
+    if (goesOn) throw error;
+    broken = asError(error);
+    throw new CommitUnknownError('the outcome of the statement is not known', { cause: error });
+  } finally {
+    client.release(broken);
+  }
+}
+
 async function commit(client: pg.PoolClient): Promise<void> {
   try {
     const { command } = await client.query('COMMIT');
