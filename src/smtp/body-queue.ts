@@ -1,7 +1,7 @@
 // biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
 /**
  * The mail on its way from the socket to the receiver: an async iterable for one reader.
- * Owns: chunks until they are handed over. Bounded by its filler, which stops the socket on `full` and goes on when
+ * Owns: the chunks; the one handed over is the reader's until it asks for the next, and then its memory is taken back. Bounded by its filler, which stops the socket on `full` and goes on when
  * `onEmpty` says so.
  * Errors: the iteration throws `MailIncomplete` when the mail does not arrive whole.
  */
@@ -30,6 +30,8 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
   private ended = false;
   private readerLeft = false;
   private failure: MailIncomplete | null = null;
+  /** Handed over last. */
+  private lent: Buffer | null = null;
   private waiting: { resolve: (result: Result) => void; reject: (error: MailIncomplete) => void } | null = null;
   private readonly maxBytes: number;
   private readonly onEmpty: () => void;
@@ -54,7 +56,10 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
 
   push(chunk: Buffer): void {
     if (this.readerLeft || this.failure !== null) return;
-    if (this.waiting !== null) return this.settle({ done: false, value: chunk });
+    if (this.waiting !== null) {
+      this.lent = chunk;
+      return this.settle({ done: false, value: chunk });
+    }
     this.chunks.push(chunk);
     this.bytes += chunk.length;
   }
@@ -76,9 +81,12 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
   }
 
   next(): Promise<Result> {
+    if (this.lent !== null) freeMemory(this.lent);
+    this.lent = null;
     if (this.failure !== null) return Promise.reject(this.failure);
     const chunk = this.chunks.shift();
     if (chunk !== undefined) {
+      this.lent = chunk;
       this.bytes -= chunk.length;
       if (this.chunks.length === 0) this.onEmpty();
       return Promise.resolve({ done: false, value: chunk });
@@ -118,4 +126,12 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
     this.chunks.length = 0;
     this.bytes = 0;
   }
+}
+
+/**
+ * Now, and not when the collector finds out: it counts these bytes, and would search the whole heap for the sake of some
+ * megabytes of mail. Only where the chunk is all there is in its buffer, so that nothing else can lie there.
+ */
+function freeMemory(chunk: Buffer): void {
+  if (chunk.buffer instanceof ArrayBuffer && chunk.length === chunk.buffer.byteLength) chunk.buffer.transfer(0);
 }

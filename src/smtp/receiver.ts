@@ -70,8 +70,8 @@ export interface MailTransaction {
 
   /**
    * Takes the mail, dot-stuffing undone, in chunks of any size, never empty.
-   * Owns: a chunk belongs to the receiver once handed over and is not written to again. The socket is paused while
-   * the receiver does not ask for the next chunk. The iteration throws when the mail does not arrive whole.
+   * Owns: a chunk is the receiver's until it asks for the next; what it keeps longer it copies, for the memory is taken
+   * back. The socket is paused while the receiver does not ask for the next chunk. The iteration throws when the mail does not arrive whole.
    * A refusal may come early; the library then discards the rest itself.
    */
   body(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Refused | undefined>;

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { unlessAborted } from '../../ports/abort.ts';
-import { gather } from '../../ports/gather.ts';
+import { freeMemory, gather } from '../../ports/gather.ts';
 import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
 import {
   type ObjectFacts,
@@ -109,7 +109,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     // Less than a piece is all there is.
     if (options.fresh === true && first.value.length < WRITE_PIECE_BYTES) {
       options.signal?.throwIfAborted();
-      return putSmall(path, first.value);
+      return putSmall(path, first.value).finally(() => freeMemory(first.value));
     }
     return putPieces(path, startingWith(first.value, pieces), options);
   }
@@ -133,11 +133,15 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   async function putPieces(path: string, pieces: AsyncIterable<Uint8Array>, { signal, fresh = false }: PutOptions) {
     const file = createIncomingFile(incomingPath(), log);
     let sizeBytes = 0;
+    let last: Uint8Array | undefined;
     try {
       for await (const piece of pieces) {
         await translated('write', () => file.write(piece));
         sizeBytes += piece.length;
+        last = piece;
       }
+      // A short piece was gathered; a whole one may be the very chunk, and not ours to give back.
+      if (last !== undefined && last.length < WRITE_PIECE_BYTES) freeMemory(last);
       signal?.throwIfAborted();
       // What has that name already may be somebody's only copy: a document that another worker has told the database of.
       // It is not replaced before its successor is durable, and not removed when that fails.

@@ -63,7 +63,7 @@ export function createRecordingReceiver(options: RecordingOptions = {}): Recordi
             for await (const chunk of chunks) {
               if (options.chunkDelayMs !== undefined) await sleep(options.chunkDelayMs);
               recorded.bodyBytes += chunk.length;
-              if (options.keep !== false) recorded.chunks.push(chunk);
+              if (options.keep !== false) recorded.chunks.push(Buffer.from(chunk));
             }
           } catch (error) {
             recorded.bodyError = error;
