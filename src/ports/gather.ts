@@ -1,5 +1,3 @@
-import { unlessAborted } from './abort.ts';
-
 /** Room for an ordinary mail's head and a short body; larger mails double it until the bound. */
 const FIRST_ROOM_BYTES = 16 * 1024;
 
@@ -70,11 +68,18 @@ async function* untilAborted(
     return;
   }
   const producer = chunks[Symbol.asyncIterator]();
+  let giveUpWaiting: ((reason: unknown) => void) | null = null;
+  const onAbort = () => giveUpWaiting?.(signal.reason);
+  // One listener for all chunks: adding one costs as much as a chunk.
+  signal.addEventListener('abort', onAbort);
   let finished = false;
   try {
     for (;;) {
       signal.throwIfAborted();
-      const next = await unlessAborted(producer.next(), signal);
+      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
+        giveUpWaiting = reject;
+        producer.next().then(resolve, reject);
+      });
       if (next.done === true) {
         finished = true;
         return;
@@ -82,6 +87,7 @@ async function* untilAborted(
       yield next.value;
     }
   } finally {
+    signal.removeEventListener('abort', onAbort);
     if (!finished) Promise.resolve(producer.return?.()).catch(() => {});
   }
 }

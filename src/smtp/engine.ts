@@ -34,7 +34,14 @@ import { CommandReader, type ReadLine } from './command-reader.ts';
 import { type Charge, ErrorBudget } from './error-budget.ts';
 import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits, smallChunkBytes } from './limits.ts';
 import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
-import { type ApplicationRefusal, type ReplyName, replies, replyLine, safeReplyText } from './replies.ts';
+import {
+  type ApplicationRefusal,
+  fixedReplyLine,
+  type ReplyName,
+  replies,
+  replyLine,
+  safeReplyText,
+} from './replies.ts';
 
 export type Stage = 'silent' | 'command' | 'handshake' | 'receiver' | 'data' | 'chunk' | 'closed';
 
@@ -610,14 +617,12 @@ export class Engine {
     address: string | null = null,
     acknowledgement: string | null = null,
   ): void {
-    const text = this.text(condition, acknowledgement);
-    this.events.reply(condition, `${replyLine(replies[condition], text)}\r\n`, stage, address);
+    const line = fixedReplyLine(condition) ?? replyLine(replies[condition], this.text(condition, acknowledgement));
+    this.events.reply(condition, `${line}\r\n`, stage, address);
   }
 
   private text(condition: ReplyName, acknowledgement: string | null = null): string {
-    const { text } = replies[condition];
-    if (!text.includes('{')) return text;
-    return text.replace(/\{(\w+)\}/g, (_, name: string) => {
+    return replies[condition].text.replace(/\{(\w+)\}/g, (_, name: string) => {
       if (name === 'hostName') return this.hostName;
       if (name === 'heloName') return this.heloName ?? '';
       if (name === 'sessionId') return this.sessionId;

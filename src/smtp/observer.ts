@@ -51,8 +51,6 @@ export interface RepliedEvent {
   readonly code: ReplyCode;
   /** `5.1.1` */
   readonly enhanced: string | null;
-  /** Without codes; of several lines, all of them. */
-  readonly text: string;
   readonly condition: ReplyName;
   /** The address that was judged, as sent; empty for the null reverse-path. */
   readonly address: string | null;

@@ -113,6 +113,17 @@ export function replyLine(of: Reply, text: string = of.text): string {
   return enhanced === null ? `${of.code} ${text}` : `${of.code} ${enhanced} ${text}`;
 }
 
+const fixedLines: ReadonlyMap<ReplyName, string> = new Map(
+  (Object.keys(replies) as ReplyName[])
+    .filter((name) => !replies[name].text.includes('{'))
+    .map((name) => [name, replyLine(replies[name])]),
+);
+
+/** The line of a reply that is always the same; undefined for those with a place to fill in. */
+export function fixedReplyLine(condition: ReplyName): string | undefined {
+  return fixedLines.get(condition);
+}
+
 /** RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets; room is left for code, enhanced code and CRLF. */
 const maxReplyTextLength = 512 - '250 2.0.000 \r\n'.length;
 

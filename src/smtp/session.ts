@@ -236,15 +236,9 @@ export class Session implements EngineEvents, TransactionHost {
     if (replied !== undefined) {
       const { code } = replies[condition];
       const enhanced = enhancedCode(replies[condition]);
-      const prefixLength = enhanced === null ? 4 : 5 + enhanced.length;
-      const text = wire
-        .slice(0, -2)
-        .split('\r\n')
-        .map((line) => line.slice(prefixLength))
-        .join('\n');
       const durationMs = performance.now() - this.lastActivityAt;
       const session = this.facts;
-      this.notify(() => replied({ session, stage, code, enhanced, text, condition, address, durationMs }));
+      this.notify(() => replied({ session, stage, code, enhanced, condition, address, durationMs }));
     }
     this.lastActivityAt = performance.now();
   }

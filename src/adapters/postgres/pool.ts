@@ -28,16 +28,18 @@ export function createPool(o: {
   /** Default: 15 s, because a client waits. */
   readonly statementTimeoutMs?: number;
   /**
-   * For statements that reach every row by a key. Their plans are kept for as long as a connection lives, and one that was
-   * made while a table was small reads all of it for ever: graphile-worker's `add_jobs` would read every waiting job for
-   * each new one.
+   * For statements that reach every row by a key: they are planned once per connection. Otherwise PostgreSQL plans some of
+   * them anew for each set of parameters, and keeps for others a plan made while a table was small: graphile-worker's
+   * `add_jobs` then reads every waiting job for each new one.
    */
   readonly byKeyOnly?: boolean;
 }): pg.Pool {
   const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const parameters = [
     ...(o.repeatable ? ['synchronous_commit=off'] : []),
-    ...(o.byKeyOnly ? ['enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off'] : []),
+    ...(o.byKeyOnly
+      ? ['plan_cache_mode=force_generic_plan', 'enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off']
+      : []),
   ];
   const pool = new pg.Pool({
     connectionString: o.url,
