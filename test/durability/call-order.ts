@@ -13,7 +13,7 @@ import { composeOrder } from './order-mail.ts';
 import { openOwnPostgres } from './own-postgres.ts';
 import { type Call, canTrace, trace } from './tracing.ts';
 
-const CALLS = 'write,writev,sendto,recvfrom,fdatasync,fsync,?rename,?renameat,?renameat2,?link,?linkat';
+const CALLS = 'openat,write,writev,sendto,recvfrom,fdatasync,fsync,?rename,?renameat,?renameat2,?link,?linkat';
 const MAILS = 40;
 
 export async function syncedBeforeReply(t: TestContext): Promise<void> {
@@ -77,9 +77,7 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
     (call) => call.name === 'recvfrom' && call.text.includes(`/${id}.eml`),
     `the row of ${id} at PostgreSQL`,
   );
-  const commit = before.find(
-    (call) => call.pid === insert.pid && call.begin > insert.begin && call.name === 'recvfrom' && isCommit(call),
-  );
+  const commit = committing(before, insert);
   assert.ok(commit, `${name}: its commit arrives before the 250`);
 
   const beforeCommit = before.filter((call) => call.end < commit.begin);
@@ -105,8 +103,17 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
   );
 }
 
+/** What makes a row's statement last: the COMMIT after it, or, where no BEGIN came before it, the statement itself. */
+function committing(calls: readonly Call[], insert: Call): Call | undefined {
+  const ofSession = calls.filter((call) => call.pid === insert.pid && call.name === 'recvfrom');
+  const begun = ofSession.findLast((call) => call.begin < insert.begin && /BEGIN|COMMIT|ROLLBACK/.test(call.text));
+  if (begun === undefined || !begun.text.includes('BEGIN')) return insert;
+  return ofSession.find((call) => call.begin > insert.begin && isCommit(call));
+}
+
 /** The names the bytes were written and synced under; a second organisation's file is a link to the first one's. */
 function namesOf(calls: readonly Call[], named: Call): readonly string[] {
+  if (named.name === 'openat') return [/"([^"]*)"/.exec(named.text)?.[1] ?? ''];
   const [beside = '', name = ''] = [...named.text.matchAll(/"([^"]*)"/g)].map((found) => found[1]);
   const linked = calls.find((call) => call.name.startsWith('link') && call.text.includes(`"${beside}"`));
   if (linked === undefined) return [beside, name];
@@ -116,7 +123,9 @@ function namesOf(calls: readonly Call[], named: Call): readonly string[] {
 }
 
 const isWrite = ({ name }: Call): boolean => name === 'write' || name === 'writev' || name === 'sendto';
-const isNaming = ({ name }: Call): boolean => name.startsWith('rename');
+/** A small mail is made under its own name, others are renamed to theirs. */
+const isNaming = ({ name, text }: Call): boolean =>
+  name.startsWith('rename') || (name === 'openat' && text.includes('O_CREAT'));
 const isCommit = ({ text }: Call): boolean => text.includes('COMMIT\\0');
 
 function only(calls: readonly Call[], wanted: (call: Call) => boolean, what: string): Call {

@@ -23,14 +23,18 @@ const { rootDir, steps } = JSON.parse(process.argv[1]);
 const store = await createFileObjectStore({ rootDir });
 async function* mail(sizes) { for (const size of sizes) yield Buffer.alloc(size, 'x'); }
 for (const [op, ...args] of steps) {
-  const work = op === 'put' ? store.put(args[0], mail(args[1])) : store[op](...args);
+  const fresh = op === 'putFresh';
+  const work = fresh || op === 'put' ? store.put(args[0], mail(args[1]), { fresh }) : store[op](...args);
   const outcome = await work.then(() => 'done', (error) => error.code ?? String(error));
   writeSync(1, op + ' ' + outcome + '\\n');
 }
 `;
 
 /** A put with the sizes of its chunks, a copy, or a check. */
-type Step = readonly ['put', string, readonly number[]] | readonly ['copy', string, string] | readonly ['check'];
+type Step =
+  | readonly ['put' | 'putFresh', string, readonly number[]]
+  | readonly ['copy', string, string]
+  | readonly ['check'];
 
 interface Call {
   readonly name: string;
@@ -60,6 +64,43 @@ describe('the file store and its system calls', { timeout: CHILD_DEADLINE_MS * 5
         'the name is durable before the promise resolves',
       );
     });
+  });
+
+  it('a small mail: made under its own name, written, file and directory synced, and only then resolved', async (t) => {
+    await withTracedRoot(t, async (rootDir) => {
+      const { outcomes, calls } = await traced(rootDir, [['putFresh', 'org/2026/11/a.eml', [3_000, 7_000]]]);
+      assert.deepEqual(outcomes, ['putFresh done']);
+      assert.deepEqual(
+        calls.filter(({ text }) => /\/11\/a\.eml[>"]/.test(text)).map(({ name }) => name),
+        ['openat', 'write', 'fdatasync'],
+      );
+      const named = only(calls, 'openat', '/11/a.eml"');
+      const resolved = only(calls, 'write', '"putFresh done');
+      assert.ok(only(calls, 'fdatasync', '/11/a.eml>').end < resolved.begin, 'the bytes are durable');
+      const synced = calls.filter((call) => call.name === 'fsync' && call.text.includes('/2026/11>'));
+      assert.ok(
+        synced.some((sync) => named.end < sync.begin && sync.end < resolved.begin),
+        'the name is durable before the promise resolves',
+      );
+    });
+  });
+
+  it('a small mail that cannot be written or synced is refused and gone', async (t) => {
+    for (const fault of ['?write:error=ENOSPC', 'fdatasync:error=EIO', 'fsync:error=EIO']) {
+      await withTracedRoot(t, async (rootDir) => {
+        await mkdir(join(rootDir, 'org'));
+        const [name = ''] = fault.split(':');
+        const only = ['-P', join(rootDir, name === 'fsync' ? 'org' : 'org/a.eml')];
+        const steps: Step[] = [
+          ['putFresh', 'org/a.eml', [10]],
+          ['putFresh', 'other/a.eml', [10]],
+        ];
+        const { outcomes } = await traced(rootDir, steps, [...only, '-e', `inject=${fault}`]);
+        const refused = fault.includes('ENOSPC') ? 'storage-full' : 'store-unavailable';
+        assert.deepEqual(outcomes, [`putFresh ${refused}`, 'putFresh done'], fault);
+        assert.deepEqual(await keys(await createFileObjectStore({ rootDir }), ''), ['other/a.eml'], fault);
+      });
+    }
   });
 
   it('every directory a put makes is durable before it resolves', async (t) => {
