@@ -376,7 +376,11 @@ export async function openReconciler(o: { readonly settings: Settings; readonly 
       leftovers: leftoversOf(settings, log),
     };
     return {
-      run: (options) => reconcile({ ...parts, ...options }).catch((error) => Promise.reject(asStartError(error))),
+      run: (options) =>
+        reconcile({ ...parts, ...options }).catch((error: unknown) => {
+          if (!(error instanceof StoreError)) throw asStartError(error);
+          throw new StartError(`the object store cannot be used: ${error.message}`, { cause: error });
+        }),
       close: async () => void (await closers.closeAll()),
     };
   } catch (error) {

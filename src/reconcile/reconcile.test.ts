@@ -234,6 +234,18 @@ test('a store that goes away fails the run and no message', async (t) => {
   assert.equal((await statusOf(house, id))?.status, 'RECEIVED');
 });
 
+test('a store that goes away in the middle of it, too', async (t) => {
+  const house = await openHouse(t);
+  const { id } = await house.mail();
+  const looked = async () => {
+    await rename(house.rootDir, join(house.dataDir, 'unmounted'));
+    return 'known' as const;
+  };
+  const watch = { look: looked, visit: () => assert.fail('it goes no further') };
+  await assert.rejects(house.run({ watch }), isStoreError('store-unavailable'));
+  assert.equal((await statusOf(house, id))?.status, 'RECEIVED');
+});
+
 test('where too many are missing, nothing at all is changed, unless that is accepted', async (t) => {
   const house = await openHouse(t);
   const mails = await Promise.all(Array.from({ length: 12 }, () => house.mail()));
