@@ -65,6 +65,17 @@ test('what the unit names is in the package, and a stop has the time it needs', 
   assert.deepEqual(valuesOf('AmbientCapabilities'), valuesOf('CapabilityBoundingSet'));
 });
 
+test('a command beside the server runs as the server does', async () => {
+  const script = await readFile(join(folder, 'orderflow-ingest'), 'utf8');
+  const program = valuesOf('ExecStart')[0]?.replace(/ start$/, '') ?? '-';
+  assert.ok(script.includes(`${program} "$@"`), program);
+  assert.ok(script.includes(`--uid=${valuesOf('User')[0]} `));
+  for (const key of ['EnvironmentFile', 'AmbientCapabilities', 'LimitNOFILE', 'UMask']) {
+    assert.ok(script.includes(`--property=${key}=${valuesOf(key)[0]} `), key);
+  }
+  assert.ok(script.includes(`--setenv=${/DATA_DIR=\S+/.exec(unit)?.[0]} `));
+});
+
 test('the example of its settings, and those with a # before them, are settings we take', async () => {
   const example = await readFile(join(folder, 'env.example'), 'utf8');
   const given = Object.fromEntries((valuesOf('Environment')[0] ?? '').split(' ').map((pair) => pair.split('=', 2)));
