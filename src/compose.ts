@@ -25,6 +25,7 @@ import { createPostgresMessageViews } from './adapters/postgres/message-views.ts
 import { MigrationError, migrate as migrateDatabase, pendingMigrations } from './adapters/postgres/migrate.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from './adapters/postgres/organisations.ts';
 import { createPool } from './adapters/postgres/pool.ts';
+import { createQueuePool, QUEUE_CONNECTIONS } from './adapters/postgres/queue-pool.ts';
 import { createPostgresReconciliation } from './adapters/postgres/reconciliation.ts';
 import { CertificateError } from './adapters/tls/certificate.ts';
 import { examineCertificate } from './adapters/tls/examine.ts';
@@ -59,14 +60,13 @@ import { createSmtpServer } from './smtp/index.ts';
 import type { Log } from './telemetry/log.ts';
 import { measureObjectStore } from './telemetry/measured-object-store.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
-import type { Tracing } from './telemetry/tracing.ts';
 import { version } from './version.ts';
 
 /** Commits go one at a time (group commit), look-ups beside them. */
 const INTAKE_CONNECTIONS = 6;
-/** Each job may hold one, graphile-worker two of its own (one to listen, one to fetch), and the relay to Redis one. */
-const JOB_RUNNER_CONNECTIONS = 4;
-const workerConnections = ({ worker }: Settings): number => worker.concurrency + JOB_RUNNER_CONNECTIONS;
+/** Each job may hold one, and so may the relay to Redis. */
+const jobConnections = ({ worker }: Settings): number => worker.concurrency + 1;
+const workerConnections = (settings: Settings): number => jobConnections(settings) + QUEUE_CONNECTIONS;
 /** Readiness, metrics and commands. */
 const VIEW_CONNECTIONS = 3;
 
@@ -198,9 +198,7 @@ export async function startServer(o: {
     const objects = measureObjectStore(store.objects, metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
-    // With children, they take mail and run jobs, and trace it.
-    const tracing = children === null ? await openTracing(settings, log, closers) : undefined;
-    const parts = { settings, log, metrics, tracing, objects, pools, courtesy, url: database.url };
+    const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
 
     // Before mail comes: what this database does not remember of the store ends where its own time begins.
     if (roles.includes('smtp')) closers.add('store watch', await watchStore(parts));
@@ -259,8 +257,7 @@ export async function startPart(o: {
     const objects = measureObjectStore(store.objects, metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
-    const tracing = await openTracing(settings, log, closers);
-    const parts = { settings, log, metrics, tracing, objects, pools, courtesy, url: o.databaseUrl };
+    const parts = { settings, log, metrics, objects, pools, courtesy, url: o.databaseUrl };
     const worker = roles.includes('worker') ? await createWorker(parts) : null;
     const here = await takeMailAndJobs(parts, roles, worker, closers);
     log.info({ roles, smtp: here.smtp }, 'process started');
@@ -493,21 +490,10 @@ interface Parts {
   readonly settings: Settings;
   readonly log: Log;
   readonly metrics: Metrics;
-  readonly tracing: Tracing | undefined;
   readonly objects: ObjectStore;
   readonly pools: Pools;
   readonly courtesy: Courtesy;
   readonly url: string;
-}
-
-/** Loaded only where it is used. Closed after mail and jobs, whose last spans it sends. */
-async function openTracing({ tracing }: Settings, log: Log, closers: Closers): Promise<Tracing | undefined> {
-  if (tracing === null) return undefined;
-  const { openTraceExport } = await import('./adapters/opentelemetry/export.ts');
-  const opened = openTraceExport({ ...tracing, version: version(), log });
-  closers.add('tracing', opened.close);
-  log.info({ url: tracing.url, sampler: tracing.sampler.name }, 'spans are exported');
-  return opened;
 }
 
 /** null: no TLS is wanted. */
@@ -518,7 +504,7 @@ async function openCertificate({ settings, log, metrics }: Parts): Promise<Watch
 }
 
 function createSmtp(
-  { settings, log, metrics, tracing, objects, pools, courtesy }: Parts,
+  { settings, log, metrics, objects, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
@@ -533,7 +519,6 @@ function createSmtp(
       recorder: createRecorder({ store: createPostgresMessageStore({ pool: pools.intake }) }),
       log,
       metrics,
-      tracing,
     }),
     hostName: settings.smtp.domains[0] ?? 'localhost',
     limits: {
@@ -546,19 +531,18 @@ function createSmtp(
       tls: { secureContext: certificate.secureContext, required: settings.smtp.requireTls },
     }),
     proxyProtocolFrom: settings.smtp.proxyProtocolFrom,
-    observer: createSmtpObserver({ log, metrics, tracing, mailSeen: courtesy.mailSeen }),
+    observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
   });
 }
 
 /** Loaded only where it is used: the Redis libraries take 30 MB. */
-async function createRedisRelay({ settings, log, metrics, tracing, pools }: Parts): Promise<Relay | null> {
+async function createRedisRelay({ settings, log, metrics, pools }: Parts): Promise<Relay | null> {
   if (settings.redisUrl === null) return null;
   const { createBullmqPublisher } = await import('./adapters/bullmq/job-publisher.ts');
   return createRelay({
     outbox: createPostgresJobOutbox({ pool: pools.worker }),
     publisher: createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics }),
     log,
-    tracing,
   });
 }
 
@@ -573,18 +557,14 @@ async function createWorker(parts: Parts): Promise<Worker> {
   return { relay, jobs: createJobs(parts, relay) };
 }
 
-function createJobs(
-  { settings, log, metrics, tracing, objects, pools, courtesy, url }: Parts,
-  relay: Relay | null,
-): JobRunner {
+function createJobs({ settings, log, metrics, objects, pools, courtesy, url }: Parts, relay: Relay | null): JobRunner {
   return createGraphileJobRunner({
     url,
-    pool: pools.worker,
+    pool: pools.queue,
     concurrency: settings.worker.concurrency,
     log,
     tasks: createTasks({
       courtesy,
-      tracing,
       ...(relay === null ? {} : { documentsReady: relay.wake }),
       extractor: createExtractor({
         objects,
@@ -612,6 +592,7 @@ function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: C
 interface Pools {
   readonly intake: pg.Pool;
   readonly worker: pg.Pool;
+  readonly queue: pg.Pool;
   readonly view: pg.Pool;
   close(): Promise<void>;
 }
@@ -623,7 +604,8 @@ function createPools(url: string, settings: Settings, log: Log): Pools {
   const pools = {
     intake: open('intake', INTAKE_CONNECTIONS, { byKeyOnly: true }),
     // An extraction that a crash of the database forgets is done again, with the same ids.
-    worker: open('worker', workerConnections(settings), { byKeyOnly: true, repeatable: true }),
+    worker: open('worker', jobConnections(settings), { byKeyOnly: true, repeatable: true }),
+    queue: createQueuePool({ url, log }),
     view: open('view', VIEW_CONNECTIONS),
   };
   return {

@@ -28,6 +28,7 @@ const LAST_JOBS_MS = 5_000;
 
 export function createGraphileJobRunner(o: {
   readonly url: string;
+  /** See adapters/postgres/queue-pool.ts. */
   readonly pool: pg.Pool;
   readonly tasks: Readonly<Record<string, Task>>;
   readonly concurrency: number;

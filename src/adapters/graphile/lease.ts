@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
+import { HELD } from './queue-indexes.ts';
 
 /** First half of the lock's two-part key: "leases of worker pools", so that they cannot meet other advisory locks. */
 const LEASE_LOCKS = 0x0f_1e_a5;
@@ -27,7 +28,7 @@ const SWEEP = `
     WHEN job.attempts <= 3 THEN job.run_at
     ELSE greatest(job.run_at, now() + exp(least(job.attempts, 10)) * interval '1 second') END
   FROM graphile_worker._private_tasks AS task
-  WHERE task.id = job.task_id AND task.identifier = ANY ($1)
+  WHERE task.id = job.task_id AND task.identifier = ANY ($1) AND ${HELD}
     AND job.locked_at < now() - make_interval(secs => $2) AND NOT EXISTS (
       SELECT FROM pg_locks
       WHERE locktype = 'advisory' AND granted AND classid = $3::int::oid AND objsubid = 2
@@ -52,7 +53,7 @@ export async function findExhaustedJobs(pool: pg.Pool, tasks: readonly string[])
   const { rows } = await pool.query<ExhaustedJob>(
     `SELECT job.id::text, task.identifier AS task, job.payload
      FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
-     WHERE task.identifier = ANY ($1) AND job.attempts >= job.max_attempts AND job.locked_at IS NULL
+     WHERE task.identifier = ANY ($1) AND ${HELD} AND job.attempts >= job.max_attempts AND job.locked_at IS NULL
      ORDER BY job.id LIMIT 100`,
     [tasks],
   );

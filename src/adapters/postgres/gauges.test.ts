@@ -46,4 +46,38 @@ describe('the counts for the metrics', () => {
     const { pool } = await openTestPool(t);
     assert.deepEqual(await countsOf(pool), { PARSED: 0 });
   });
+
+  it('of jobs are by task, those under way included, with the age of the oldest', async (t) => {
+    const { pool } = await openTestPool(t);
+    await addJobs(pool, 3);
+    await pool.query(
+      `UPDATE graphile_worker._private_jobs SET locked_at = now(), created_at = now() - interval '1 hour'
+       WHERE id = (SELECT max(id) FROM graphile_worker._private_jobs)`,
+    );
+    const [attachments, documents] = (await readDatabaseCounts(pool)).jobs;
+    assert.deepEqual(attachments, { task: 'extract_attachments', count: 0, oldestAgeSeconds: 0 });
+    assert.equal(documents?.count, 3);
+    assert.equal(Math.floor((documents?.oldestAgeSeconds ?? 0) / 60), 60);
+  });
+
+  it('of very many jobs are an estimate, that is no less than what was counted', async (t) => {
+    const { pool } = await openTestPool(t);
+    await pool.query('ALTER TABLE graphile_worker._private_jobs SET (autovacuum_enabled = off)');
+    const count = async () => (await readDatabaseCounts(pool, { countedJobs: 10 })).jobs[1]?.count;
+    await addJobs(pool, 2_000);
+    assert.equal(await count(), 10);
+    await pool.query('ANALYZE graphile_worker._private_jobs');
+    assert.equal(await count(), 2_000);
+    await addJobs(pool, 2_000);
+    const grown = (await count()) ?? 0;
+    assert.ok(grown > 3_000 && grown < 5_000, `${grown}, where 4000 wait`);
+  });
 });
+
+const addJobs = (pool: pg.Pool, count: number) =>
+  pool.query(
+    `SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
+       SELECT ('extract_document', '{}', NULL, NULL, NULL, NULL, NULL, NULL)::graphile_worker.job_spec
+       FROM generate_series(1, $1::int)))`,
+    [count],
+  );

@@ -5,14 +5,14 @@
  */
 import type pg from 'pg';
 import type { JobOutbox, RefusedJob, WaitingJob } from '../../ports/job-outbox.ts';
+import { type QueueTask, queueTasks, waitingOf } from '../graphile/queue-indexes.ts';
 import { inTransaction } from './pool.ts';
 
-/** As graphile-worker looks for jobs, by the same index; it passes over locked rows as we do. */
-const TAKE = `
+/** As graphile-worker looks for jobs; it passes over locked rows as we do. */
+const take = (task: QueueTask): string => `
   SELECT id::text, payload FROM graphile_worker._private_jobs
-  WHERE task_id = (SELECT id FROM graphile_worker._private_tasks WHERE identifier = $1)
-    AND is_available AND run_at <= now()
-  ORDER BY priority, run_at LIMIT $2
+  WHERE ${waitingOf(task)} AND run_at <= now()
+  ORDER BY priority, run_at LIMIT $1
   FOR UPDATE SKIP LOCKED`;
 
 export function createPostgresJobOutbox(o: { readonly pool: pg.Pool }): JobOutbox {
@@ -20,10 +20,12 @@ export function createPostgresJobOutbox(o: { readonly pool: pg.Pool }): JobOutbo
     async handOver({ task, limit, deliver }) {
       let failure: { readonly error: unknown } | undefined;
       const taken = await inTransaction(o.pool, async (client) => {
+        const known = (await queueTasks(client)).find(({ identifier }) => identifier === task);
+        if (known === undefined) return 0;
         const { rows } = await client.query<WaitingJob>({
-          name: 'take-waiting-jobs',
-          text: TAKE,
-          values: [task, limit],
+          name: `take-waiting-jobs-${known.id}`,
+          text: take(known),
+          values: [limit],
         });
         if (rows.length === 0) return 0;
         const refused = await deliver(rows).catch((error: unknown) => {

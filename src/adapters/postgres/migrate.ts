@@ -1,4 +1,4 @@
-/** Brings a database to today's schema: our numbered SQL files, then graphile-worker's own. */
+/** Brings a database to today's schema: our numbered SQL files, then graphile-worker's own, then our indexes on its table. */
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
 import { workerLogger } from '../graphile/logger.ts';
+import { indexQueue } from '../graphile/queue-indexes.ts';
 import { isServerError } from './pool.ts';
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../../migrations', import.meta.url));
@@ -46,6 +47,7 @@ export async function migrate(o: {
     for (let next = await runNext(client, o.log); next !== null; next = await runNext(client, o.log))
       applied.push(next);
     await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
+    await whenTablesAreFree(client, o.log, () => indexQueue(client));
     return { applied };
   } catch (error) {
     throw explained(error);
@@ -81,13 +83,18 @@ async function connect(url: string): Promise<pg.Client> {
   return client;
 }
 
-/** Applies the next migration as soon as its tables can be had. Shape: its name; null when there is none left. */
+/** Applies the next migration. Shape: its name; null when there is none left. */
 async function runNext(client: pg.Client, log: Log | undefined): Promise<string | null> {
+  return whenTablesAreFree(client, log, async () => (await run(client, log, { count: 1 }))[0] ?? null);
+}
+
+/** Does the work as soon as its tables can be had. */
+async function whenTablesAreFree<T>(client: pg.Client, log: Log | undefined, work: () => Promise<T>): Promise<T> {
   const deadline = performance.now() + TABLE_LOCK_PATIENCE_MS;
   await client.query(`SET lock_timeout = ${TABLE_LOCK_TIMEOUT_MS}`);
   for (;;) {
     try {
-      return (await run(client, log, { count: 1 }))[0] ?? null;
+      return await work();
     } catch (error) {
       await client.query('ROLLBACK');
       if (!isServerError(error) || error.code !== LOCK_NOT_AVAILABLE) throw error;

@@ -11,6 +11,15 @@ const QUERY_GRACE_MS = 2_000;
 // bigint columns are byte counts, far below 2^53: numbers, not strings.
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 
+/** Before PostgreSQL 18, what is off and needed all the same counts as so dear that it would be compiled (`jit`). */
+const BY_KEY_ONLY: readonly string[] = [
+  'plan_cache_mode=force_generic_plan',
+  'enable_seqscan=off',
+  'enable_hashjoin=off',
+  'enable_mergejoin=off',
+  'jit=off',
+];
+
 /**
  * Connections for one purpose; `applicationName` shows in pg_stat_activity.
  * Errors: queries reject; an idle connection that breaks is dropped and replaced at the next use.
@@ -33,13 +42,14 @@ export function createPool(o: {
    * `add_jobs` then reads every waiting job for each new one.
    */
   readonly byKeyOnly?: boolean;
+  /** For statements whose best plan hangs on their parameters: planned at each use. */
+  readonly plannedAnew?: boolean;
 }): pg.Pool {
   const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const parameters = [
     ...(o.repeatable ? ['synchronous_commit=off'] : []),
-    ...(o.byKeyOnly
-      ? ['plan_cache_mode=force_generic_plan', 'enable_seqscan=off', 'enable_hashjoin=off', 'enable_mergejoin=off']
-      : []),
+    ...(o.byKeyOnly ? BY_KEY_ONLY : []),
+    ...(o.plannedAnew ? ['plan_cache_mode=force_custom_plan', 'jit=off'] : []),
   ];
   const pool = new pg.Pool({
     connectionString: o.url,
