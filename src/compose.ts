@@ -60,6 +60,7 @@ import { createSmtpServer } from './smtp/index.ts';
 import type { Log } from './telemetry/log.ts';
 import { measureObjectStore } from './telemetry/measured-object-store.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+import type { Tracing } from './telemetry/tracing.ts';
 import { version } from './version.ts';
 
 /** Commits go one at a time (group commit), look-ups beside them. */
@@ -198,7 +199,9 @@ export async function startServer(o: {
     const objects = measureObjectStore(store.objects, metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
-    const parts = { settings, log, metrics, objects, pools, courtesy, url: database.url };
+    // With children, they take mail and run jobs, and trace it.
+    const tracing = children === null ? await openTracing(settings, log, closers) : undefined;
+    const parts = { settings, log, metrics, tracing, objects, pools, courtesy, url: database.url };
 
     // Before mail comes: what this database does not remember of the store ends where its own time begins.
     if (roles.includes('smtp')) closers.add('store watch', await watchStore(parts));
@@ -257,7 +260,8 @@ export async function startPart(o: {
     const objects = measureObjectStore(store.objects, metrics);
     const courtesy = createCourtesy();
     closers.add('courtesy', async () => courtesy.close());
-    const parts = { settings, log, metrics, objects, pools, courtesy, url: o.databaseUrl };
+    const tracing = await openTracing(settings, log, closers);
+    const parts = { settings, log, metrics, tracing, objects, pools, courtesy, url: o.databaseUrl };
     const worker = roles.includes('worker') ? await createWorker(parts) : null;
     const here = await takeMailAndJobs(parts, roles, worker, closers);
     log.info({ roles, smtp: here.smtp }, 'process started');
@@ -490,10 +494,21 @@ interface Parts {
   readonly settings: Settings;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly tracing: Tracing | undefined;
   readonly objects: ObjectStore;
   readonly pools: Pools;
   readonly courtesy: Courtesy;
   readonly url: string;
+}
+
+/** Loaded only where it is used. Closed after mail and jobs, whose last spans it sends. */
+async function openTracing({ tracing }: Settings, log: Log, closers: Closers): Promise<Tracing | undefined> {
+  if (tracing === null) return undefined;
+  const { openTraceExport } = await import('./adapters/opentelemetry/export.ts');
+  const opened = openTraceExport({ ...tracing, version: version(), log });
+  closers.add('tracing', opened.close);
+  log.info({ url: tracing.url, sampler: tracing.sampler.name }, 'spans are exported');
+  return opened;
 }
 
 /** null: no TLS is wanted. */
@@ -504,7 +519,7 @@ async function openCertificate({ settings, log, metrics }: Parts): Promise<Watch
 }
 
 function createSmtp(
-  { settings, log, metrics, objects, pools, courtesy }: Parts,
+  { settings, log, metrics, tracing, objects, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
@@ -519,6 +534,7 @@ function createSmtp(
       recorder: createRecorder({ store: createPostgresMessageStore({ pool: pools.intake }) }),
       log,
       metrics,
+      tracing,
     }),
     hostName: settings.smtp.domains[0] ?? 'localhost',
     limits: {
@@ -531,18 +547,19 @@ function createSmtp(
       tls: { secureContext: certificate.secureContext, required: settings.smtp.requireTls },
     }),
     proxyProtocolFrom: settings.smtp.proxyProtocolFrom,
-    observer: createSmtpObserver({ log, metrics, mailSeen: courtesy.mailSeen }),
+    observer: createSmtpObserver({ log, metrics, tracing, mailSeen: courtesy.mailSeen }),
   });
 }
 
 /** Loaded only where it is used: the Redis libraries take 30 MB. */
-async function createRedisRelay({ settings, log, metrics, pools }: Parts): Promise<Relay | null> {
+async function createRedisRelay({ settings, log, metrics, tracing, pools }: Parts): Promise<Relay | null> {
   if (settings.redisUrl === null) return null;
   const { createBullmqPublisher } = await import('./adapters/bullmq/job-publisher.ts');
   return createRelay({
     outbox: createPostgresJobOutbox({ pool: pools.worker }),
     publisher: createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics }),
     log,
+    tracing,
   });
 }
 
@@ -557,7 +574,10 @@ async function createWorker(parts: Parts): Promise<Worker> {
   return { relay, jobs: createJobs(parts, relay) };
 }
 
-function createJobs({ settings, log, metrics, objects, pools, courtesy, url }: Parts, relay: Relay | null): JobRunner {
+function createJobs(
+  { settings, log, metrics, tracing, objects, pools, courtesy, url }: Parts,
+  relay: Relay | null,
+): JobRunner {
   return createGraphileJobRunner({
     url,
     pool: pools.queue,
@@ -565,6 +585,7 @@ function createJobs({ settings, log, metrics, objects, pools, courtesy, url }: P
     log,
     tasks: createTasks({
       courtesy,
+      tracing,
       ...(relay === null ? {} : { documentsReady: relay.wake }),
       extractor: createExtractor({
         objects,

@@ -157,6 +157,50 @@ export const definitions = {
     meaning: 'One JSON object a line, or coloured text for people',
     example: 'json',
   }),
+  OTEL_EXPORTER_OTLP_ENDPOINT: setting({
+    form: forms.otlpEndpoint,
+    fallback: null,
+    fallbackShown: 'no tracing',
+    meaning: 'Collector that OpenTelemetry spans are sent to, OTLP over HTTP; `/v1/traces` is added',
+    example: 'http://collector.example.com:4318',
+  }),
+  OTEL_EXPORTER_OTLP_HEADERS: setting({
+    form: forms.keyValueList,
+    fallback: null,
+    meaning: 'Headers for the collector, `name=value` separated by commas',
+    example: 'authorization=Bearer%20token',
+    secret: true,
+  }),
+  OTEL_SERVICE_NAME: setting({
+    form: forms.freeText,
+    fallback: null,
+    fallbackShown: '`orderflow-ingest`',
+    meaning: 'Name of this service in the traces',
+    example: 'orderflow-ingest',
+  }),
+  OTEL_RESOURCE_ATTRIBUTES: setting({
+    form: forms.keyValueList,
+    fallback: null,
+    meaning: 'What else the traces say of this service, `name=value` separated by commas',
+    example: 'deployment.environment.name=production',
+  }),
+  OTEL_TRACES_SAMPLER: setting({
+    form: forms.oneOf([
+      'always_on',
+      'always_off',
+      'traceidratio',
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+    ]),
+    fallback: 'parentbased_always_on',
+    meaning: 'Which traces are sent: all, none, or a share of them (`parentbased_traceidratio`)',
+  }),
+  OTEL_TRACES_SAMPLER_ARG: setting({
+    form: forms.share,
+    fallback: '1',
+    meaning: 'That share, from 0 to 1',
+  }),
 } as const;
 
 export type SettingName = keyof typeof definitions;

@@ -120,6 +120,34 @@ export const httpUrl: Form<string> = form(
   },
 );
 
+/** Spec: OpenTelemetry Protocol Exporter, "Endpoint URLs for OTLP/HTTP": a path may stand before what is added. */
+export const otlpEndpoint: Form<string> = form(
+  'an http:// or https:// URL without user name or query, such as http://collector.example.com:4318',
+  (text) => {
+    const url = parsedUrl(text, ['http:', 'https:']);
+    if (url === null || url.username !== '' || url.password !== '' || url.search !== '' || url.hash !== '') return null;
+    return url.href;
+  },
+);
+
+/** Spec: as W3C Baggage, without properties; OpenTelemetry writes headers and resource attributes so. */
+export const keyValueList: Form<Readonly<Record<string, string>>> = form(
+  'name=value pairs separated by commas, comma and = in them percent-encoded, such as deployment.environment.name=production',
+  (text) => {
+    const pairs = text.split(',').filter((pair) => pair.trim() !== '');
+    const entries = pairs.map((pair) => /^\s*([^=\s]+)\s*=([^=]*)$/.exec(pair)?.slice(1) ?? []);
+    if (!entries.every(([name, value]) => name !== undefined && value !== undefined)) return null;
+    if (!entries.flat().every(isPercentEncoded)) return null;
+    return Object.fromEntries(
+      entries.map(([name = '', value = '']) => [decodeURIComponent(name), decodeURIComponent(value.trim())]),
+    );
+  },
+);
+
+export const share: Form<number> = form('a number from 0 to 1, such as 0.1', (text) =>
+  /^(0|1|0?\.[0-9]{1,15}|1\.0+)$/.test(text) ? Number(text) : null,
+);
+
 /** Spec: the S3 naming rules that every S3-compatible store shares. */
 export const bucketName: Form<string> = form(
   'a bucket name of 3 to 63 characters a-z, 0-9, dot and hyphen, such as orderflow-mail',
@@ -132,6 +160,10 @@ export const regionName: Form<string> = form('a region name such as eu-central-1
 
 export const credential: Form<string> = form('without spaces or control characters', (text) =>
   /^[\x21-\x7e]+$/.test(text) ? text : null,
+);
+
+export const freeText: Form<string> = form('without control characters', (text) =>
+  /\p{Cc}/u.test(text) ? null : text,
 );
 
 function isNetwork(text: string): boolean {

@@ -41,6 +41,7 @@ test('without any setting the defaults hold, with absolute paths', () => {
     redisUrl: null,
     worker: { concurrency: 4 },
     dataDir: '/srv/orderflow/data',
+    tracing: null,
     log: { level: 'info', format: 'json' },
   });
 });
@@ -49,6 +50,50 @@ test('log lines are pretty on a terminal unless LOG_FORMAT says otherwise', () =
   const onTerminal = (env: Environment) => loadSettings({ env, cwd: '/', readEnvFile: () => null, terminal: true });
   assert.equal((onTerminal({}) as { settings: Settings }).settings.log.format, 'pretty');
   assert.equal((onTerminal({ LOG_FORMAT: 'json' }) as { settings: Settings }).settings.log.format, 'json');
+});
+
+test('tracing is off without an endpoint, and other software of OpenTelemetry may have settings of its own', () => {
+  const others = { OTEL_SERVICE_NAME: 'orders', OTEL_METRICS_EXPORTER: 'none', OTEL_LOG_LEVEL: 'debug' };
+  assert.equal(settings(others).tracing, null);
+  assert.deepEqual(settings({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }).tracing, {
+    url: 'http://collector:4318/v1/traces',
+    headers: {},
+    serviceName: 'orderflow-ingest',
+    resourceAttributes: {},
+    sampler: { name: 'parentbased_always_on', ratio: 1 },
+  });
+});
+
+test('the settings of tracing are read as OpenTelemetry writes them', () => {
+  const { tracing } = settings({
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'https://otlp.example.com/tenant/',
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20a%3Db, x-tenant = orders',
+    OTEL_RESOURCE_ATTRIBUTES: 'service.name=one,deployment.environment.name=production,',
+    OTEL_TRACES_SAMPLER: 'parentbased_traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.25',
+  });
+  assert.deepEqual(tracing, {
+    url: 'https://otlp.example.com/tenant/v1/traces',
+    headers: { authorization: 'Bearer a=b', 'x-tenant': 'orders' },
+    serviceName: 'one',
+    resourceAttributes: { 'service.name': 'one', 'deployment.environment.name': 'production' },
+    sampler: { name: 'parentbased_traceidratio', ratio: 0.25 },
+  });
+  for (const [name, wrong] of [
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'collector:4318'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'http://user:secret@collector:4318'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'secret'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=secret=b'],
+    ['OTEL_RESOURCE_ATTRIBUTES', 'a=%'],
+    ['OTEL_TRACES_SAMPLER', 'sometimes'],
+    ['OTEL_TRACES_SAMPLER_ARG', '1.5'],
+    ['OTEL_TRACES_SAMPLER_ARG', 'half'],
+  ] as const) {
+    const [problem = '', ...more] = problems({ [name]: wrong });
+    assert.match(problem, new RegExp(`^${name}.*must be`), wrong);
+    assert.doesNotMatch(problem, /secret/);
+    assert.deepEqual(more, []);
+  }
 });
 
 test('what is given is taken: trimmed, lower-cased where case does not matter', () => {

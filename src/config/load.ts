@@ -135,6 +135,22 @@ function toSettings(values: Values, options: LoadOptions): Settings {
     redisUrl: values.REDIS_URL ?? null,
     worker: { concurrency: required('WORKER_CONCURRENCY') },
     dataDir: absolute(required('DATA_DIR')),
+    tracing: tracingOf(values),
     log: { level: required('LOG_LEVEL'), format: values.LOG_FORMAT ?? (options.terminal ? 'pretty' : 'json') },
+  };
+}
+
+function tracingOf(values: Values): Settings['tracing'] {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_RESOURCE_ATTRIBUTES: resourceAttributes = {} } = values;
+  if (endpoint === undefined) return null;
+  return {
+    url: `${endpoint.replace(/\/$/, '')}/v1/traces`,
+    headers: values.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+    serviceName: values.OTEL_SERVICE_NAME ?? resourceAttributes['service.name'] ?? 'orderflow-ingest',
+    resourceAttributes,
+    sampler: {
+      name: values.OTEL_TRACES_SAMPLER ?? 'parentbased_always_on',
+      ratio: values.OTEL_TRACES_SAMPLER_ARG ?? 1,
+    },
   };
 }

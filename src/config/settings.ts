@@ -30,6 +30,25 @@ export interface Settings {
     readonly concurrency: number;
   };
   readonly dataDir: string;
+  /** null: nobody traces. */
+  readonly tracing: {
+    /** Where spans are posted. */
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly serviceName: string;
+    readonly resourceAttributes: Readonly<Record<string, string>>;
+    readonly sampler: {
+      readonly name:
+        | 'always_on'
+        | 'always_off'
+        | 'traceidratio'
+        | 'parentbased_always_on'
+        | 'parentbased_always_off'
+        | 'parentbased_traceidratio';
+      /** 0 to 1; counts where the name says so. */
+      readonly ratio: number;
+    };
+  } | null;
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
     readonly format: 'json' | 'pretty';

@@ -16,6 +16,7 @@ import type {
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { TraceSpan } from '../telemetry/tracing.ts';
 import { type Collected, createCollector } from './collector.ts';
 
 /**
@@ -42,6 +43,7 @@ export interface Run {
   readonly attempt: number;
   readonly lastAttempt: boolean;
   readonly signal: AbortSignal;
+  readonly span?: TraceSpan | undefined;
 }
 
 export interface Extractor {
@@ -55,7 +57,7 @@ export function createExtractor(o: ExtractorOptions): Extractor {
   return {
     async extract(job, run) {
       const { message, log } = await take(o, job);
-      if (message !== null) await finish(o, message, await resultOf(o, message, run, log), log);
+      if (message !== null) await finish(o, message, await resultOf(o, message, run, log), log, run.span);
     },
     async giveUp(job) {
       const { message, log } = await take(o, job);
@@ -151,18 +153,38 @@ async function finish(
   message: MessageToExtract,
   result: ExtractionResult,
   log: Log,
+  span?: TraceSpan,
 ): Promise<void> {
-  if (!(await o.store.finish(message, result))) {
+  if (!(await commit(o, message, result, span))) {
     log.info('another worker finished this message first');
     return;
   }
   if (result.failure !== null) {
     if (result.failure.code === 'limit-exceeded') o.metrics.processingError(message.orgId, 'limit-exceeded');
     log.error({ error: result.failure }, 'mail failed');
+    span?.set({ 'orderflow.outcome': 'FAILED', 'orderflow.failure': result.failure.code });
     return;
   }
   if (result.documents.length === 0) log.warn('no attachments in this mail');
   log.info({ documents: result.documents.length }, 'mail parsed');
+  span?.set({ 'orderflow.outcome': 'PARSED', 'orderflow.documents': result.documents.length });
+}
+
+async function commit(
+  o: ExtractorOptions,
+  message: MessageToExtract,
+  result: ExtractionResult,
+  span: TraceSpan | undefined,
+): Promise<boolean> {
+  const committing = span?.child('commit', { 'db.system.name': 'postgresql' });
+  try {
+    return await o.store.finish(message, result, span?.traceparent);
+  } catch (error) {
+    committing?.fail(error);
+    throw error;
+  } finally {
+    committing?.end();
+  }
 }
 
 /** Neither name nor type as sent: both are the sender's words. */

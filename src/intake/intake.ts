@@ -34,6 +34,7 @@ import type {
 } from '../smtp/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
+import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
 
 export interface IntakeOptions {
   readonly router: Router;
@@ -41,6 +42,7 @@ export interface IntakeOptions {
   readonly recorder: Recorder;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly tracing?: Tracing | undefined;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -50,8 +52,11 @@ export function createIntake(o: IntakeOptions): MailReceiver {
     async begin(session, mail, signal) {
       const traceId = randomUUID().replaceAll('-', '');
       const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
+      const span = o.tracing?.transaction({ traceId, sessionId: session.sessionId });
       const verdict = await asking(o, log, () => o.router.senderVerdict(senderOf(mail), null, signal));
-      if (verdict === null) return createTransaction(o, { session, mail, traceId, log });
+      if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
+      span?.set({ 'orderflow.outcome': 'refused', 'orderflow.refusal': verdict });
+      span?.end();
       log.info({ from: senderOf(mail), reason: verdict }, 'mail refused');
       o.metrics.emailReceived(null, 'rejected');
       return { refusal: verdict };
@@ -72,10 +77,11 @@ interface TransactionFacts {
   readonly mail: MailCommand;
   readonly traceId: string;
   readonly log: Log;
+  readonly span: TraceSpan | undefined;
 }
 
 function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTransaction {
-  const { log, mail } = facts;
+  const { log, mail, span } = facts;
   const deliveries = new Map<string, Delivery>();
   let state: 'open' | 'storing' | 'stored' | 'committing' | 'settled' = 'open';
   let aborted = false;
@@ -108,12 +114,18 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       keys = [...deliveries.values()].map(({ organisation, inboundMessageId }) =>
         rawMailKey({ orgId: organisation.id, receivedAt, inboundMessageId }),
       );
+      const storing = span?.child('store', { 'orderflow.objects': keys.length });
       try {
         raw = await o.rawStore.store({ keys, chunks, signal });
+        storing?.set({ 'orderflow.size_bytes': raw.sizeBytes });
       } catch (error) {
         state = 'settled';
         if (!(error instanceof StoreError)) throw error;
+        storing?.fail(error);
+        span?.fail(error);
         return fault(o, log, error, error.code === 'storage-full' ? 'storage-full' : 'store-unavailable');
+      } finally {
+        storing?.end();
       }
       state = 'stored';
       if (aborted) await discard();
@@ -124,17 +136,25 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       if (state !== 'stored' || raw === undefined) throw new Error(`commit of a mail that is ${state}, not stored`);
       state = 'committing';
       const messages = describe(facts, [...deliveries.values()], raw, keys, receivedAt);
+      const committing = span?.child('commit', { 'db.system.name': 'postgresql' });
       try {
         const recorded = await o.recorder.record(messages);
+        committing?.end();
         state = 'settled';
+        span?.set(outcomeOf(recorded));
         return await acknowledge(o, log, messages, recorded);
       } catch (error) {
+        committing?.fail(error);
+        span?.fail(error);
         if (!(error instanceof RecordError)) throw error;
         // Where the outcome is unknown, the rows may be there: their objects stay. A sender that tries again then gets
         // "duplicate", and an object that turns out to be nobody's is collected by `reconcile`.
         if (error.code === 'outcome-unknown') state = 'settled';
         else await discard();
         return fault(o, log, error, error.code === 'outcome-unknown' ? 'outcome-unknown' : 'database-unavailable');
+      } finally {
+        committing?.end();
+        span?.end();
       }
     },
 
@@ -142,6 +162,11 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       aborted = true;
       if (reason === 'too-large') for (const orgId of deliveries.keys()) o.metrics.emailReceived(orgId, 'rejected');
       if (state !== 'open' && state !== 'settled') log.info({ reason }, 'mail given up');
+      if (state !== 'committing') {
+        span?.set({ 'orderflow.outcome': reason });
+        if (reason === 'fault') span?.fail(reason);
+        span?.end();
+      }
       if (state === 'stored') await discard();
     },
   };
@@ -180,7 +205,7 @@ function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType)
 }
 
 function describe(
-  { session, mail, traceId }: TransactionFacts,
+  { session, mail, traceId, span }: TransactionFacts,
   deliveries: readonly Delivery[],
   raw: StoredRawMail,
   keys: readonly string[],
@@ -200,6 +225,7 @@ function describe(
     receivedAt,
     rawStorageKey: keys[index] ?? '',
     traceId,
+    traceparent: span?.traceparent,
     sizeBytes: raw.sizeBytes,
     rawSha256: raw.rawSha256,
     contentSha256,
@@ -259,6 +285,11 @@ async function acknowledge(
   const nothingNew = recorded.every(({ outcome }) => outcome === 'duplicate');
   return { acknowledgement: nothingNew ? `duplicate of ${ids}` : `accepted ${ids}` };
 }
+
+const outcomeOf = (recorded: readonly Recorded[]) => ({
+  'orderflow.outcome': [...new Set(recorded.map(({ outcome }) => outcome))].join(' '),
+  'orderflow.inbound_message_id': recorded.map(({ id }) => id),
+});
 
 function senderOf(mail: MailCommand): string | null {
   return mail.reversePath?.address ?? null;

@@ -2,6 +2,7 @@
 import { ReceiverDeadline, type ReplyName, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 
 /** Refusals that `intake.ts` gave, and has logged with the trace they belong to. */
 const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
@@ -16,17 +17,24 @@ const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
 export function createSmtpObserver(o: {
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly tracing?: Tracing | undefined;
   readonly mailSeen?: () => void;
 }): SmtpObserver {
   return {
     sessionOpened(session) {
       o.metrics.connectionOpened();
+      o.tracing?.connectionOpened(session);
       o.log.debug(told(session), 'session opened');
     },
     sessionClosed(session, { durationMs, acceptedMails, transactions, bytesRead }) {
       o.metrics.connectionClosed();
       const facts = { duration_ms: Math.round(durationMs), accepted: acceptedMails, transactions, bytes: bytesRead };
       o.log.debug({ ...told(session), ...facts }, 'session closed');
+      o.tracing?.connectionClosed(session, {
+        'orderflow.accepted': acceptedMails,
+        'orderflow.transactions': transactions,
+        'orderflow.bytes': bytesRead,
+      });
     },
     connectionRefused(remoteAddress, condition) {
       o.metrics.replied(condition);

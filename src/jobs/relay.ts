@@ -10,6 +10,7 @@ import * as z from 'zod';
 import type { JobOutbox, RefusedJob, WaitingJob } from '../ports/job-outbox.ts';
 import { type JobPublisher, type JobToPublish, PublishError } from '../ports/job-publisher.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
 
 /** One transaction and one round trip to the queue for so many; about 50 KB. */
 const BATCH = 100;
@@ -32,6 +33,7 @@ export function createRelay(o: {
   readonly outbox: JobOutbox;
   readonly publisher: JobPublisher;
   readonly log: Log;
+  readonly tracing?: Tracing | undefined;
   readonly pollMs?: number;
 }): Relay {
   const stopping = new AbortController();
@@ -51,9 +53,16 @@ export function createRelay(o: {
   const deliver = async (jobs: readonly WaitingJob[]): Promise<readonly RefusedJob[]> => {
     const { good, refused } = sortOut(jobs);
     for (const { id, reason } of refused) o.log.error({ job_id: id, reason }, 'a job that is none cannot be published');
-    if (good.length > 0) await o.publisher.publish(good);
+    if (good.length > 0) await publish(good);
     o.log.debug({ jobs: good.length }, 'jobs published');
     return refused;
+  };
+
+  /** An attempt that fails ends no span: with Redis away for a day, each trace would fill with thousands. */
+  const publish = async (jobs: readonly JobToPublish[]): Promise<void> => {
+    const spans = o.tracing === undefined ? [] : jobs.map(({ payload }) => publication(o.tracing, payload));
+    await o.publisher.publish(jobs);
+    for (const span of spans) span?.end();
   };
 
   /** Once for each time of trouble. What the queue is about has been told by the publisher. */
@@ -97,6 +106,15 @@ export function createRelay(o: {
       o.publisher.close();
     },
   };
+}
+
+function publication(tracing: Tracing | undefined, payload: JobToPublish['payload']): TraceSpan | undefined {
+  const span = tracing?.publication('extract_document', {
+    traceId: String(payload.trace_id),
+    traceparent: payload.traceparent,
+  });
+  span?.set({ 'messaging.message.id': String(payload.document_id), 'orderflow.org_id': String(payload.org_id) });
+  return span;
 }
 
 function sortOut(jobs: readonly WaitingJob[]): { good: readonly JobToPublish[]; refused: readonly RefusedJob[] } {

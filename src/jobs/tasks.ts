@@ -2,15 +2,22 @@
 import * as z from 'zod';
 import type { Extractor } from '../documents/extractor.ts';
 import type { Task } from '../ports/job-runner.ts';
+import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
 import type { Courtesy } from './courtesy.ts';
 
 const ExtractAttachments = z
-  .object({ inbound_message_id: z.uuid(), org_id: z.uuid(), trace_id: z.string() })
-  .transform((payload) => ({ inboundMessageId: payload.inbound_message_id, orgId: payload.org_id }));
+  .object({ inbound_message_id: z.uuid(), org_id: z.uuid(), trace_id: z.string(), traceparent: z.unknown().optional() })
+  .transform((payload) => ({
+    inboundMessageId: payload.inbound_message_id,
+    orgId: payload.org_id,
+    traceId: payload.trace_id,
+    traceparent: payload.traceparent,
+  }));
 
 export function createTasks(o: {
   readonly extractor: Extractor;
   readonly courtesy: Courtesy;
+  readonly tracing?: Tracing | undefined;
   /** Called when there may be new jobs for the next stage. */
   readonly documentsReady?: () => void;
 }): Readonly<Record<string, Task>> {
@@ -18,10 +25,27 @@ export function createTasks(o: {
     extract_attachments: {
       async run(payload, context) {
         await o.courtesy.turn(context.signal);
-        await o.extractor.extract(ExtractAttachments.parse(payload), context);
+        const job = ExtractAttachments.parse(payload);
+        const span = o.tracing?.jobRun('extract_attachments', job, {
+          'orderflow.inbound_message_id': job.inboundMessageId,
+          'orderflow.org_id': job.orgId,
+          'orderflow.attempt': context.attempt,
+        });
+        await tracedBy(span, () => o.extractor.extract(job, { ...context, span }));
         o.documentsReady?.();
       },
       giveUp: (payload) => o.extractor.giveUp(ExtractAttachments.parse(payload)),
     },
   };
+}
+
+async function tracedBy(span: TraceSpan | undefined, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    span?.fail(error);
+    throw error;
+  } finally {
+    span?.end();
+  }
 }

@@ -60,9 +60,9 @@ export interface ExtractionStore {
   /**
    * In one transaction: documents upserted, `parts_json` written, STORED → PARSED (or FAILED with the error), one
    * `extract_document` job per STORED document. false when the message had reached PARSED or FAILED already: then
-   * nothing was written.
+   * nothing was written. The jobs carry `traceparent` where there is one.
    */
-  finish(message: MessageToExtract, result: ExtractionResult): Promise<boolean>;
+  finish(message: MessageToExtract, result: ExtractionResult, traceparent?: string): Promise<boolean>;
 }
 
 export interface ExtractionResult {

@@ -14,6 +14,8 @@ export interface NewMessage {
   readonly receivedAt: Date;
   readonly rawStorageKey: string;
   readonly traceId: string;
+  /** Where the job goes on in the trace; none when nobody traces. All mails of a process have one, or none has. */
+  readonly traceparent?: string | undefined;
   readonly sizeBytes: number;
   /** Units: lower-case hex. */
   readonly rawSha256: string;

@@ -43,7 +43,8 @@ const ADD_DOCUMENT_JOBS = `
   SELECT count(*) FROM graphile_worker.add_jobs(ARRAY(
     SELECT (
       'extract_document',
-      json_build_object('document_id', document_id, 'org_id', $2::uuid, 'trace_id', $3::text),
+      json_strip_nulls(json_build_object(
+        'document_id', document_id, 'org_id', $2::uuid, 'trace_id', $3::text, 'traceparent', $4::text)),
       NULL, NULL, NULL, 'extract_document:' || document_id, NULL, NULL
     )::graphile_worker.job_spec
     FROM unnest($1::uuid[]) AS document_id), true)`;
@@ -59,11 +60,17 @@ export function createPostgresExtractionStore(o: { readonly pool: pg.Pool }): Ex
       return rows[0] ?? null;
     },
 
-    finish: (message, result) => asOrganisation(o.pool, message.orgId, (client) => finish(client, message, result)),
+    finish: (message, result, traceparent) =>
+      asOrganisation(o.pool, message.orgId, (client) => finish(client, message, result, traceparent)),
   };
 }
 
-async function finish(client: pg.PoolClient, message: MessageToExtract, result: ExtractionResult): Promise<boolean> {
+async function finish(
+  client: pg.PoolClient,
+  message: MessageToExtract,
+  result: ExtractionResult,
+  traceparent: string | undefined,
+): Promise<boolean> {
   const { rowCount } = await client.query({
     name: 'finish-message',
     text: `UPDATE inbound_message SET status = $2, parts_json = $3, error_json = $4
@@ -87,7 +94,7 @@ async function finish(client: pg.PoolClient, message: MessageToExtract, result: 
   const stored = result.documents.filter((document) => document.status === 'STORED').map((document) => document.id);
   if (stored.length > 0) {
     await leaveOrganisation(client);
-    await client.query(ADD_DOCUMENT_JOBS, [stored, message.orgId, message.traceId]);
+    await client.query(ADD_DOCUMENT_JOBS, [stored, message.orgId, message.traceId, traceparent ?? null]);
   }
   return true;
 }

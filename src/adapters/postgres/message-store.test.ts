@@ -66,6 +66,36 @@ describe('recording messages in PostgreSQL', () => {
     ]);
   });
 
+  it('gives each job the traceparent of its own mail, in whatever order they are written', async (t) => {
+    const { pool } = await openTestPool(t);
+    const orgId = await addOrganisation(pool, 'acme');
+    const mails = [3, 1, 2].map((n) => {
+      const traceId = String(n).repeat(32);
+      const sourceMessageId = `<${n}@buyer.example>`;
+      return newMessage(orgId, { sourceMessageId, traceId, traceparent: `00-${traceId}-00f067aa0ba902b7-01` });
+    });
+
+    await record(
+      createPostgresMessageStore({ pool }),
+      mails.map((mail) => [mail]),
+    );
+
+    const { rows } = await pool.query('SELECT payload FROM graphile_worker._private_jobs');
+    const byId = (a: { inbound_message_id: string }, b: { inbound_message_id: string }) =>
+      a.inbound_message_id < b.inbound_message_id ? -1 : 1;
+    assert.deepEqual(
+      rows.map(({ payload }) => payload).sort(byId),
+      mails
+        .map(({ id, traceId, traceparent }) => ({
+          inbound_message_id: id,
+          org_id: orgId,
+          trace_id: traceId,
+          traceparent,
+        }))
+        .sort(byId),
+    );
+  });
+
   it('records an envelope for several organisations as one row and one job each', async (t) => {
     const { pool } = await openTestPool(t);
     const acme = await addOrganisation(pool, 'acme');

@@ -17,7 +17,7 @@ const WAIT_FOR_THE_DISK = `
  * one of this very statement, is left out of the answer. Arrays keep the statement the same for any number of rows, so
  * that it is planned once per connection.
  */
-const INSERT = `
+const insert = (payload: string): string => `
   WITH inserted AS (
     INSERT INTO inbound_message (
       id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
@@ -40,13 +40,18 @@ const INSERT = `
     SELECT count(job.id) FROM (
       SELECT array_agg((
         'extract_attachments',
-        json_build_object('inbound_message_id', id, 'org_id', org_id, 'trace_id', trace_id),
+        json_build_object(${payload}),
         NULL, NULL, NULL, NULL, NULL, NULL
       )::graphile_worker.job_spec) AS specs
       FROM inserted HAVING count(*) > 0
     ) AS wanted, graphile_worker.add_jobs(wanted.specs) AS job
   )
   SELECT id, (SELECT count FROM jobs) AS jobs, (${WAIT_FOR_THE_DISK}) AS pinned FROM inserted`;
+
+const PAYLOAD = `'inbound_message_id', id, 'org_id', org_id, 'trace_id', trace_id`;
+const INSERT = insert(PAYLOAD);
+/** A statement of its own, so that tracing costs nothing where it is off. */
+const INSERT_TRACED = insert(`${PAYLOAD}, 'traceparent', $21::jsonb ->> trace_id`);
 
 const FIND_TAKEN = `
   SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
@@ -125,11 +130,13 @@ async function recordMessages(client: pg.PoolClient, messages: readonly NewMessa
   return recorded;
 }
 
-const insertion = (messages: readonly NewMessage[]): pg.QueryConfig => ({
-  name: 'insert-inbound-messages',
-  text: INSERT,
-  values: columns(inLockOrder(messages)),
-});
+function insertion(messages: readonly NewMessage[]): pg.QueryConfig {
+  const ordered = inLockOrder(messages);
+  const values = columns(ordered);
+  if (ordered[0]?.traceparent === undefined) return { name: 'insert-inbound-messages', text: INSERT, values };
+  const traceparents = Object.fromEntries(ordered.map(({ traceId, traceparent }) => [traceId, traceparent]));
+  return { name: 'insert-traced-messages', text: INSERT_TRACED, values: [...values, JSON.stringify(traceparents)] };
+}
 
 const idsOf = ({ rows }: pg.QueryResult<{ id: string }>): ReadonlySet<string> => new Set(rows.map(({ id }) => id));
 
