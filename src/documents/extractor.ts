@@ -162,7 +162,8 @@ async function finish(
   if (result.failure !== null) {
     if (result.failure.code === 'limit-exceeded') o.metrics.processingError(message.orgId, 'limit-exceeded');
     log.error({ error: result.failure }, 'mail failed');
-    span?.set({ 'orderflow.outcome': 'FAILED', 'orderflow.failure': result.failure.code });
+    span?.set({ 'orderflow.outcome': 'FAILED' });
+    span?.fail(result.failure);
     return;
   }
   if (result.documents.length === 0) log.warn('no attachments in this mail');

@@ -3,6 +3,7 @@ import { describe, it, type TestContext } from 'node:test';
 import type pg from 'pg';
 import pino from 'pino';
 import { createFileObjectStore } from '../adapters/fs/object-store.ts';
+import { openTraceExport } from '../adapters/opentelemetry/export.ts';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
 import { createRecorder, type Recorder } from '../messages/recorder.ts';
@@ -11,6 +12,8 @@ import { createRawStore } from '../rawstore/index.ts';
 import { createRouter } from '../routing/index.ts';
 import type { Mailbox, MailCommand, MailReceiver, MailTransaction, SessionFacts } from '../smtp/index.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
+import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
 import { addOrganisation, openTestPool } from '../testing/postgres-fixtures.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { createIntake } from './intake.ts';
@@ -49,6 +52,7 @@ interface House {
 async function openHouse(
   t: TestContext,
   wrap: (recorder: Recorder) => Recorder = (recorder) => recorder,
+  tracing?: Tracing,
 ): Promise<House> {
   const { pool } = await openTestPool(t);
   await addOrganisation(pool, 'acme');
@@ -65,6 +69,7 @@ async function openHouse(
     recorder: wrap(createRecorder({ store: createPostgresMessageStore({ pool }) })),
     log: pino({ level: 'silent' }),
     metrics: createMetrics(),
+    tracing,
   });
   return {
     pool,
@@ -242,5 +247,67 @@ describe('a transaction that does not come to its end', () => {
     await committing;
     const [row] = await house.rows();
     assert.deepEqual(await house.objects(), [row?.raw_storage_key]);
+  });
+});
+
+describe('the spans of a mail', () => {
+  async function openTracedHouse(t: TestContext, wrap?: (recorder: Recorder) => Recorder) {
+    const receiver = await startOtlpReceiver(t);
+    const tracing = openTraceExport({
+      url: `${receiver.url}/v1/traces`,
+      headers: {},
+      serviceName: 'orders',
+      resourceAttributes: {},
+      sampler: { name: 'always_on', ratio: 1 },
+      version: '0',
+      log: pino({ level: 'silent' }),
+    });
+    const house = await openHouse(t, wrap, tracing);
+    /** Name, status and what is said of the outcome or the fault, of all spans. */
+    const told = async () => {
+      await tracing.close();
+      return receiver.spans.map(({ name, status, attributes }) =>
+        [name, status.code ?? 0, attributes['orderflow.outcome'] ?? attributes['error.type'] ?? ''].join(' '),
+      );
+    };
+    return { house, told };
+  }
+
+  it('say which step failed', async (t) => {
+    const { house, told } = await openTracedHouse(t);
+    await house.pool.query('ALTER TABLE inbound_message RENAME TO gone');
+    assert.equal(await send(house, MAIL), 'unavailable');
+    assert.deepEqual(await told(), ['store 0 ', 'commit 2 unavailable', 'smtp transaction 2 unavailable']);
+  });
+
+  it('do not call it an error that a mail is refused or its sender gone', async (t) => {
+    const { house, told } = await openTracedHouse(t);
+    await createPostgresBlockList({ pool: house.pool }).block('spam@example.com', null);
+    assert.ok('refusal' in (await house.intake.begin(session, command('spam@example.com'), never)));
+    const transaction = await begin(house, ['orders+acme@orders.example']);
+    async function* torn(): AsyncGenerator<Buffer> {
+      yield Buffer.from(MAIL);
+      throw new Error('the connection is lost');
+    }
+    await assert.rejects(transaction.body(torn(), never));
+    await transaction.abort('connection-lost');
+    assert.deepEqual(await told(), ['smtp transaction 0 refused', 'store 0 ', 'smtp transaction 0 connection-lost']);
+  });
+
+  it('tell of the commit, not of the abort that came while it was under way', async (t) => {
+    const may = Promise.withResolvers<void>();
+    const { house, told } = await openTracedHouse(t, (recorder) => ({
+      async record(envelope) {
+        await may.promise;
+        return recorder.record(envelope);
+      },
+    }));
+    const transaction = await begin(house, ['orders+acme@orders.example']);
+    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    const committing = transaction.commit(never);
+    await transaction.abort('deadline');
+    may.resolve();
+    await committing;
+    assert.deepEqual(await told(), ['store 0 ', 'commit 0 ', 'smtp transaction 0 accepted']);
   });
 });

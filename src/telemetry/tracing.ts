@@ -12,7 +12,7 @@ export interface TraceSpan {
   /** Begins now, inside this one. */
   child(name: string, attributes?: SpanAttributes): TraceSpan;
   set(attributes: SpanAttributes): void;
-  /** A fault of ours, not a refusal of a mail. Does not end the span. */
+  /** What the log tells as an error or a fault of ours, not the refusal of a mail. Does not end the span. */
   fail(error: unknown): void;
   /** The first call counts; a span that is not ended is never told of. */
   end(): void;

@@ -158,12 +158,11 @@ function copied(attributes: SpanAttributes): Attributes {
 
 /** Low in number: a code where there is one, else the class. */
 function errorType(error: unknown): string {
-  if (!(error instanceof Error)) return '_OTHER';
-  const { code } = error as { code?: unknown };
-  return typeof code === 'string' ? code : error.name;
+  const { code, name } = Object(error) as { code?: unknown; name?: unknown };
+  return [code, name].find((word) => typeof word === 'string') ?? '_OTHER';
 }
 
 function errorMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return text.slice(0, MAX_STATUS_CHARACTERS);
+  const { message } = Object(error) as { message?: unknown };
+  return String(message ?? error).slice(0, MAX_STATUS_CHARACTERS);
 }
