@@ -22,6 +22,8 @@ interface Payload {
   readonly document_id: string;
   readonly org_id: string;
   readonly trace_id: string;
+  /** W3C Trace Context, while the product traces: what you trace goes on from there. */
+  readonly traceparent?: string;
 }
 
 interface DocumentRow {

@@ -339,7 +339,7 @@ export function examine(o: ExamineOptions): Promise<readonly Finding[]> {
 }
 
 function probesOf(o: ExamineOptions): readonly Check[] {
-  return [...certificateChecks(o), databaseCheck(o), objectStoreCheck(o), ...redisChecks(o)];
+  return [...certificateChecks(o), databaseCheck(o), objectStoreCheck(o), ...redisChecks(o), ...tracingChecks(o)];
 }
 
 /** When the settings are wrong, this is all that can be looked at. */
@@ -488,6 +488,15 @@ function redisChecks({ settings: { redisUrl } }: ExamineOptions): readonly Check
     return examineRedis(redisUrl);
   };
   return [{ name: 'redis', run }];
+}
+
+function tracingChecks({ settings: { tracing } }: ExamineOptions): readonly Check[] {
+  if (tracing === null) return [];
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineCollector } = await import('./adapters/opentelemetry/examine.ts');
+    return examineCollector(tracing);
+  };
+  return [{ name: 'tracing', run }];
 }
 
 interface Parts {

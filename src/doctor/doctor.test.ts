@@ -19,6 +19,7 @@ import { createTestDatabase } from '../testing/database.ts';
 import { bareEnvironment } from '../testing/environment.ts';
 import { freePort } from '../testing/free-port.ts';
 import { missing } from '../testing/missing.ts';
+import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
 import { startProduct } from '../testing/product.ts';
 import { startTestRedis } from '../testing/redis.ts';
 import { noS3Server, s3Environment, startS3Server } from '../testing/s3-server.ts';
@@ -357,6 +358,22 @@ test('a Redis that refuses, and one that may forget', { timeout: 60_000 }, async
   const examined = await examine(t, { REDIS_URL: redis.url });
   assertFinds(examined, 'redis', 'ok', /can be reached/);
   assertFinds(examined, 'redis', 'warning', /maxmemory-policy is allkeys-lru/);
+});
+
+test('a collector of spans that is away, one that refuses, and one that takes them; none of it is broken', {
+  timeout: 60_000,
+}, async (t) => {
+  const ask = (url: string) =>
+    examine(t, { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_HEADERS: 'authorization=hunter2' });
+  const receiver = await startOtlpReceiver(t);
+  assertFinds(await ask(receiver.url), 'tracing', 'ok', /takes spans/);
+  assert.equal(receiver.headers[0]?.authorization, 'hunter2');
+  receiver.answer(401);
+  const refused = await ask(receiver.url);
+  assertFinds(refused, 'tracing', 'warning', /^OTEL_EXPORTER_OTLP_ENDPOINT: http:.* answers HTTP 401/);
+  assert.doesNotMatch(JSON.stringify(refused), /hunter2/);
+  const away = await ask(`http://127.0.0.1:${await freePort()}`);
+  assertFinds(away, 'tracing', 'warning', /cannot be asked \(ECONNREFUSED\)/);
 });
 
 test('database, store and Redis that take connections and never answer are findings', {

@@ -11,6 +11,7 @@ import { createPostgresMessageStore } from '../adapters/postgres/message-store.t
 import type { NewMessage } from '../ports/message-store.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
+import type { TraceSpan } from '../telemetry/tracing.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { createExtractor, type ExtractionJob, type Extractor, type Run } from './extractor.ts';
@@ -303,11 +304,20 @@ describe('faults while extracting', () => {
     const received = await house.received(multipart([attachment('a.pdf', 'a')]));
     await house.objects.remove(received.rawStorageKey);
 
-    await house.extractor.extract(jobOf(received), run());
+    const faults: unknown[] = [];
+    const span: TraceSpan = {
+      traceparent: '',
+      child: () => span,
+      set: () => {},
+      fail: (error) => faults.push(error),
+      end: () => {},
+    };
+    await house.extractor.extract(jobOf(received), run({ span }));
 
     const { status, error_json } = await message(house.pool);
     assert.equal(status, 'FAILED');
     assert.equal((error_json as { code: string }).code, 'object-missing');
+    assert.deepEqual(faults, [error_json]);
     assert.ok(house.lines.some(({ level, msg }) => level === 50 && msg === 'mail failed'));
   });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { freePort } from '../../testing/free-port.ts';
@@ -113,7 +113,7 @@ describe('the spans that are exported', { timeout: 30_000 }, () => {
     const receiver = await startOtlpReceiver(t);
     const edge = open(t, receiver.url, 'parentbased_traceidratio', 0.5).tracing;
     const worker = open(t, receiver.url).tracing;
-    const ids = Array.from({ length: 200 }, () => randomBytes(16).toString('hex'));
+    const ids = Array.from({ length: 200 }, () => randomUUID().replaceAll('-', ''));
     for (const traceId of ids) {
       const { traceparent, ...transaction } = edge.transaction({ traceId, sessionId: 's' });
       transaction.end();

@@ -15,6 +15,7 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 import type { Log } from '../../telemetry/log.ts';
+import { reasonOf } from './reason.ts';
 import { createTracing, type OpenedTracing } from './tracing.ts';
 
 /** What waits to be sent; more is dropped. A span takes about 2 KB: 4 MB at most, and as much again on its way. */
@@ -154,11 +155,4 @@ function reporter({ url, log }: TraceExportOptions): Reporter {
       lostSpans += spans;
     },
   };
-}
-
-/** Not what the receiver answered: that may be a page. */
-function reasonOf(error: Error | undefined): string {
-  const { code } = (error ?? {}) as { code?: unknown };
-  if (typeof code === 'number') return `HTTP ${code}`;
-  return typeof code === 'string' ? code : (error?.message ?? 'it did not answer');
 }
