@@ -19,6 +19,8 @@ export interface LoadJob {
   readonly until: { readonly seconds: number } | { readonly mails: number };
   /** Part of every Message-ID; no two runs may have the same. */
   readonly run: string;
+  /** Absent: all mails are for `acme`. Else they are for `org-0`, `org-1` … in turn, so many. */
+  readonly organisations?: number;
 }
 
 export interface LoadResult {
@@ -78,6 +80,11 @@ function wantsMore({ job, begun, endsAt }: Run): boolean {
 const MAIL = `MAIL FROM:<${REVERSE_PATH}>\r\n`;
 const RCPT = `RCPT TO:<${FORWARD_PATH}>\r\n`;
 
+function rcpt({ organisations }: LoadJob, serial: number): string {
+  if (organisations === undefined) return RCPT;
+  return RCPT.replace('+acme@', `+org-${serial % organisations}@`);
+}
+
 type Step = 'greeting' | 'ehlo' | 'mail' | 'rcpt' | 'data' | 'end' | 'quit';
 
 /** Resolves when the connection is closed: true if all its mails were accepted. */
@@ -113,7 +120,7 @@ function runSession(run: Run): Promise<boolean> {
     }
     if (step === 'greeting') say('ehlo', 'EHLO bench.example\r\n');
     else if (step === 'ehlo') say('mail', MAIL);
-    else if (step === 'mail') say('rcpt', RCPT);
+    else if (step === 'mail') say('rcpt', rcpt(job, serial));
     else if (step === 'rcpt') say('data', 'DATA\r\n');
     else if (step === 'data') {
       step = 'end';
