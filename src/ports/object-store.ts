@@ -7,13 +7,13 @@
  */
 export interface ObjectStore {
   /**
-   * Stores all chunks under the key, replacing what was there.
+   * Stores the bytes, or all chunks, under the key, replacing what was there.
    * When it resolves, the bytes survive a power failure. When it rejects (also because `chunks` threw, whose error
    * it rethrows, or the signal aborted), nothing new is visible under the key and nothing is left behind.
    * Owns: drains `chunks`, asking for the next only when there is room; holds a bounded number of bytes. A chunk is the
-   * store's until it asks for the next.
+   * store's until it asks for the next, and bytes given at once are until it resolves or rejects.
    */
-  put(key: string, chunks: AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredObject>;
+  put(key: string, content: Uint8Array | AsyncIterable<Uint8Array>, options?: PutOptions): Promise<StoredObject>;
 
   /**
    * Opens before it resolves, so that a missing object is an error here and not while reading.

@@ -1,7 +1,12 @@
-import { createHash } from 'node:crypto';
-import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { gather } from '../ports/gather.ts';
+import { type ObjectStore, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
+import { createHashes, createHashThread, type MailHasher } from './digests.ts';
 import { createHeaderBlock } from './header-block.ts';
+import { createRooms } from './rooms.ts';
+
+/** A mail below this size is stored at once; 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
+const PIECE_BYTES = 256 * 1024;
 
 /** Honest headers have a few KiB, and memory is taken as they come; the rest of a longer one is stored, not held. */
 export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;
@@ -37,6 +42,8 @@ export interface StoredRawMail {
 
 export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
   const { objects, log } = options;
+  const rooms = createRooms(PIECE_BYTES);
+  const digests = createHashThread();
 
   async function discard(keys: readonly string[]): Promise<void> {
     await Promise.all(
@@ -59,11 +66,11 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     async store({ keys, chunks, signal }) {
       const [firstKey, ...otherKeys] = keys;
       if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
-      const facts = createMailFacts();
-      const putOptions = { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) };
-      const stored = await objects.put(firstKey, facts.observe(chunks), putOptions);
+      const put: Put = (content) =>
+        objects.put(firstKey, content, { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) });
+      const { stored, facts } = await storeFirst(put, chunks, signal);
       try {
-        const mail = facts.finish();
+        const mail = await facts();
         if (stored.sizeBytes !== mail.sizeBytes) {
           throw new StoreError('store-unavailable', `the store took ${stored.sizeBytes} of ${mail.sizeBytes} bytes`);
         }
@@ -77,27 +84,74 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     },
     discard,
   };
+
+  async function storeFirst(
+    put: Put,
+    chunks: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<Stored> {
+    const borrowed: Buffer[] = [];
+    const takeRoom = (): Buffer => {
+      const room = rooms.take();
+      borrowed.push(room);
+      return room;
+    };
+    try {
+      const pieces = gather(chunks, PIECE_BYTES, signal, takeRoom);
+      const first = await pieces.next();
+      if (first.done === true) return await storeSmall(put, new Uint8Array());
+      // Less than a piece is all there is.
+      if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value);
+      return await storeLarge(put, startingWith(first.value, pieces), digests.begin());
+    } finally {
+      for (const room of borrowed) rooms.giveBack(room);
+    }
+  }
+
+  async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
+    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+    const hashes = createHashes();
+    hashes.update(bytes, header.add(bytes));
+    const mail = { sizeBytes: bytes.length, ...hashes.finish(), ...header.finish() };
+    return { stored: await put(bytes), facts: async () => mail };
+  }
+
+  /** Each piece is hashed by another thread while the store writes it. */
+  async function storeLarge(put: Put, pieces: AsyncIterable<Uint8Array>, hasher: MailHasher): Promise<Stored> {
+    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+    let sizeBytes = 0;
+    let hashed = Promise.resolve();
+    async function* observed() {
+      for await (const piece of pieces) {
+        sizeBytes += piece.length;
+        hashed = hasher.update(piece, header.add(piece));
+        // Awaited below, also when the store has failed meanwhile.
+        hashed.catch(() => {});
+        yield piece;
+        await hashed;
+      }
+    }
+    try {
+      const stored = await put(observed());
+      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...header.finish() }) };
+    } catch (error) {
+      hasher.abandon();
+      throw error;
+    } finally {
+      await hashed.catch(() => {});
+    }
+  }
 }
 
-/** Everything worth knowing of a mail's bytes, learned while they pass. */
-function createMailFacts() {
-  const raw = createHash('sha256');
-  const content = createHash('sha256');
-  const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
-  let sizeBytes = 0;
+type Put = (content: Uint8Array | AsyncIterable<Uint8Array>) => Promise<StoredObject>;
 
-  return {
-    async *observe(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
-      for await (const chunk of chunks) {
-        sizeBytes += chunk.length;
-        raw.update(chunk);
-        const contentFrom = header.add(chunk);
-        if (contentFrom < chunk.length) content.update(contentFrom === 0 ? chunk : chunk.subarray(contentFrom));
-        yield chunk;
-      }
-    },
-    finish(): StoredRawMail {
-      return { sizeBytes, rawSha256: raw.digest('hex'), contentSha256: content.digest('hex'), ...header.finish() };
-    },
-  };
+/** In the store under its first key; what is still to be learned of it may fail. */
+interface Stored {
+  readonly stored: StoredObject;
+  facts(): Promise<StoredRawMail>;
+}
+
+async function* startingWith<T>(first: T, others: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  yield first;
+  yield* others;
 }

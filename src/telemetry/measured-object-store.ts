@@ -16,7 +16,7 @@ export function measureObjectStore(objects: ObjectStore, metrics: Metrics): Obje
     }
   };
   return {
-    put: (key, chunks, options) => timed('put', () => objects.put(key, chunks, options)),
+    put: (key, content, options) => timed('put', () => objects.put(key, content, options)),
     get: (key, options) => timed('get', () => objects.get(key, options)),
     head: (key) => timed('head', () => objects.head(key)),
     copy: (fromKey, toKey) => timed('copy', () => objects.copy(fromKey, toKey)),

@@ -24,7 +24,9 @@ const store = await createFileObjectStore({ rootDir });
 async function* mail(sizes) { for (const size of sizes) yield Buffer.alloc(size, 'x'); }
 for (const [op, ...args] of steps) {
   const fresh = op === 'putFresh';
-  const work = fresh || op === 'put' ? store.put(args[0], mail(args[1]), { fresh }) : store[op](...args);
+  const whole = () => Buffer.alloc(args[1].reduce((sum, size) => sum + size), 'x');
+  const work =
+    op === 'put' ? store.put(args[0], mail(args[1])) : fresh ? store.put(args[0], whole(), { fresh }) : store[op](...args);
   const outcome = await work.then(() => 'done', (error) => error.code ?? String(error));
   writeSync(1, op + ' ' + outcome + '\\n');
 }

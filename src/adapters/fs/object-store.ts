@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { unlessAborted } from '../../ports/abort.ts';
-import { freeMemory, gather } from '../../ports/gather.ts';
+import { gather } from '../../ports/gather.ts';
 import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
 import {
   type ObjectFacts,
@@ -101,17 +101,12 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     await stat(incomingDir);
   }
 
-  async function put(key: string, chunks: AsyncIterable<Uint8Array>, options: PutOptions = {}) {
+  async function put(key: string, content: Uint8Array | AsyncIterable<Uint8Array>, options: PutOptions = {}) {
     const path = pathOf(key);
-    const pieces = gather(chunks, WRITE_PIECE_BYTES, options.signal);
-    const first = await pieces.next();
-    if (first.done === true) return putPieces(path, pieces, options);
-    // Less than a piece is all there is.
-    if (options.fresh === true && first.value.length < WRITE_PIECE_BYTES) {
-      options.signal?.throwIfAborted();
-      return putSmall(path, first.value).finally(() => freeMemory(first.value));
-    }
-    return putPieces(path, startingWith(first.value, pieces), options);
+    const { signal, fresh = false } = options;
+    if (!(content instanceof Uint8Array)) return putPieces(path, gather(content, WRITE_PIECE_BYTES, signal), options);
+    signal?.throwIfAborted();
+    return fresh ? putSmall(path, content) : putPieces(path, [content], options);
   }
 
   /** Written under its own name at once: what a crash leaves of it has no row, and nobody knows its name. */
@@ -130,18 +125,18 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     return { sizeBytes };
   }
 
-  async function putPieces(path: string, pieces: AsyncIterable<Uint8Array>, { signal, fresh = false }: PutOptions) {
+  async function putPieces(
+    path: string,
+    pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+    { signal, fresh = false }: PutOptions,
+  ) {
     const file = createIncomingFile(incomingPath(), log);
     let sizeBytes = 0;
-    let last: Uint8Array | undefined;
     try {
       for await (const piece of pieces) {
         await translated('write', () => file.write(piece));
         sizeBytes += piece.length;
-        last = piece;
       }
-      // A short piece was gathered; a whole one may be the very chunk, and not ours to give back.
-      if (last !== undefined && last.length < WRITE_PIECE_BYTES) freeMemory(last);
       signal?.throwIfAborted();
       // What has that name already may be somebody's only copy: a document that another worker has told the database of.
       // It is not replaced before its successor is durable, and not removed when that fails.
@@ -250,11 +245,6 @@ export function removeFileLeftovers(o: {
   return translated('look for leftovers', () =>
     removeLeftovers(join(o.rootDir, INCOMING_NAME), Date.now(), o.log, { dryRun: o.dryRun }),
   );
-}
-
-async function* startingWith<T>(first: T, others: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  yield first;
-  yield* others;
 }
 
 /** Only our own system calls run inside: a producer's ECONNRESET is not the store's fault. */

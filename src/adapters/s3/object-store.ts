@@ -16,7 +16,7 @@ import { createRunOperation, type Operation, type SendOptions } from './operatio
 import { readBody } from './read.ts';
 import { createSlots } from './slots.ts';
 import { openSpool } from './spool.ts';
-import { cutSignal, receive, upload } from './upload.ts';
+import { cutSignal, receive, upload, whole } from './upload.ts';
 
 /** More at the same time make no store faster, and each holds a connection and some buffers. */
 const MAX_REQUESTS = 64;
@@ -64,10 +64,10 @@ export async function createS3ObjectStore(options: S3ObjectStoreOptions): Promis
     return key;
   }
 
-  async function put(key: string, chunks: AsyncIterable<Uint8Array>, o: PutOptions = {}) {
+  async function put(key: string, content: Uint8Array | AsyncIterable<Uint8Array>, o: PutOptions = {}) {
     const { signal, mediaType, fresh = false } = o;
     const target = { bucket, key: checked(key), mediaType };
-    const received = await receive(chunks, spool, signal);
+    const received = content instanceof Uint8Array ? whole(content, signal) : await receive(content, spool, signal);
     const { sizeBytes, body } = received;
     const inMemory = body instanceof Uint8Array;
     const cut = cutSignal(signal, received, limits.undoTimeoutMs);

@@ -53,6 +53,13 @@ export async function receive(
   return { sizeBytes, sha256: hash.digest('hex'), body: file ?? only, sentWhole: false };
 }
 
+/** Bytes that are all there. Errors: the signal's reason. */
+export function whole(bytes: Uint8Array, signal: AbortSignal | undefined): Received {
+  signal?.throwIfAborted();
+  const sha256 = createHash('sha256').update(bytes).digest('hex');
+  return { sizeBytes: bytes.length, sha256, body: bytes, sentWhole: false };
+}
+
 /** Sends what was received; the SDK may repeat it, each attempt from the first byte. Errors: those of the SDK. */
 export async function upload(
   client: S3Client,

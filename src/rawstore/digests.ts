@@ -1,0 +1,113 @@
+/**
+ * The two digests of a mail: of all its bytes, and of what follows its header block.
+ *
+ * Small mails are hashed where they are. The digests of a large one take longer than everything else that is done with its
+ * bytes, so a thread of its own hashes each piece while the store writes it; the piece lies in memory both can see.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+
+export interface MailDigests {
+  /** Units: lower-case hex. */
+  readonly rawSha256: string;
+  readonly contentSha256: string;
+}
+
+export interface MailHasher {
+  /**
+   * The next piece; its first `contentFrom` bytes are header.
+   * Owns: the piece is not to be written over before it resolves.
+   * Errors: rejects when the thread has ended.
+   */
+  update(piece: Uint8Array, contentFrom: number): Promise<void>;
+  /** Once, after the last piece. */
+  finish(): Promise<MailDigests>;
+  /** Instead of `finish`, when the mail does not arrive whole. Safe to call after everything. */
+  abandon(): void;
+}
+
+/** Hashes on the thread that calls it. */
+export function createHashes() {
+  const raw: Hash = createHash('sha256');
+  const content: Hash = createHash('sha256');
+  return {
+    update(piece: Uint8Array, contentFrom: number): void {
+      raw.update(piece);
+      if (contentFrom < piece.length) content.update(contentFrom === 0 ? piece : piece.subarray(contentFrom));
+    },
+    finish: (): MailDigests => ({ rawSha256: raw.digest('hex'), contentSha256: content.digest('hex') }),
+  };
+}
+
+/** What the thread is sent. A mail begins with its first piece and ends with `finish` or `abandon`. */
+export type ToThread =
+  | { readonly mail: number; readonly piece: Uint8Array; readonly contentFrom: number }
+  | { readonly mail: number; readonly end: 'finish' | 'abandon' };
+
+/** One answer for each message but `abandon`, in order. */
+export type FromThread = MailDigests | null;
+
+interface Asked {
+  resolve(answer: FromThread): void;
+  reject(error: Error): void;
+}
+
+/** A thread for all large mails, started by the first one. Owns: the thread, which does not keep the process alive. */
+export function createHashThread(): { begin(): MailHasher } {
+  let thread: Worker | null = null;
+  let asked: Asked[] = [];
+  let lastMail = 0;
+
+  function start(): Worker {
+    const started = new Worker(threadFile(), { name: 'mail-digests' });
+    started.on('message', (answer: FromThread) => asked.shift()?.resolve(answer));
+    const ended = (error: Error): void => {
+      if (thread === started) thread = null;
+      const lost = asked;
+      asked = [];
+      for (const one of lost) one.reject(error);
+    };
+    started.on('error', (error) => ended(error as Error));
+    started.on('exit', () => ended(new Error('the thread that hashes mails has ended')));
+    // After the listeners: one for messages would keep the process alive.
+    started.unref();
+    return started;
+  }
+
+  function ask(message: ToThread): Promise<FromThread> {
+    return new Promise((resolve, reject) => {
+      thread ??= start();
+      asked.push({ resolve, reject });
+      thread.postMessage(message);
+    });
+  }
+
+  return {
+    begin() {
+      const mail = ++lastMail;
+      let ended = false;
+      return {
+        async update(piece, contentFrom) {
+          await ask({ mail, piece, contentFrom });
+        },
+        async finish() {
+          ended = true;
+          const digests = await ask({ mail, end: 'finish' });
+          if (digests === null) throw new Error('the thread that hashes mails does not know this one');
+          return digests;
+        },
+        abandon() {
+          if (!ended) thread?.postMessage({ mail, end: 'abandon' } satisfies ToThread);
+          ended = true;
+        },
+      };
+    },
+  };
+}
+
+/** A package has JavaScript only. */
+function threadFile(): string {
+  const here = fileURLToPath(import.meta.url);
+  return here.replace(/digests\.([jt]s)$/, 'digest-thread.$1');
+}
