@@ -14,10 +14,8 @@ export async function* gather(
   chunks: AsyncIterable<Uint8Array>,
   pieceBytes: number,
   signal?: AbortSignal,
-  /** Where pieces of full size are gathered: `pieceBytes` of memory, the caller's. */
-  takeRoom: () => Buffer = () => Buffer.allocUnsafeSlow(pieceBytes),
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let room: Buffer = Buffer.alloc(0);
+  let room = Buffer.alloc(0);
   let filled = 0;
   for await (const chunk of untilAborted(chunks, signal)) {
     if (filled === 0 && chunk.length >= pieceBytes) {
@@ -26,7 +24,7 @@ export async function* gather(
     }
     for (let taken = 0; taken < chunk.length; ) {
       const count = Math.min(chunk.length - taken, pieceBytes - filled);
-      room = withRoomFor(room, filled, filled + count, pieceBytes, takeRoom);
+      room = withRoomFor(room, filled, filled + count, pieceBytes);
       room.set(chunk.subarray(taken, taken + count), filled);
       taken += count;
       filled += count;
@@ -39,10 +37,10 @@ export async function* gather(
   if (filled > 0) yield room.subarray(0, filled);
 }
 
-function withRoomFor(room: Buffer, filled: number, wantedBytes: number, maxBytes: number, takeRoom: () => Buffer) {
+function withRoomFor(room: Buffer<ArrayBuffer>, filled: number, wantedBytes: number, maxBytes: number) {
   if (wantedBytes <= room.length) return room;
   const doubled = Math.max(wantedBytes, room.length * 2, FIRST_ROOM_BYTES);
-  const larger = doubled < maxBytes ? Buffer.allocUnsafeSlow(doubled) : takeRoom();
+  const larger = Buffer.allocUnsafeSlow(Math.min(doubled, maxBytes));
   room.copy(larger, 0, 0, filled);
   freeMemory(room);
   return larger;
