@@ -328,8 +328,10 @@ function judgeOrphans(
   const left = ({ mail }: Entry): number => credit.get(mail.rawSha256) ?? 0;
   const explained: string[] = [];
   const problems: string[] = [];
-  for (const [key, file] of files) {
-    if (owned.has(key)) continue;
+  const nobodys = [...files].filter(([key]) => !owned.has(key));
+  // Whole ones first: the beginning of one mail is that of others, too, and may be put down to any of them.
+  const wholeFirst = nobodys.toSorted(([, a], [, b]) => Number(mails.has(b.sha256)) - Number(mails.has(a.sha256)));
+  for (const [key, file] of wholeFirst) {
     const entry = mails.get(file.sha256) ?? entries.find((one) => left(one) > 0 && isBeginning(file, one.mail));
     const leftOver = entry === undefined ? 0 : left(entry);
     if (entry !== undefined) credit.set(entry.mail.rawSha256, leftOver - 1);
