@@ -1,6 +1,7 @@
 // biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
 /**
- * The mail on its way from the socket to the receiver: an async iterable for one reader.
+ * The mail on its way from the socket to the receiver: an async iterable for one reader, who is woken by its first
+ * chunk, and then when it is full or the mail has ended.
  * Owns: the chunks; the one handed over is the reader's until it asks for the next, and then its memory is taken back. Bounded by its filler, which stops the socket on `full` and goes on when
  * `onEmpty` says so.
  * Errors: the iteration throws `MailIncomplete` when the mail does not arrive whole.
@@ -28,6 +29,8 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
   private readonly chunks: Buffer[] = [];
   private bytes = 0;
   private ended = false;
+  /** The reader has seen the first of it. */
+  private begun = false;
   private readerLeft = false;
   private failure: MailIncomplete | null = null;
   /** Handed over last. */
@@ -56,17 +59,16 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
 
   push(chunk: Buffer): void {
     if (this.readerLeft || this.failure !== null) return;
-    if (this.waiting !== null) {
-      this.lent = chunk;
-      return this.settle({ done: false, value: chunk });
-    }
     this.chunks.push(chunk);
     this.bytes += chunk.length;
+    // Not for every chunk: many clients send a mail in pieces of a few kilobytes, and waking the reader costs more than they do.
+    if (this.waiting !== null && (this.full || !this.begun)) this.settle(this.takeAll());
   }
 
   end(): void {
     this.ended = true;
     if (this.waiting === null) return;
+    if (this.chunks.length > 0) return this.settle(this.takeAll());
     this.delivered = true;
     this.settle(finished);
   }
@@ -84,12 +86,10 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
     if (this.lent !== null) freeMemory(this.lent);
     this.lent = null;
     if (this.failure !== null) return Promise.reject(this.failure);
-    const chunk = this.chunks.shift();
-    if (chunk !== undefined) {
-      this.lent = chunk;
-      this.bytes -= chunk.length;
-      if (this.chunks.length === 0) this.onEmpty();
-      return Promise.resolve({ done: false, value: chunk });
+    if (this.chunks.length > 0) {
+      const all = this.takeAll();
+      this.onEmpty();
+      return Promise.resolve(all);
     }
     if (this.readerLeft) return Promise.resolve(finished);
     if (this.ended) {
@@ -114,6 +114,17 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
 
   [Symbol.asyncIterator](): this {
     return this;
+  }
+
+  /** All that is there, as one chunk. */
+  private takeAll(): Result {
+    const [first] = this.chunks;
+    const all = this.chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.chunks, this.bytes);
+    if (all !== first) for (const chunk of this.chunks) freeMemory(chunk);
+    this.drop();
+    this.begun = true;
+    this.lent = all;
+    return { done: false, value: all };
   }
 
   private settle(result: Result): void {
