@@ -3,6 +3,7 @@ import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'gr
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { forgivingSecondRelease } from './forgiving-pool.ts';
 import { type ExhaustedJob, findExhaustedJobs, forgetJob, holdLease, type Lease, sweepAbandonedJobs } from './lease.ts';
 import { workerLogger } from './logger.ts';
 
@@ -125,7 +126,7 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     lease = holdLease({ url: o.url, poolId: workerPool.id, log: o.log, onLost: leaseLost.resolve });
   });
   const runner: Runner = await run({
-    pgPool: o.pool,
+    pgPool: forgivingSecondRelease(o.pool),
     taskList: Object.fromEntries(Object.entries(o.tasks).map(([name, task]) => [name, wrap(task, stopping)])),
     parsedCronItems: [],
     concurrency: o.concurrency,

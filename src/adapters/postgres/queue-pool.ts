@@ -11,34 +11,11 @@ export const QUEUE_CONNECTIONS = 3;
  * What it writes is written again when it is lost: a job whose end was forgotten runs once more.
  */
 export function createQueuePool(o: { readonly url: string; readonly log: Log }): pg.Pool {
-  return forgivingSecondRelease(
-    createPool({
-      ...o,
-      applicationName: 'orderflow-queue',
-      maxConnections: QUEUE_CONNECTIONS,
-      repeatable: true,
-      plannedAnew: true,
-    }),
-  );
-}
-
-type ConnectCallback = Parameters<pg.Pool['connect']>[0];
-
-/**
- * QUIRK: graphile-worker 0.18 may give the connection on which it listens back twice when it breaks right after it was made,
- * and does not wait for its own complaint: an unhandled rejection, the end of the process.
- */
-function forgivingSecondRelease(pool: pg.Pool): pg.Pool {
-  const connect = pool.connect.bind(pool);
-  const connectWith = (callback: ConnectCallback): void =>
-    connect((error, client, release) => {
-      let released = false;
-      callback(error, client, (destroy) => {
-        if (!released) release(destroy);
-        released = true;
-      });
-    });
-  return Object.assign(pool, {
-    connect: (callback?: ConnectCallback) => (callback === undefined ? connect() : connectWith(callback)),
+  return createPool({
+    ...o,
+    applicationName: 'orderflow-queue',
+    maxConnections: QUEUE_CONNECTIONS,
+    repeatable: true,
+    plannedAnew: true,
   });
 }
