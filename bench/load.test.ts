@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { missing } from '../src/testing/missing.ts';
 import { openClientLoad, openSink, openSmtpSourceLoad } from './load.ts';
 import { type LoadJob, runLoad } from './load-run.ts';
 
@@ -60,7 +61,7 @@ test('a server that hangs up, or is not there, ends the run', async (t) => {
 
 test('smtp-source, where it is installed, sends as many as asked', async (t) => {
   const load = await openSmtpSourceLoad();
-  if (load === null) return t.skip('smtp-source is missing: install Postfix');
+  if (load === null) return missing(t, 'smtp-source', 'install Postfix');
   const sink = await openSink();
   t.after(() => sink.close());
   const result = await load.send({ ...job, port: sink.port });

@@ -38,6 +38,9 @@ const soaks = {
 } satisfies Record<string, (t: TestContext) => Promise<void>>;
 
 const wanted = values.only ?? Object.keys(soaks);
-for (const name of wanted)
-  if (!(name in soaks)) throw new Error(`no soak ${name}; there are ${Object.keys(soaks).join(', ')}`);
+const unknown = wanted.find((name) => !(name in soaks));
+if (unknown !== undefined) {
+  console.error(`no soak ${unknown}; there are ${Object.keys(soaks).join(', ')}`);
+  process.exit(2);
+}
 for (const [name, soak] of Object.entries(soaks)) if (wanted.includes(name)) test(name, soak);

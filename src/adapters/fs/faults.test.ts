@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { isStoreError, keys, once, read } from '../../ports/object-store.contract.ts';
+import { missing } from '../../testing/missing.ts';
 import { INCOMING_NAME } from './incoming.ts';
 import { createFileObjectStore } from './object-store.ts';
 
@@ -289,10 +290,7 @@ function only(calls: readonly Call[], name: string, part: string): Call {
 async function withTracedRoot(t: TestContext, work: (rootDir: string) => Promise<void>): Promise<void> {
   const tried = spawnSync('strace', ['-o', '/dev/null', 'true'], { timeout: CHILD_DEADLINE_MS });
   if (tried.status !== 0) {
-    const reason = `strace does not run here: ${tried.error?.message ?? tried.stderr.toString().trim()}`;
-    assert.notEqual(process.env.CI, 'true', reason);
-    t.skip(reason);
-    return;
+    return missing(t, 'strace', tried.error?.message ?? tried.stderr.toString().trim());
   }
   await withFolder(async (folder) => {
     const rootDir = join(folder, 'objects');
@@ -306,8 +304,7 @@ async function withSmallDisk(t: TestContext, sizeMiB: number, work: (rootDir: st
   await withFolder(async (folder) => {
     const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${sizeMiB}m,mode=700`, 'none', folder]);
     if (mounted.status !== 0) {
-      t.skip(`no small disk can be mounted here: ${mounted.error?.message ?? mounted.stderr.toString().trim()}`);
-      return;
+      return missing(t, 'mount', `no small disk here: ${mounted.error?.message ?? mounted.stderr.toString().trim()}`);
     }
     try {
       await work(folder);
