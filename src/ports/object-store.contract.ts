@@ -26,6 +26,26 @@ export function describeObjectStore(name: string, open: () => Promise<OpenedObje
     /** Tests share one store; each works below a folder of its own. */
     const folder = () => `t/${randomUUID()}`;
 
+    for (const sizeBytes of [0, 1, 10_000, 262_143, 300_000]) {
+      for (const fresh of [true, false]) {
+        it20(
+          `gives back ${sizeBytes} bytes that were put at once, under a ${fresh ? 'fresh' : 'used'} key`,
+          async () => {
+            const key = `${folder()}/a.eml`;
+            if (!fresh) await store.put(key, once('before'));
+            const bytes = randomBytes(sizeBytes);
+            assert.equal((await store.put(key, bytes, { fresh })).sizeBytes, sizeBytes);
+            assert.ok((await read(store, key)).equals(bytes));
+            const reason = new Error('deadline');
+            const signal = AbortSignal.abort(reason);
+            const other = `${folder()}/b.eml`;
+            await assert.rejects(store.put(other, bytes, { fresh, signal }), (error) => error === reason);
+            assert.equal(await store.head(other), null);
+          },
+        );
+      }
+    }
+
     for (const sizeBytes of [0, 1, 10_000, 262_143, 262_144, 262_145, 6_000_000]) {
       it20(`gives back ${sizeBytes} bytes as they were put`, async () => {
         const key = `${folder()}/a.eml`;

@@ -52,7 +52,7 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
     return this.chunks.length === 0;
   }
 
-  /** The reader asks for what the client has not sent yet. */
+  /** The reader asks for what the client has not sent yet, or has sent too little of to be woken. */
   get readerWaits(): boolean {
     return this.waiting !== null;
   }
