@@ -1,4 +1,4 @@
-/** The answer to COMMIT is lost: nobody knows whether the rows are there. Whatever they are, nothing may be lost by it. */
+/** The answer to a commit is lost: nobody knows whether the rows are there. Whatever they are, nothing may be lost by it. */
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { cleanUp } from '../../src/testing/clean-up.ts';
@@ -24,9 +24,9 @@ async function openDoorBehindProxy(t: TestContext) {
 }
 
 /** The mail was written, its sender hears 451 and comes again. */
-export async function answerToCommitLost(t: TestContext): Promise<void> {
+export async function answerToCommitLost(t: TestContext, slugs: readonly string[]): Promise<void> {
   const { proxy, door, ledger, look } = await openDoorBehindProxy(t);
-  const mail = await composeOrder({ slugs: SLUGS });
+  const mail = await composeOrder({ slugs });
   const cut = proxy.cutNextCommit(INTAKE, 'forwarded');
   const first = await deliverOnce(door.port, mail, ledger);
   await cut;
@@ -34,26 +34,26 @@ export async function answerToCommitLost(t: TestContext): Promise<void> {
   const between = await look();
   assert.deepEqual(
     [between.messages, between.problems, between.orphans],
-    [SLUGS.length, [], []],
+    [slugs.length, [], []],
     'the rows are there, and so are their objects',
   );
   const second = await deliverOnce(door.port, mail, ledger);
   assert.match(second.text, /^2\.0\.0 duplicate of /);
   const after = await look();
-  assert.deepEqual([after.messages, after.problems, after.orphans], [SLUGS.length, [], []]);
+  assert.deepEqual([after.messages, after.problems, after.orphans], [slugs.length, [], []]);
   await door.product.stop();
 }
 
 /** The commit never reached the server: the retry is the first to be written, the first try leaves objects without rows. */
-export async function commitNeverArrived(t: TestContext): Promise<void> {
+export async function commitNeverArrived(t: TestContext, slugs: readonly string[]): Promise<void> {
   const { proxy, door, ledger, look } = await openDoorBehindProxy(t);
-  const mail = await composeOrder({ slugs: SLUGS });
+  const mail = await composeOrder({ slugs });
   const cut = proxy.cutNextCommit(INTAKE, 'withheld');
   assert.equal((await deliverOnce(door.port, mail, ledger)).code, 451);
   await cut;
   assert.match((await deliverOnce(door.port, mail, ledger)).text, /^2\.0\.0 accepted /);
   const report = await look();
-  assert.deepEqual([report.messages, report.problems], [SLUGS.length, []]);
+  assert.deepEqual([report.messages, report.problems], [slugs.length, []]);
   await door.product.stop();
 }
 
