@@ -86,9 +86,12 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
   const written = before.filter((call) => call.name === 'write' && ofFile(call));
   assert.ok(written.length > 0, `${name}: its bytes are written`);
   const lastWritten = Math.max(...written.map((call) => call.end));
+  const opened = before.filter((call) => isMaking(call) && paths.some((path) => call.text.includes(`"${path}"`)));
+  const syncedByWriting = opened.length > 0 && opened.every(({ text }) => text.includes('O_DSYNC'));
   assert.ok(
-    beforeCommit.some((call) => call.name === 'fdatasync' && ofFile(call) && call.begin > lastWritten),
-    `${name}: its file is synced after the last byte was written, and before its rows are committed`,
+    (syncedByWriting && lastWritten < commit.begin) ||
+      beforeCommit.some((call) => call.name === 'fdatasync' && ofFile(call) && call.begin > lastWritten),
+    `${name}: its file is synced with or after the last byte, and before its rows are committed`,
   );
   const directory = /"([^"]*)\/[^/"]*\.eml"/.exec(named.text)?.[1];
   assert.ok(
@@ -124,8 +127,8 @@ function namesOf(calls: readonly Call[], named: Call): readonly string[] {
 
 const isWrite = ({ name }: Call): boolean => name === 'write' || name === 'writev' || name === 'sendto';
 /** A small mail is made under its own name, others are renamed to theirs. */
-const isNaming = ({ name, text }: Call): boolean =>
-  name.startsWith('rename') || (name === 'openat' && text.includes('O_CREAT'));
+const isNaming = (call: Call): boolean => call.name.startsWith('rename') || isMaking(call);
+const isMaking = ({ name, text }: Call): boolean => name === 'openat' && text.includes('O_CREAT');
 const isCommit = ({ text }: Call): boolean => text.includes('COMMIT\\0');
 
 function only(calls: readonly Call[], wanted: (call: Call) => boolean, what: string): Call {

@@ -5,7 +5,7 @@ import { databaseSyncFails, diskFull, objectSyncFails } from './disk-faults.ts';
 describe('disk faults', { concurrency: true }, () => {
   it('disk full: 452 4.3.1, no row, nothing left behind; taken once there is room', diskFull);
 
-  it('fsync error of the raw mail: 451, no row, no object; taken once the disk is well', (t) =>
+  it('fsync error of a large raw mail: 451, no row, no object; taken once the disk is well', (t) =>
     objectSyncFails(t, 'fdatasync'));
 
   it('fsync error of its directory: 451, no row, no object; taken once the disk is well', (t) =>

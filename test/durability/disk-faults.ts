@@ -71,7 +71,10 @@ async function mountSmallDisk(t: TestContext, folder: string, sizeMiB: number): 
   return false;
 }
 
-/** `call` is what the kernel refuses: the file's sync, or the directory's. */
+/**
+ * `call` is what the kernel refuses: the file's sync, or the directory's. A small mail has no sync of its own: its write is
+ * one, and the file store's tests refuse that.
+ */
 export async function objectSyncFails(t: TestContext, call: 'fdatasync' | 'fsync'): Promise<void> {
   if (!canTrace(t)) return;
   const door = await openDoorOnTestDatabase(t);
@@ -80,7 +83,7 @@ export async function objectSyncFails(t: TestContext, call: 'fdatasync' | 'fsync
   await look(door, ledger);
 
   const tracing = await trace(t, { pids: [door.product.pid], calls: call, inject: `${call}:error=EIO` });
-  const mail = await composeOrder({ slugs: SLUGS });
+  const mail = await composeOrder({ slugs: SLUGS, attachmentBytes: [call === 'fdatasync' ? 400_000 : 300] });
   const refused = await deliverOnce(door.port, mail, ledger);
   const calls = await tracing.detach();
   assert.ok(

@@ -18,7 +18,7 @@ import { createDirectorySync } from './directory-sync.ts';
 import { isMissing, objectMissing, storeFault } from './errors.ts';
 import { createIncomingFile, INCOMING_NAME, removeLeftovers } from './incoming.ts';
 import { openFile } from './read.ts';
-import { sealFile, writeNewFile } from './small-file.ts';
+import { createNewFile, fillNewFile } from './small-file.ts';
 import { objectFacts, walkObjects } from './walk.ts';
 
 /**
@@ -117,9 +117,9 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
       publish(
         path,
         async () => {
-          descriptor = await writeNewFile(path, bytes);
+          descriptor = await createNewFile(path);
         },
-        { seal: () => sealFile(descriptor) },
+        { seal: () => fillNewFile(descriptor, bytes) },
       ),
     );
     return { sizeBytes };
