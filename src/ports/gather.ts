@@ -14,8 +14,10 @@ export async function* gather(
   chunks: AsyncIterable<Uint8Array>,
   pieceBytes: number,
   signal?: AbortSignal,
+  /** Where pieces of full size are gathered: `pieceBytes` of memory, the caller's own where it is shared memory. */
+  takeRoom: () => Buffer = () => Buffer.allocUnsafeSlow(pieceBytes),
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  let room = Buffer.alloc(0);
+  let room: Buffer = Buffer.alloc(0);
   let filled = 0;
   for await (const chunk of untilAborted(chunks, signal)) {
     if (filled === 0 && chunk.length >= pieceBytes) {
@@ -24,7 +26,7 @@ export async function* gather(
     }
     for (let taken = 0; taken < chunk.length; ) {
       const count = Math.min(chunk.length - taken, pieceBytes - filled);
-      room = withRoomFor(room, filled, filled + count, pieceBytes);
+      room = withRoomFor(room, filled, filled + count, pieceBytes, takeRoom);
       room.set(chunk.subarray(taken, taken + count), filled);
       taken += count;
       filled += count;
@@ -35,12 +37,14 @@ export async function* gather(
     }
   }
   if (filled > 0) yield room.subarray(0, filled);
+  // Only here: where its reader left early, the last piece may still be on its way to the disk.
+  freeMemory(room);
 }
 
-function withRoomFor(room: Buffer<ArrayBuffer>, filled: number, wantedBytes: number, maxBytes: number) {
+function withRoomFor(room: Buffer, filled: number, wantedBytes: number, maxBytes: number, takeRoom: () => Buffer) {
   if (wantedBytes <= room.length) return room;
   const doubled = Math.max(wantedBytes, room.length * 2, FIRST_ROOM_BYTES);
-  const larger = Buffer.allocUnsafeSlow(Math.min(doubled, maxBytes));
+  const larger = doubled < maxBytes ? Buffer.allocUnsafeSlow(doubled) : takeRoom();
   room.copy(larger, 0, 0, filled);
   freeMemory(room);
   return larger;

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
 import { freeMemory, gather } from '../ports/gather.ts';
 import { type ObjectStore, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
+import { createHashes, createHashThread, type MailHasher } from './digests.ts';
 import { createHeaderBlock } from './header-block.ts';
+import { createRooms } from './rooms.ts';
 
 /** A mail below this size is stored at once; 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
 const PIECE_BYTES = 256 * 1024;
@@ -41,6 +42,8 @@ export interface StoredRawMail {
 
 export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
   const { objects, log } = options;
+  const rooms = createRooms(PIECE_BYTES);
+  const digests = createHashThread();
 
   async function discard(keys: readonly string[]): Promise<void> {
     await Promise.all(
@@ -65,10 +68,9 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
       if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
       const put: Put = (content) =>
         objects.put(firstKey, content, { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) });
-      const facts = createMailFacts();
-      const stored = await storeFirst(put, chunks, facts, signal);
+      const { stored, facts } = await storeFirst(put, chunks, signal);
       try {
-        const mail = facts.finish();
+        const mail = await facts();
         if (stored.sizeBytes !== mail.sizeBytes) {
           throw new StoreError('store-unavailable', `the store took ${stored.sizeBytes} of ${mail.sizeBytes} bytes`);
         }
@@ -82,53 +84,77 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     },
     discard,
   };
-}
 
-/** A mail of less than a piece goes to the store in one call; of a larger one no more than a piece is held. */
-async function storeFirst(
-  put: Put,
-  chunks: AsyncIterable<Uint8Array>,
-  facts: MailFacts,
-  signal: AbortSignal | undefined,
-): Promise<StoredObject> {
-  const pieces = gather(chunks, PIECE_BYTES, signal);
-  const first = await pieces.next();
-  if (first.done === true) return put(new Uint8Array());
-  facts.add(first.value);
-  if (first.value.length >= PIECE_BYTES) return put(observed(first.value, pieces, facts));
-  const stored = await put(first.value);
-  // Sent and answered: nobody reads it any more.
-  freeMemory(first.value);
-  return stored;
-}
+  /** A mail of less than a piece goes to the store in one call; of a larger one no more than a piece is held. */
+  async function storeFirst(
+    put: Put,
+    chunks: AsyncIterable<Uint8Array>,
+    signal: AbortSignal | undefined,
+  ): Promise<Stored> {
+    const borrowed: Buffer[] = [];
+    const takeRoom = (): Buffer => {
+      const room = rooms.take();
+      borrowed.push(room);
+      return room;
+    };
+    try {
+      const pieces = gather(chunks, PIECE_BYTES, signal, takeRoom);
+      const first = await pieces.next();
+      if (first.done === true) return await storeSmall(put, new Uint8Array());
+      if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value);
+      return await storeLarge(put, startingWith(first.value, pieces), digests.begin());
+    } finally {
+      for (const room of borrowed) rooms.giveBack(room);
+    }
+  }
 
-async function* observed(first: Uint8Array, others: AsyncIterable<Uint8Array>, facts: MailFacts) {
-  yield first;
-  for await (const piece of others) {
-    facts.add(piece);
-    yield piece;
+  async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
+    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+    const hashes = createHashes();
+    hashes.update(bytes, header.add(bytes));
+    const mail = { sizeBytes: bytes.length, ...hashes.finish(), ...header.finish() };
+    const stored = await put(bytes);
+    // Sent and answered: nobody reads it any more.
+    freeMemory(bytes);
+    return { stored, facts: async () => mail };
+  }
+
+  /** Each piece is hashed by another thread while the store writes it. */
+  async function storeLarge(put: Put, pieces: AsyncIterable<Uint8Array>, hasher: MailHasher): Promise<Stored> {
+    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+    let sizeBytes = 0;
+    let hashed = Promise.resolve();
+    async function* observed() {
+      for await (const piece of pieces) {
+        sizeBytes += piece.length;
+        hashed = hasher.update(piece, header.add(piece));
+        // Awaited below, also when the store has failed meanwhile.
+        hashed.catch(() => {});
+        yield piece;
+        await hashed;
+      }
+    }
+    try {
+      const stored = await put(observed());
+      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...header.finish() }) };
+    } catch (error) {
+      hasher.abandon();
+      throw error;
+    } finally {
+      await hashed.catch(() => {});
+    }
   }
 }
 
 type Put = (content: Uint8Array | AsyncIterable<Uint8Array>) => Promise<StoredObject>;
 
-type MailFacts = ReturnType<typeof createMailFacts>;
+/** In the store under its first key; what is still to be learned of it may fail. */
+interface Stored {
+  readonly stored: StoredObject;
+  facts(): Promise<StoredRawMail>;
+}
 
-/** Everything worth knowing of a mail's bytes, learned while they pass. */
-function createMailFacts() {
-  const raw = createHash('sha256');
-  const content = createHash('sha256');
-  const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
-  let sizeBytes = 0;
-  return {
-    add(piece: Uint8Array): void {
-      sizeBytes += piece.length;
-      raw.update(piece);
-      const contentFrom = header.add(piece);
-      if (contentFrom < piece.length) content.update(contentFrom === 0 ? piece : piece.subarray(contentFrom));
-    },
-    finish(): StoredRawMail {
-      return { sizeBytes, rawSha256: raw.digest('hex'), contentSha256: content.digest('hex'), ...header.finish() };
-    },
-  };
+async function* startingWith<T>(first: T, others: AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
+  yield first;
+  yield* others;
 }
