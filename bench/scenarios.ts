@@ -40,7 +40,9 @@ const defaultAcceptance: readonly Scenario[] = [
   scenario('acceptance', 100 * KB, 20),
   scenario('acceptance', 25 * MB, 1),
   scenario('acceptance', 10 * KB, 1),
-  scenario('acceptance', 10 * KB, 100),
+  scenario('acceptance', 10 * KB, 100, { bar: true }),
+  scenario('acceptance', 10 * KB, 100, { bar: true, reuse: true }),
+  scenario('acceptance', 1 * MB, 100, { bar: true }),
 ];
 
 const defaultOthers: readonly Scenario[] = [
