@@ -6,7 +6,8 @@ const FIRST_ROOM_BYTES = 16 * 1024;
  * shorter than that is one piece.
  *
  * Owns: small chunks are copied, so that what a chunk is cut from (a 64 KiB socket read behind ten bytes) is not kept
- * alive and a producer may write over a chunk once the next was asked for. A piece is good until the next is asked for.
+ * alive and a producer may write over a chunk once the next was asked for. A piece is good until the next is asked for;
+ * one that is the whole stream is its reader's.
  * Holds at most `pieceBytes` beside the producer's chunk; asks for the next chunk only after the last piece was taken.
  * Errors: rethrows the producer's; throws the signal's reason, also while the producer hangs.
  */
@@ -19,8 +20,10 @@ export async function* gather(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let room: Buffer = Buffer.alloc(0);
   let filled = 0;
+  let several = false;
   for await (const chunk of untilAborted(chunks, signal)) {
     if (filled === 0 && chunk.length >= pieceBytes) {
+      several = true;
       yield chunk;
       continue;
     }
@@ -31,6 +34,7 @@ export async function* gather(
       taken += count;
       filled += count;
       if (filled === pieceBytes) {
+        several = true;
         yield room;
         filled = 0;
       }
@@ -38,7 +42,7 @@ export async function* gather(
   }
   if (filled > 0) yield room.subarray(0, filled);
   // Only here: where its reader left early, the last piece may still be on its way to the disk.
-  freeMemory(room);
+  if (several) freeMemory(room);
 }
 
 function withRoomFor(room: Buffer, filled: number, wantedBytes: number, maxBytes: number, takeRoom: () => Buffer) {
