@@ -1,7 +1,7 @@
 /**
  * The two digests of a mail: of all its bytes, and of what follows its header block.
  *
- * Small mails are hashed where they are. The digests of a large one take longer than everything else that is done with its
+ * Small mails are hashed where they are. The digests of a large one take longer than anything else that is done with its
  * bytes, so a thread of its own hashes each piece while the store writes it; the piece lies in memory both can see.
  */
 import { createHash, type Hash } from 'node:crypto';
