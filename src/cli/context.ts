@@ -109,6 +109,8 @@ export interface CliContext {
   onReload(handler: () => void): () => void;
   /** SIGUSR2, likewise. */
   onReplace(handler: () => void): () => void;
+  /** For a server, before it starts anything. Never rejects. */
+  scheduleAsBatch(): Promise<unknown>;
   /** For a second signal only: nothing more is flushed or closed. */
   exitNow(code: number): void;
   /** How long `send` follows a message. */

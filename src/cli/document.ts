@@ -48,6 +48,7 @@ const deafContext: CliContext = {
   onSignal: () => () => {},
   onReload: () => () => {},
   onReplace: () => () => {},
+  scheduleAsBatch: async () => false,
   exitNow: () => {},
   followDeadlineMs: 0,
 };

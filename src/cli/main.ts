@@ -1,6 +1,7 @@
 /** The process behind the command line; bin/orderflow-ingest.cjs starts it. */
 import { processEnvironment } from '../config/environment.ts';
 import { isChild, runChild } from '../processes/child.ts';
+import { scheduleAsBatch } from '../processes/scheduling.ts';
 import type { CliContext } from './context.ts';
 import { createOutput } from './output.ts';
 import { runCli } from './program.ts';
@@ -26,6 +27,7 @@ const context: CliContext = {
     process.on('SIGUSR2', handler);
     return () => process.off('SIGUSR2', handler);
   },
+  scheduleAsBatch: () => scheduleAsBatch(),
   exitNow: (code) => process.exit(code),
   followDeadlineMs,
 };

@@ -92,6 +92,26 @@ async function interrupt<T>(cli: ReturnType<typeof createTestCli>, running: Prom
   return (await ended) as T;
 }
 
+test('how it is scheduled is settled before it starts anything, which inherits that', async () => {
+  const order: string[] = [];
+  const cli = createTestCli({
+    env: { LOG_LEVEL: 'silent' },
+    scheduleAsBatch: async () => {
+      await sleep(10);
+      order.push('scheduled');
+      return true;
+    },
+    compose: {
+      startServer: async () => {
+        order.push('started');
+        return server;
+      },
+    },
+  });
+  await interrupt(cli, cli.run('start'));
+  assert.deepEqual(order, ['scheduled', 'started']);
+});
+
 test('a signal stops the server once and ends with 0; stdout is left to the log', async () => {
   const { cli, seen } = starting();
   const { code, stdout, stderr } = await interrupt(cli, cli.run('start', '--roles', 'http,smtp'));

@@ -46,6 +46,7 @@ async function start(context: CliContext, chosen: readonly Role[], processes: nu
   const [compose, { createLog }] = await Promise.all([context.loadCompose(), import('../telemetry/log.ts')]);
   const log = named(createLog(settings.log), processes);
   const signals = listenForSignals(context);
+  await context.scheduleAsBatch();
   const server = await compose.startServer({ settings, roles: chosen, processes, log });
   await context.err.line(banner(server, settings));
   const stopReloading = reloadWhenAsked(context, settings, server);

@@ -21,6 +21,7 @@ export interface TestCliOptions {
   readonly cwd?: string;
   readonly terminal?: boolean;
   readonly followDeadlineMs?: number;
+  readonly scheduleAsBatch?: () => Promise<boolean>;
 }
 
 export class TestStartError extends Error {}
@@ -56,6 +57,7 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
           return () => reloads.delete(handler);
         },
         onReplace: () => () => {},
+        scheduleAsBatch: options.scheduleAsBatch ?? (async () => false),
         exitNow: (code) => exits.push(code),
         followDeadlineMs: options.followDeadlineMs ?? 5_000,
       };
