@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import type { MessageStore, NewMessage } from '../ports/message-store.ts';
@@ -48,6 +49,36 @@ describe('group commit', () => {
       messages.map(({ id }) => id),
     );
     assert.deepEqual(batches, [1, 29]);
+  });
+
+  it('leaves a pause behind a commit of several, so that those who come one after another share the next', async (t) => {
+    const { pool } = await openTestPool(t);
+    const { store, batches } = counted(pool);
+    const orgId = await addOrganisation(pool, 'acme');
+    const pause = Promise.withResolvers<void>();
+    const recorder = createRecorder({ store, pause: () => pause.promise });
+    await Promise.all(Array.from({ length: 5 }, () => recorder.record([newMessage(orgId)])));
+
+    const late = [];
+    for (let count = 0; count < 3; count++) {
+      late.push(recorder.record([newMessage(orgId)]));
+      await sleep(10);
+    }
+    assert.deepEqual(batches, [1, 4]);
+    pause.resolve();
+    await Promise.all(late);
+
+    assert.deepEqual(batches, [1, 4, 3]);
+  });
+
+  it('leaves none behind a commit of few', async (t) => {
+    const { pool } = await openTestPool(t);
+    const { store, batches } = counted(pool);
+    const orgId = await addOrganisation(pool, 'acme');
+    const recorder = createRecorder({ store, pause: () => assert.fail('nobody shares the next one') });
+    await Promise.all(Array.from({ length: 4 }, () => recorder.record([newMessage(orgId)])));
+    await recorder.record([newMessage(orgId)]);
+    assert.deepEqual(batches, [1, 3, 1]);
   });
 
   it('lets no message that the database refuses take the others of its commit down', async (t) => {

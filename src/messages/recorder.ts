@@ -2,14 +2,20 @@
  * Group commit: messages that end while a commit is under way go together into the next one.
  *
  * Idle: nothing waits, a message that arrives is committed at once. Busy: one commit is under way, what arrives waits;
- * when it ends, everything that waits (up to MAX_BATCH) is the next commit. So the latency is one commit when idle and at
- * most two under load, and the price of a commit is shared by all who are in it.
+ * when it ends, everything that waits (up to MAX_BATCH) is the next commit. A commit of several is followed by a pause, in
+ * which more arrive to share the next. So the latency is one commit when idle and at most two and a pause under load, and
+ * the price of a commit is shared by all who are in it.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageStore, NewMessage, Recorded } from '../ports/message-store.ts';
 import { RecordError } from '../ports/message-store.ts';
 
 /** Keeps one statement's parameters below a few hundred kilobytes. */
 const MAX_BATCH = 200;
+
+/** So many at once are many senders, and the next are on their way. A few would wait for nobody. */
+const SEVERAL = 4;
+const PAUSE_MS = 2;
 
 export interface Recorder {
   /**
@@ -25,13 +31,22 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-export function createRecorder(o: { readonly store: MessageStore }): Recorder {
+export function createRecorder(o: {
+  readonly store: MessageStore;
+  /** Behind a commit of several. */
+  readonly pause?: () => Promise<void>;
+}): Recorder {
+  const { pause = () => sleep(PAUSE_MS) } = o;
   const waiting: Waiting[] = [];
   let committing = false;
 
   const commitWaiting = async (): Promise<void> => {
     committing = true;
-    while (waiting.length > 0) await commitTogether(o.store, waiting.splice(0, MAX_BATCH));
+    while (waiting.length > 0) {
+      const batch = waiting.splice(0, MAX_BATCH);
+      await commitTogether(o.store, batch);
+      if (batch.length >= SEVERAL && waiting.length < MAX_BATCH) await pause();
+    }
     committing = false;
   };
 
