@@ -404,6 +404,20 @@ test('what is no ordinary command after a refused DATA closes the session', () =
   }
 });
 
+test('only a QUIT that nothing stands behind is the end of all the client has to say', () => {
+  for (const [sent, ending] of [
+    ['QUIT\r\n', 'goodbye'],
+    ['NOOP\r\nQUIT\r\n', 'goodbye'],
+    ['QUIT\r\nNOOP\r\n', 'last-word'],
+    ['QUIT\r\nx', 'last-word'],
+    ['GET / HTTP/1.1\r\n', 'last-word'],
+  ] as const) {
+    const dialogue = openDialogue();
+    dialogue.send(sent);
+    assert.deepEqual(dialogue.endings, [ending], sent);
+  }
+});
+
 test('before the greeting any input is refused', () => {
   const early = openDialogue({ greeted: false });
   early.engine.receive(Buffer.from('E'));

@@ -56,6 +56,13 @@ export type Answer =
   | { readonly committed: string }
   | { readonly refusal: ApplicationRefusal };
 
+/**
+ * `goodbye`: the client said QUIT, and nothing behind it: it waits for the reply, and has no more to say.
+ * `last-word`: it may still be sending, and has to be read until it notices.
+ * `cut`: it sends without end, and would only keep us reading.
+ */
+export type Ending = 'goodbye' | 'last-word' | 'cut';
+
 export interface EngineEvents {
   /** `wire` is complete, with CRLF. `address` is the one that was judged, if any. */
   reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void;
@@ -73,8 +80,8 @@ export interface EngineEvents {
   startTls(): void;
   /** The transaction is over without the application having said so. */
   abandonTransaction(reason: AbortReason): void;
-  /** Send what is due, close, read no more. `cut`: do not wait for the client to notice. */
-  close(cut: boolean): void;
+  /** Send what is due, close, read no more. */
+  close(ending: Ending): void;
 }
 
 export interface EngineOptions {
@@ -374,7 +381,7 @@ export class Engine {
         return this.junk('help', verb);
       case 'QUIT':
         this.reply('goodbye', verb);
-        return this.close('reset');
+        return this.close('reset', this.queueBytes > 0 ? 'last-word' : 'goodbye');
       case 'other-protocol':
         return this.closeWith('other-protocol', verb, 'protocol-error');
     }
@@ -475,7 +482,7 @@ export class Engine {
   private cutTooLarge(): void {
     this.body = null;
     this.reply('too-large', 'mail');
-    this.close('too-large', true);
+    this.close('too-large', 'cut');
   }
 
   private readonly passOn = (piece: Buffer): void => {
@@ -644,14 +651,14 @@ export class Engine {
     this.close(reason);
   }
 
-  private close(reason: AbortReason, cut = false): void {
+  private close(reason: AbortReason, ending: Ending = 'last-word'): void {
     if (this.stage === 'closed') return;
     this.stage = 'closed';
     this.question = null;
     this.body = null;
     this.dropInput();
     this.abandon(reason);
-    this.events.close(cut);
+    this.events.close(ending);
   }
 
   private dropInput(): void {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { Socket } from 'node:net';
+import { once } from 'node:events';
+import { createConnection, Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortReason, MailReceiver, MailTransaction, Refused } from './receiver.ts';
@@ -30,6 +31,40 @@ test('a mail is handed over with its envelope and stored as sent', async (t) => 
   assert.equal(mail?.session.remoteAddress, '127.0.0.1');
   assert.deepEqual(mail?.aborts, []);
   assert.deepEqual(seen.faults, []);
+});
+
+test('after QUIT the connection is closed, also where the client does not close its half', async (t) => {
+  const { port, server } = await startServer(t, { limits: { lingerMs: 600_000 } });
+  const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
+  t.after(() => socket.destroy());
+  let heard = '';
+  socket.on('data', (bytes) => {
+    heard += bytes;
+  });
+  await eventually('the greeting', () => heard.startsWith('220'));
+  const ended = once(socket, 'end');
+  socket.write('QUIT\r\n');
+  await ended;
+  assert.match(heard, /\r\n221 2\.0\.0 [^\n]*\r\n$/);
+  await eventually('the server is done with it', () => server.connections === 0);
+});
+
+test('a client that goes on behind QUIT is read until it notices, so that it gets the reply', async (t) => {
+  const { port, server } = await startServer(t, { limits: { lingerMs: 600_000 } });
+  const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
+  t.after(() => socket.destroy());
+  let heard = '';
+  socket.on('data', (bytes) => {
+    heard += bytes;
+  });
+  await eventually('the greeting', () => heard.startsWith('220'));
+  const ended = once(socket, 'end');
+  socket.write(`QUIT\r\n${'x'.repeat(5_000)}`);
+  await ended;
+  assert.match(heard, /\r\n221 2\.0\.0 [^\n]*\r\n$/);
+  assert.equal(server.connections, 1);
+  socket.end();
+  await eventually('the server is done with it', () => server.connections === 0);
 });
 
 test('the observer learns all that logs and metrics need', async (t) => {

@@ -10,7 +10,8 @@
  */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { type Answer, Engine, type EngineEvents, type ReplyStage } from './engine.ts';
+import { atEndOfTurn } from './end-of-turn.ts';
+import { type Answer, type Ending, Engine, type EngineEvents, type ReplyStage } from './engine.ts';
 import { maxBufferedChunks, type SmtpLimits } from './limits.ts';
 import type { ReceiverStep, SmtpObserver, TlsHandshakeEvent, TransactionEndedEvent } from './observer.ts';
 import type { AbortReason, Mailbox, MailCommand, MailReceiver, SessionFacts } from './receiver.ts';
@@ -48,6 +49,7 @@ export class Session implements EngineEvents, TransactionHost {
 
   private transaction: Transaction | null = null;
   private output = '';
+  private flushPlanned = false;
   private paused = false;
   private socketClosed = false;
   /** When the last reply was given to the socket and it is only waited for the client to notice; 0 before. */
@@ -192,7 +194,11 @@ export class Session implements EngineEvents, TransactionHost {
   /** After anything that may have moved the engine: sends what is due, pauses or resumes. */
   private settle(): void {
     if (this.socketClosed || this.engine.stage === 'handshake') return;
-    if (this.engine.outputDue) this.flush();
+    if (this.engine.outputDue && this.output !== '') this.planFlush();
+    this.pauseOrResume();
+  }
+
+  private pauseOrResume(): void {
     if (this.socket.writableLength <= this.limits.maxUnreadReplyBytes) this.unreadSince = 0;
     else if (this.unreadSince === 0) this.unreadSince = performance.now();
     const pause = this.cut || (this.lingerSince === 0 && this.mustPause());
@@ -219,6 +225,21 @@ export class Session implements EngineEvents, TransactionHost {
     }
     return engine.bufferedBytes >= limits.maxBufferedInputBytes || engine.bufferedChunks >= maxBufferedChunks;
   }
+
+  /** Replies of one turn leave together, but no more of them are kept than a client that does not read may have. */
+  private planFlush(): void {
+    if (this.output.length > this.limits.maxUnreadReplyBytes) return this.flush();
+    if (this.flushPlanned) return;
+    this.flushPlanned = true;
+    atEndOfTurn(this.flushAsPlanned);
+  }
+
+  private readonly flushAsPlanned = (): void => {
+    this.flushPlanned = false;
+    if (this.socketClosed || this.engine.stage === 'handshake' || !this.engine.outputDue) return;
+    this.flush();
+    this.pauseOrResume();
+  };
 
   private flush(): void {
     if (this.output === '') return;
@@ -297,13 +318,13 @@ export class Session implements EngineEvents, TransactionHost {
     this.transaction?.end(reason);
   }
 
-  close(cut: boolean): void {
+  close(ending: Ending): void {
     this.lingerSince = performance.now();
-    // What still arrives is read and dropped, so that the kernel does not answer it with an RST that eats our reply;
-    // a client that is being cut would only keep us reading.
-    this.cut = cut;
+    this.cut = ending === 'cut';
     this.flush();
-    this.socket.end();
+    // Otherwise what still arrives is read and dropped: the kernel would answer it with an RST, which eats our reply.
+    if (ending === 'goodbye') this.socket.destroySoon();
+    else this.socket.end();
   }
 
   // From the transaction.

@@ -1,6 +1,6 @@
 /** Runs the engine without a socket and writes down what comes out of it. */
 import assert from 'node:assert/strict';
-import { type Answer, Engine, type TlsPolicy } from '../engine.ts';
+import { type Answer, type Ending, Engine, type TlsPolicy } from '../engine.ts';
 import { resolveLimits, type SmtpLimits } from '../limits.ts';
 import { splitAt, splitRandomly } from './segments.ts';
 
@@ -21,6 +21,8 @@ export interface Dialogue {
   readonly log: readonly string[];
   /** The body chunks, not joined. */
   readonly pieces: readonly string[];
+  /** How it was closed; the log tells only a cut. */
+  readonly endings: readonly Ending[];
   send(segment: string | Buffer): void;
   /** Answers what is pending, and lets turns pass. */
   settle(): void;
@@ -35,6 +37,7 @@ export function openDialogue({
 }: DialogueOptions = {}): Dialogue {
   const log: string[] = [];
   const pieces: string[] = [];
+  const endings: Ending[] = [];
   const pending: (() => void)[] = [];
   let body = '';
   const ask = (step: 'begin' | 'recipient' | 'mail', address: string) => {
@@ -73,7 +76,10 @@ export function openDialogue({
       },
       startTls: () => log.push('handshake'),
       abandonTransaction: (reason) => log.push(`abandon ${reason}`),
-      close: (cut) => log.push(cut ? 'cut' : 'close'),
+      close(ending) {
+        endings.push(ending);
+        log.push(ending === 'cut' ? 'cut' : 'close');
+      },
     },
   });
   if (greeted) engine.greet();
@@ -83,6 +89,7 @@ export function openDialogue({
   return {
     engine,
     log,
+    endings,
     pieces,
     settle,
     send(segment) {
