@@ -13,7 +13,6 @@
  * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
  */
 import { randomUUID } from 'node:crypto';
-import { v7 as uuidV7 } from 'uuid';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
 import { type MailHeader, readMailHeader } from '../mime/index.ts';
@@ -35,6 +34,9 @@ import type {
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
+import { createMessageIds } from './message-ids.ts';
+
+const nextMessageId = createMessageIds();
 
 export interface IntakeOptions {
   readonly router: Router;
@@ -103,7 +105,11 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         return { refusal: routed };
       }
       if (!deliveries.has(routed.id)) {
-        deliveries.set(routed.id, { organisation: routed, toEmail: recipient.address, inboundMessageId: uuidV7() });
+        deliveries.set(routed.id, {
+          organisation: routed,
+          toEmail: recipient.address,
+          inboundMessageId: nextMessageId(),
+        });
       }
       return undefined;
     },
