@@ -1,13 +1,23 @@
 /** Room for an ordinary mail's head and a short body; larger mails double it until the bound. */
 const FIRST_ROOM_BYTES = 16 * 1024;
 
+/** Where pieces are gathered. */
+export interface Rooms {
+  /** Shape: as long as asked for, or longer. */
+  take(bytes: number): Buffer;
+  /** Nobody reads or writes it any more. Shape: a room, or a view of one. */
+  giveBack(room: Uint8Array): void;
+}
+
+const ownRooms: Rooms = { take: (bytes) => Buffer.allocUnsafeSlow(bytes), giveBack: freeMemory };
+
 /**
  * Chunks of any size in, pieces worth a system call out: all but the last hold at least `pieceBytes`, and a stream
  * shorter than that is one piece.
  *
  * Owns: small chunks are copied, so that what a chunk is cut from (a 64 KiB socket read behind ten bytes) is not kept
  * alive and a producer may write over a chunk once the next was asked for. A piece is good until the next is asked for;
- * one that is the whole stream is its reader's.
+ * one that is the whole stream is its reader's, with its room.
  * Holds at most `pieceBytes` beside the producer's chunk; asks for the next chunk only after the last piece was taken.
  * Errors: rethrows the producer's; throws the signal's reason, also while the producer hangs.
  */
@@ -15,13 +25,12 @@ export async function* gather(
   chunks: AsyncIterable<Uint8Array>,
   pieceBytes: number,
   signal?: AbortSignal,
-  /** Where pieces of full size are gathered: `pieceBytes` of memory, the caller's own where it is shared memory. */
-  takeRoom: () => Buffer = () => Buffer.allocUnsafeSlow(pieceBytes),
+  rooms: Rooms = ownRooms,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let room: Buffer = Buffer.alloc(0);
   let filled = 0;
   let several = false;
-  for await (const chunk of untilAborted(chunks, signal)) {
+  for await (const chunk of signal === undefined ? chunks : untilAborted(chunks, signal)) {
     if (filled === 0 && chunk.length >= pieceBytes) {
       several = true;
       yield chunk;
@@ -29,7 +38,7 @@ export async function* gather(
     }
     for (let taken = 0; taken < chunk.length; ) {
       const count = Math.min(chunk.length - taken, pieceBytes - filled);
-      room = withRoomFor(room, filled, filled + count, pieceBytes, takeRoom);
+      room = withRoomFor(room, filled, filled + count, pieceBytes, rooms);
       room.set(chunk.subarray(taken, taken + count), filled);
       taken += count;
       filled += count;
@@ -42,15 +51,15 @@ export async function* gather(
   }
   if (filled > 0) yield room.subarray(0, filled);
   // Only here: where its reader left early, the last piece may still be on its way to the disk.
-  if (several) freeMemory(room);
+  if (several) rooms.giveBack(room);
 }
 
-function withRoomFor(room: Buffer, filled: number, wantedBytes: number, maxBytes: number, takeRoom: () => Buffer) {
+function withRoomFor(room: Buffer, filled: number, wantedBytes: number, maxBytes: number, rooms: Rooms) {
   if (wantedBytes <= room.length) return room;
   const doubled = Math.max(wantedBytes, room.length * 2, FIRST_ROOM_BYTES);
-  const larger = doubled < maxBytes ? Buffer.allocUnsafeSlow(doubled) : takeRoom();
+  const larger = rooms.take(Math.min(doubled, maxBytes)).subarray(0, maxBytes);
   room.copy(larger, 0, 0, filled);
-  freeMemory(room);
+  if (room.length > 0) rooms.giveBack(room);
   return larger;
 }
 
@@ -65,37 +74,35 @@ export function freeMemory(bytes: Uint8Array): void {
 
 /**
  * The same chunks, but an abort ends the wait for the next one at once.
- * A producer that hangs cannot be waited for: its `return` is called and not awaited.
+ * A producer that hangs cannot be waited for: its `return` is called and not awaited. By hand, because a generator would
+ * cost each chunk some turns of the promise queue.
  */
-async function* untilAborted(
-  chunks: AsyncIterable<Uint8Array>,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  if (signal === undefined) {
-    yield* chunks;
-    return;
-  }
+function untilAborted(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncIterable<Uint8Array> {
   const producer = chunks[Symbol.asyncIterator]();
   let giveUpWaiting: ((reason: unknown) => void) | null = null;
   const onAbort = () => giveUpWaiting?.(signal.reason);
   // One listener for all chunks: adding one costs as much as a chunk.
   signal.addEventListener('abort', onAbort);
-  let finished = false;
-  try {
-    for (;;) {
-      signal.throwIfAborted();
-      const next = await new Promise<IteratorResult<Uint8Array>>((resolve, reject) => {
-        giveUpWaiting = reject;
-        producer.next().then(resolve, reject);
-      });
-      if (next.done === true) {
-        finished = true;
-        return;
-      }
-      yield next.value;
-    }
-  } finally {
+
+  async function leave(): Promise<IteratorResult<Uint8Array, undefined>> {
     signal.removeEventListener('abort', onAbort);
-    if (!finished) Promise.resolve(producer.return?.()).catch(() => {});
+    Promise.resolve(producer.return?.()).catch(() => {});
+    return { done: true, value: undefined };
   }
+
+  const next = () =>
+    new Promise<IteratorResult<Uint8Array, undefined>>((resolve, reject) => {
+      const fail = (reason: unknown): void => {
+        void leave();
+        reject(reason);
+      };
+      if (signal.aborted) return fail(signal.reason);
+      giveUpWaiting = fail;
+      producer.next().then((result) => {
+        if (result.done === true) signal.removeEventListener('abort', onAbort);
+        resolve(result);
+      }, fail);
+    });
+
+  return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
 }

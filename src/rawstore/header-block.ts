@@ -1,6 +1,7 @@
 const LF = 0x0a;
 const TWO_LF = Buffer.from('\n\n');
 const LF_CRLF = Buffer.from('\n\r\n');
+/** Of a header that is not there whole at once. */
 const FIRST_ROOM_BYTES = 4096;
 
 /** What `HeaderBlock.add` says of a chunk: from here on it is content; its length when it is all header. */
@@ -35,9 +36,8 @@ export function createHeaderBlock(options: { readonly maxBytes: number }): Heade
     const taken = bytes.subarray(0, maxKeptBytes - keptBytes);
     const wantedBytes = keptBytes + taken.length;
     if (wantedBytes > kept.length) {
-      const larger = Buffer.allocUnsafeSlow(
-        Math.min(maxKeptBytes, Math.max(FIRST_ROOM_BYTES, wantedBytes, kept.length * 2)),
-      );
+      const doubled = complete ? wantedBytes : Math.max(FIRST_ROOM_BYTES, wantedBytes, kept.length * 2);
+      const larger = Buffer.allocUnsafeSlow(Math.min(maxKeptBytes, doubled));
       kept.copy(larger, 0, 0, keptBytes);
       kept = larger;
     }

@@ -137,6 +137,27 @@ describe('the raw store', { timeout: 60_000 }, () => {
     assert.deepEqual(await keys(objects, 'late/'), []);
   });
 
+  it('writes nothing over the bytes of a small mail whose store failed, and may still be sending them', async () => {
+    const [first, second] = [Buffer.alloc(9_000, 'a'), Buffer.alloc(9_000, 'b')];
+    const held: Uint8Array[] = [];
+    let fails = true;
+    const slow: ObjectStore = {
+      ...objects,
+      async put(key, content, options) {
+        held.push(content as Uint8Array);
+        if (fails) throw new StoreError('store-unavailable', 'no answer within its time');
+        return objects.put(key, content, options);
+      },
+    };
+    const store = createRawStore({ objects: slow });
+    await assert.rejects(store.store({ keys: ['held/1.eml'], chunks: cut(first, [4_000]) }));
+    fails = false;
+    for (const key of ['held/2.eml', 'held/3.eml']) await store.store({ keys: [key], chunks: cut(second, [4_000]) });
+    assert.ok(first.equals(held[0] as Uint8Array));
+    assert.equal(held[2]?.buffer, held[1]?.buffer, 'the memory of a mail that is stored is used again');
+    assert.notEqual(held[1]?.buffer, held[0]?.buffer);
+  });
+
   it('does not believe a store that took another number of bytes', async () => {
     const forgetful: ObjectStore = {
       ...objects,

@@ -1,4 +1,4 @@
-import { freeMemory, gather } from '../ports/gather.ts';
+import { gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHashes, createHashThread, type MailHasher } from './digests.ts';
@@ -91,20 +91,25 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal | undefined,
   ): Promise<Stored> {
-    const borrowed: Buffer[] = [];
-    const takeRoom = (): Buffer => {
-      const room = rooms.take();
-      borrowed.push(room);
-      return room;
+    const shared: Buffer[] = [];
+    const lent: Rooms = {
+      take(bytes) {
+        const room = rooms.take(bytes);
+        if (isShared(room)) shared.push(room);
+        return room;
+      },
+      giveBack(room) {
+        if (!isShared(room)) rooms.giveBack(room);
+      },
     };
     try {
-      const pieces = gather(chunks, PIECE_BYTES, signal, takeRoom);
+      const pieces = gather(chunks, PIECE_BYTES, signal, lent);
       const first = await pieces.next();
       if (first.done === true) return await storeSmall(put, new Uint8Array());
       if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value);
       return await storeLarge(put, startingWith(first.value, pieces), digests.begin());
     } finally {
-      for (const room of borrowed) rooms.giveBack(room);
+      for (const room of shared) rooms.giveBack(room);
     }
   }
 
@@ -114,8 +119,8 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     hashes.update(bytes, header.add(bytes));
     const mail = { sizeBytes: bytes.length, ...hashes.finish(), ...header.finish() };
     const stored = await put(bytes);
-    // Sent and answered: nobody reads it any more.
-    freeMemory(bytes);
+    // Not where that failed: the store may still be sending it, and another mail would be written over it.
+    rooms.giveBack(bytes);
     return { stored, facts: async () => mail };
   }
 
@@ -145,6 +150,8 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
   }
 }
+
+const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer;
 
 type Put = (content: Uint8Array | AsyncIterable<Uint8Array>) => Promise<StoredObject>;
 
