@@ -1,15 +1,15 @@
 /**
  * Taking mail goes before reading it: a sender that has to wait may go away, a job may not. While mail arrives and this
- * process can hardly keep up, a job waits before it begins, but never for long, so that the queue keeps moving.
+ * process has its hands full, a job waits before it begins, but never for long, so that the queue keeps moving.
  *
- * Looked at every SAMPLE_MS: busy when mail has come since the last look and the event loop had hardly a pause. In a
- * process that takes no mail, nothing is ever busy.
+ * Looked at every SAMPLE_MS: busy when mail has come since the last look and the event loop worked for more than half of
+ * the time: the other half it waited for the disk and PostgreSQL, which a job keeps busy as well. In a process that takes no mail, nothing is ever busy.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 const SAMPLE_MS = 50;
-const BUSY_UTILIZATION = 0.8;
+const BUSY_UTILIZATION = 0.5;
 const MAX_WAIT_MS = 1_000;
 
 export interface Courtesy {
