@@ -16,7 +16,7 @@ import { composeOrder } from './order-mail.ts';
 
 const QUEUE = 'extract_document';
 /** For each life of the worker: more than it hands over before it is killed. */
-const JOBS = 1_500;
+const JOBS = 4_000;
 
 /**
  * kill -9 while jobs are handed over, a consumer being quick at the other end: every document reaches it, and none twice.
