@@ -3,7 +3,8 @@
  * process has its hands full, a job waits before it begins, but never for long, so that the queue keeps moving.
  *
  * Looked at every SAMPLE_MS: busy when mail has come since the last look and the event loop worked for more than half of
- * the time: the other half it waited for the disk and PostgreSQL, which a job keeps busy as well. In a process that takes no mail, nothing is ever busy.
+ * the time: the other half it waited for the disk and PostgreSQL, which a job keeps busy as well. In a process that takes
+ * no mail, nothing is ever busy.
  */
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -4,7 +4,7 @@
  * Small mails are hashed where they are. The digests of a large one take longer than anything else that is done with its
  * bytes, so a thread of its own hashes each piece while the store writes it; the piece lies in memory both can see.
  */
-import { createHash, type Hash } from 'node:crypto';
+import { createHash, type Hash, hash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 
@@ -27,7 +27,12 @@ export interface MailHasher {
   abandon(): void;
 }
 
-/** Hashes on the thread that calls it. */
+/** Of a mail that is there whole; its first `contentFrom` bytes are header. */
+export function digestsOf(mail: Uint8Array, contentFrom: number): MailDigests {
+  return { rawSha256: hash('sha256', mail), contentSha256: hash('sha256', mail.subarray(contentFrom)) };
+}
+
+/** Piece by piece, on the thread that calls it. */
 export function createHashes() {
   const raw: Hash = createHash('sha256');
   const content: Hash = createHash('sha256');

@@ -1,7 +1,7 @@
 import { gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
-import { createHashes, createHashThread, type MailHasher } from './digests.ts';
+import { createHashThread, digestsOf, type MailHasher } from './digests.ts';
 import { createHeaderBlock } from './header-block.ts';
 import { createRooms } from './rooms.ts';
 
@@ -115,9 +115,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
 
   async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
     const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
-    const hashes = createHashes();
-    hashes.update(bytes, header.add(bytes));
-    const mail = { sizeBytes: bytes.length, ...hashes.finish(), ...header.finish() };
+    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.add(bytes)), ...header.finish() };
     const stored = await put(bytes);
     // Not where that failed: the store may still be sending it, and another mail would be written over it.
     rooms.giveBack(bytes);

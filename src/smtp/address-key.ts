@@ -1,5 +1,3 @@
-import { isIPv6 } from 'node:net';
-
 /** An IPv4 client on a dual-stack socket looks like `::ffff:192.0.2.1`; everybody else calls it `192.0.2.1`. */
 export function plainAddress(address: string): string {
   return /^::ffff:\d+\.\d+\.\d+\.\d+$/i.test(address) ? address.slice('::ffff:'.length) : address;
@@ -7,7 +5,7 @@ export function plainAddress(address: string): string {
 
 /** What connections are counted by: the address, and for IPv6 its /64, which one customer has all of. */
 export function addressKey(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':')) return address;
   const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
   const groups = head === '' ? [] : head.split(':');
   if (tail !== undefined) {
