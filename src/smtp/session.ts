@@ -322,7 +322,7 @@ export class Session implements EngineEvents, TransactionHost {
     this.lingerSince = performance.now();
     this.cut = ending === 'cut';
     this.flush();
-    // Otherwise what still arrives is read and dropped: the kernel would answer it with an RST, which eats our reply.
+    // What a client may still send is read and dropped: the kernel would answer it with an RST, which eats our reply.
     if (ending !== 'goodbye') this.socket.end();
     // The kernel has it all, and sends it before it closes. TLS has a farewell of its own.
     else if (this.facts.tls === null && this.socket.writableLength === 0) this.socket.destroy();
