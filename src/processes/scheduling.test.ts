@@ -5,6 +5,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { type TestContext, test } from 'node:test';
 import { cleanUp } from '../testing/clean-up.ts';
 import { missing } from '../testing/missing.ts';
+import { startProduct } from '../testing/product.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { scheduleAsBatch } from './scheduling.ts';
 
 function whyNoChrt(): string | null {
@@ -56,6 +58,18 @@ test('a policy that somebody has chosen stays', async (t) => {
   const child = await startIdle(t, '--idle');
   assert.equal(await scheduleAsBatch(child.pid), false);
   assert.deepEqual(new Set(policiesOf(child.pid)), new Set([5]));
+});
+
+test('the server that runs is a batch, with the PostgreSQL it has started', async (t) => {
+  const why = whyNoChrt();
+  if (why !== null) return missing(t, 'chrt', why);
+  const [ours = 0] = policiesOf(process.pid);
+  const { pid } = await startProduct(t, { dataDir: await temporaryFolder(t) });
+  const started = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').trim().split(' ').map(Number);
+  assert.ok(started.length > 0);
+  // What was started under another policy than the ordinary one keeps it.
+  const expected = ours === 0 ? 3 : ours;
+  for (const one of [pid, ...started]) assert.deepEqual(new Set(policiesOf(one)), new Set([expected]));
 });
 
 test('without chrt, and for a process that is gone, nothing happens', async (t) => {
