@@ -91,6 +91,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     chunks: AsyncIterable<Uint8Array>,
     signal: AbortSignal | undefined,
   ): Promise<Stored> {
+    // Given back when the store is done, not when the mail is read: where it failed, a piece may still be on its way.
     const shared: Buffer[] = [];
     const lent: Rooms = {
       take(bytes) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection, Socket } from 'node:net';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { AbortReason, MailReceiver, MailTransaction, Refused } from './receiver.ts';
 import { ReceiverDeadline } from './receiver-deadline.ts';
@@ -33,34 +33,31 @@ test('a mail is handed over with its envelope and stored as sent', async (t) => 
   assert.deepEqual(seen.faults, []);
 });
 
-test('after QUIT the connection is closed, also where the client does not close its half', async (t) => {
-  const { port, server } = await startServer(t, { limits: { lingerMs: 600_000 } });
+/** Sends once greeted, and keeps its half open. Shape: resolves when the server has ended its own. */
+async function sendAndStay(t: TestContext, port: number, bytes: string): Promise<{ socket: Socket; heard: string }> {
   const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
   t.after(() => socket.destroy());
   let heard = '';
-  socket.on('data', (bytes) => {
-    heard += bytes;
+  socket.on('data', (more) => {
+    heard += more;
   });
   await eventually('the greeting', () => heard.startsWith('220'));
   const ended = once(socket, 'end');
-  socket.write('QUIT\r\n');
+  socket.write(bytes);
   await ended;
+  return { socket, heard };
+}
+
+test('after QUIT the connection is closed, also where the client does not close its half', async (t) => {
+  const { port, server } = await startServer(t, { limits: { lingerMs: 600_000 } });
+  const { heard } = await sendAndStay(t, port, 'QUIT\r\n');
   assert.match(heard, /\r\n221 2\.0\.0 [^\n]*\r\n$/);
   await eventually('the server is done with it', () => server.connections === 0);
 });
 
 test('a client that goes on behind QUIT is read until it notices, so that it gets the reply', async (t) => {
   const { port, server } = await startServer(t, { limits: { lingerMs: 600_000 } });
-  const socket = createConnection({ port, host: '127.0.0.1', allowHalfOpen: true });
-  t.after(() => socket.destroy());
-  let heard = '';
-  socket.on('data', (bytes) => {
-    heard += bytes;
-  });
-  await eventually('the greeting', () => heard.startsWith('220'));
-  const ended = once(socket, 'end');
-  socket.write(`QUIT\r\n${'x'.repeat(5_000)}`);
-  await ended;
+  const { socket, heard } = await sendAndStay(t, port, `QUIT\r\n${'x'.repeat(5_000)}`);
   assert.match(heard, /\r\n221 2\.0\.0 [^\n]*\r\n$/);
   assert.equal(server.connections, 1);
   socket.end();
