@@ -22,21 +22,31 @@ const TAKE = `
   UNION ALL
   SELECT ${COLUMNS} FROM inbound_message WHERE id = $1 AND org_id = $2 AND NOT EXISTS (SELECT FROM taken)`;
 
-/** Upserted, because a run that was cut off before its commit may be followed by one that knows better. */
-const UPSERT_DOCUMENTS = `
-  INSERT INTO document (
-    id, org_id, inbound_message_id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key,
-    status, error_json)
-  SELECT id, $1, $2, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json
-  FROM unnest(
-    $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::text[], $10::text[], $11::text[],
-    $12::jsonb[]
-  ) AS found (
-    id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json)
-  ON CONFLICT (inbound_message_id, part_path) DO UPDATE SET
-    file_name = excluded.file_name, mime_type = excluded.mime_type, declared_mime_type = excluded.declared_mime_type,
-    size_bytes = excluded.size_bytes, sha256 = excluded.sha256, storage_key = excluded.storage_key,
-    status = excluded.status, error_json = excluded.error_json`;
+/**
+ * One statement, so that a message that somebody else has finished meanwhile gets no documents either. They are upserted,
+ * because a run that was cut off before its commit may be followed by one that knows better.
+ */
+const FINISH = `
+  WITH finished AS (
+    UPDATE inbound_message SET status = $3, parts_json = $4, error_json = $5
+    WHERE id = $2 AND status = 'STORED' RETURNING id
+  ), documents AS (
+    INSERT INTO document (
+      id, org_id, inbound_message_id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key,
+      status, error_json)
+    SELECT found.id, $1, finished.id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key,
+      status, error_json
+    FROM finished, unnest(
+      $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[],
+      $15::jsonb[]
+    ) AS found (
+      id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json)
+    ON CONFLICT (inbound_message_id, part_path) DO UPDATE SET
+      file_name = excluded.file_name, mime_type = excluded.mime_type, declared_mime_type = excluded.declared_mime_type,
+      size_bytes = excluded.size_bytes, sha256 = excluded.sha256, storage_key = excluded.storage_key,
+      status = excluded.status, error_json = excluded.error_json
+  )
+  SELECT FROM finished`;
 
 /** The key keeps a second job for the same document from ever waiting beside the first. */
 const ADD_DOCUMENT_JOBS = `
@@ -73,28 +83,26 @@ async function finish(
 ): Promise<boolean> {
   const { rowCount } = await client.query({
     name: 'finish-message',
-    text: `UPDATE inbound_message SET status = $2, parts_json = $3, error_json = $4
-           WHERE id = $1 AND status = 'STORED'`,
+    text: FINISH,
     values: [
+      message.orgId,
       message.id,
       result.failure === null ? 'PARSED' : 'FAILED',
       storableJson(result.parts.map(partRow)),
       storableJson(result.failure),
+      ...documentColumns(result.documents),
     ],
   });
   // Somebody else finished it while this run was under way: its documents and jobs are there, ours would be second ones.
   if (rowCount !== 1) return false;
-  if (result.documents.length > 0) {
-    await client.query({
-      name: 'upsert-documents',
-      text: UPSERT_DOCUMENTS,
-      values: [message.orgId, message.id, ...documentColumns(result.documents)],
-    });
-  }
   const stored = result.documents.filter((document) => document.status === 'STORED').map((document) => document.id);
   if (stored.length > 0) {
     await leaveOrganisation(client);
-    await client.query(ADD_DOCUMENT_JOBS, [stored, message.orgId, message.traceId, traceparent ?? null]);
+    await client.query({
+      name: 'add-document-jobs',
+      text: ADD_DOCUMENT_JOBS,
+      values: [stored, message.orgId, message.traceId, traceparent ?? null],
+    });
   }
   return true;
 }

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { describe, it, type TestContext } from 'node:test';
+import type pg from 'pg';
+import type { ExtractionResult, ExtractionStore, MessageToExtract, NewDocument } from '../../ports/extraction-store.ts';
+import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
+import { createPostgresExtractionStore } from './extraction-store.ts';
+import { createPostgresMessageStore } from './message-store.ts';
+
+async function taken(t: TestContext): Promise<{ pool: pg.Pool; store: ExtractionStore; message: MessageToExtract }> {
+  const { pool } = await openTestPool(t);
+  const row = newMessage(await addOrganisation(pool, 'acme'));
+  await createPostgresMessageStore({ pool }).record([[row]]);
+  const store = createPostgresExtractionStore({ pool });
+  const message = await store.take(row.id, row.orgId);
+  assert.ok(message);
+  return { pool, store, message };
+}
+
+const document = (over: Partial<NewDocument> = {}): NewDocument => ({
+  id: randomUUID(),
+  partPath: '1',
+  fileName: 'order.pdf',
+  mimeType: 'application/pdf',
+  declaredMimeType: null,
+  sizeBytes: 10,
+  sha256: '0'.repeat(64),
+  storageKey: `org/2026/11/${randomUUID()}.pdf`,
+  status: 'STORED',
+  error: null,
+  ...over,
+});
+
+const result = (documents: readonly NewDocument[], over: Partial<ExtractionResult> = {}): ExtractionResult => ({
+  documents,
+  parts: [],
+  failure: null,
+  ...over,
+});
+
+async function written(pool: pg.Pool): Promise<unknown> {
+  const { rows: messages } = await pool.query('SELECT status, error_json FROM inbound_message');
+  const { rows: documents } = await pool.query('SELECT id, part_path, file_name FROM document ORDER BY part_path');
+  const { rows: jobs } = await pool.query(
+    `SELECT key FROM graphile_worker.jobs WHERE task_identifier = 'extract_document' ORDER BY key`,
+  );
+  return { messages, documents, jobs };
+}
+
+describe('what becomes of a message in the database', () => {
+  it('who comes second changes nothing, whatever it found', async (t) => {
+    const { pool, store, message } = await taken(t);
+    const first = document();
+    assert.equal(await store.finish(message, result([first])), true);
+    const before = await written(pool);
+    assert.deepEqual(before, {
+      messages: [{ status: 'PARSED', error_json: null }],
+      documents: [{ id: first.id, part_path: '1', file_name: 'order.pdf' }],
+      jobs: [{ key: `extract_document:${first.id}` }],
+    });
+    const another = result([document({ id: first.id, fileName: 'other.pdf' }), document({ partPath: '2' })]);
+    assert.equal(await store.finish(message, another), false);
+    const failure = { code: 'gave-up', message: 'late' } as const;
+    assert.equal(await store.finish(message, result([], { failure })), false);
+    assert.deepEqual(await written(pool), before);
+  });
+
+  it('ends with its failure where there is no document', async (t) => {
+    const { pool, store, message } = await taken(t);
+    const failure = { code: 'object-missing', message: 'gone' } as const;
+    assert.equal(await store.finish(message, result([], { failure })), true);
+    assert.deepEqual(await written(pool), {
+      messages: [{ status: 'FAILED', error_json: failure }],
+      documents: [],
+      jobs: [],
+    });
+  });
+
+  it('what an earlier run has left is put right; no job for a document that could not be stored', async (t) => {
+    const { pool, store, message } = await taken(t);
+    const kept = document();
+    const lost = document({ partPath: '2', storageKey: null, sizeBytes: null, sha256: null, status: 'FAILED' });
+    await pool.query(
+      `INSERT INTO document (id, org_id, inbound_message_id, part_path, file_name, mime_type, status)
+       VALUES ($1, $2, $3, '1', 'before.pdf', 'application/pdf', 'FAILED')`,
+      [kept.id, message.orgId, message.id],
+    );
+    assert.equal(await store.finish(message, result([kept, lost])), true);
+    assert.deepEqual(await written(pool), {
+      messages: [{ status: 'PARSED', error_json: null }],
+      documents: [
+        { id: kept.id, part_path: '1', file_name: 'order.pdf' },
+        { id: lost.id, part_path: '2', file_name: 'order.pdf' },
+      ],
+      jobs: [{ key: `extract_document:${kept.id}` }],
+    });
+  });
+});
