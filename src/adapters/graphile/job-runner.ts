@@ -14,6 +14,9 @@ const JOB_DEADLINE_MS = 15 * 60_000;
 /** Jobs are announced by NOTIFY; polling is for what a lost connection has swallowed, and for retries that fall due. */
 const POLL_INTERVAL_MS = 2_000;
 
+/** Jobs done within this are told to the queue in one statement. One that is forgotten by a crash runs again, and finds nothing to do. */
+const DONE_TOGETHER_MS = 20;
+
 /** A pool that ended is replaced after this: the database may be away for a minute, and we do not give up. */
 const RESTART_DELAY_MS = 2_000;
 /**
@@ -137,7 +140,7 @@ async function runPool(o: RunnerOptions, stopping: AbortSignal): Promise<Running
     // instead, see LAST_JOBS_MS.
     // (Its `localQueue`, which would fetch several at once, is not for us: a database that goes away while jobs lie in it
     // is an unhandled rejection again.)
-    preset: { worker: { completeJobBatchDelay: 0, failJobBatchDelay: 0 } },
+    preset: { worker: { completeJobBatchDelay: DONE_TOGETHER_MS, failJobBatchDelay: 0 } },
     logger: workerLogger(o.log),
     events,
   });
