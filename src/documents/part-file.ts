@@ -1,15 +1,19 @@
 /**
  * One part on its way into the object store: counted, hashed and looked at while it flows.
  *
- * Its key depends on its type, and its type may depend on its first bytes; so the first SNIFF_BYTES are held back until
- * there are that many or the part ends. From then on bytes go straight to the store, whose pace holds up `write`.
+ * Its key depends on its type, and its type may depend on its first bytes; so the first HELD_BYTES are held back. A part
+ * that ends within them, as most do, goes to the store in one call. Of a larger one bytes then go straight to the store,
+ * whose pace holds up `write`.
  */
 import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import type { ObjectStore } from '../ports/object-store.ts';
 import { SNIFF_BYTES } from './media-type.ts';
 
-/** What may wait between the parser and the store, per open part. */
+/** More than SNIFF_BYTES, and an ordinary order. */
+const HELD_BYTES = 256 * 1024;
+
+/** What may wait between the parser and the store of a part that flows. */
 const BUFFERED_BYTES = 64 * 1024;
 
 export interface StoredPart {
@@ -44,17 +48,30 @@ export function openPartFile(o: {
   readonly signal: AbortSignal;
 }): PartFile {
   const hash = createHash('sha256');
-  let held: Uint8Array[] = [];
+  const held: Uint8Array[] = [];
   let heldBytes = 0;
   let sizeBytes = 0;
   let flowing: Flow | undefined;
 
   const begin = async (): Promise<Flow> => {
-    const firstBytes = Buffer.concat(held);
-    held = [];
+    const firstBytes = takeHeld();
     const flow = openFlow(o.objects, await o.destination(firstBytes.subarray(0, SNIFF_BYTES)), o.signal);
-    if (firstBytes.length > 0) await flow.write(firstBytes);
+    await flow.write(firstBytes);
     return flow;
+  };
+
+  const storeAtOnce = async (): Promise<Destination> => {
+    const bytes = takeHeld();
+    const destination = await o.destination(bytes.subarray(0, SNIFF_BYTES));
+    await o.objects.put(destination.storageKey, bytes, { mediaType: destination.mimeType, signal: o.signal });
+    return destination;
+  };
+
+  const takeHeld = (): Buffer => Buffer.concat(held.splice(0));
+
+  const endFlow = async (flow: Flow): Promise<Destination> => {
+    await flow.end();
+    return flow.destination;
   };
 
   return {
@@ -65,12 +82,11 @@ export function openPartFile(o: {
       if (flowing !== undefined) return flowing.write(kept);
       held.push(kept);
       heldBytes += kept.length;
-      if (heldBytes >= SNIFF_BYTES) flowing = await begin();
+      if (heldBytes >= HELD_BYTES) flowing = await begin();
     },
     async finish() {
-      flowing ??= await begin();
-      await flowing.end();
-      return { ...flowing.destination, sizeBytes, sha256: hash.digest('hex') };
+      const destination = await (flowing === undefined ? storeAtOnce() : endFlow(flowing));
+      return { ...destination, sizeBytes, sha256: hash.digest('hex') };
     },
     async abandon() {
       await flowing?.abandon();

@@ -104,11 +104,13 @@ export function describeObjectStore(name: string, open: () => Promise<OpenedObje
     });
 
     it20('one of two puts to the same key wins, whole', async () => {
-      const key = `${folder()}/a.eml`;
       const both = [randomBytes(400_000), randomBytes(300_000)];
-      await Promise.all(both.map((bytes) => store.put(key, cut(bytes, [9_999]))));
-      const bytes = await read(store, key);
-      assert.ok(both.some((each) => each.equals(bytes)));
+      for (const content of [(bytes: Buffer) => cut(bytes, [9_999]), (bytes: Buffer) => bytes]) {
+        const key = `${folder()}/a.eml`;
+        await Promise.all(both.map((bytes) => store.put(key, content(bytes))));
+        const bytes = await read(store, key);
+        assert.ok(both.some((each) => each.equals(bytes)));
+      }
     });
 
     for (const sizeBytes of [10, 700_000]) {

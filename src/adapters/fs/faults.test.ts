@@ -24,10 +24,12 @@ const { rootDir, steps } = JSON.parse(process.argv[1]);
 const store = await createFileObjectStore({ rootDir });
 async function* mail(sizes) { for (const size of sizes) yield Buffer.alloc(size, 'x'); }
 for (const [op, ...args] of steps) {
-  const fresh = op === 'putFresh';
   const whole = () => Buffer.alloc(args[1].reduce((sum, size) => sum + size), 'x');
   const work =
-    op === 'put' ? store.put(args[0], mail(args[1])) : fresh ? store.put(args[0], whole(), { fresh }) : store[op](...args);
+    op === 'put' ? store.put(args[0], mail(args[1]))
+    : op === 'putAtOnce' ? store.put(args[0], whole())
+    : op === 'putFresh' ? store.put(args[0], whole(), { fresh: true })
+    : store[op](...args);
   const outcome = await work.then(() => 'done', (error) => error.code ?? String(error));
   writeSync(1, op + ' ' + outcome + '\\n');
 }
@@ -35,7 +37,7 @@ for (const [op, ...args] of steps) {
 
 /** A put with the sizes of its chunks, a copy, or a check. */
 type Step =
-  | readonly ['put' | 'putFresh', string, readonly number[]]
+  | readonly ['put' | 'putAtOnce' | 'putFresh', string, readonly number[]]
   | readonly ['copy', string, string]
   | readonly ['check'];
 
@@ -116,6 +118,21 @@ describe('the file store and its system calls', { timeout: CHILD_DEADLINE_MS * 5
     }
   });
 
+  it('where the name is taken, what comes at once is written beside and synced before it replaces', async (t) => {
+    await withTracedRoot(t, async (rootDir) => {
+      const steps: Step[] = [
+        ['putAtOnce', 'org/a.eml', [10]],
+        ['putAtOnce', 'org/a.eml', [20]],
+        ['putFresh', 'org/a.eml', [30]],
+      ];
+      const { outcomes, calls } = await traced(rootDir, steps);
+      assert.deepEqual(outcomes, ['putAtOnce done', 'putAtOnce done', 'putFresh store-unavailable']);
+      const sealed = only(calls, 'fdatasync', INCOMING_NAME);
+      assert.ok(sealed.end < only(calls, 'rename', '/org/a.eml"').begin);
+      assert.equal((await read(await createFileObjectStore({ rootDir }), 'org/a.eml')).length, 20);
+    });
+  });
+
   it('every directory a put makes is durable before it resolves', async (t) => {
     await withTracedRoot(t, async (rootDir) => {
       const { calls } = await traced(rootDir, [['put', 'org/2026/11/a.eml', [10]]]);
@@ -193,9 +210,10 @@ describe('the file store and its system calls', { timeout: CHILD_DEADLINE_MS * 5
       const steps: Step[] = [
         ['put', 'org/a.eml', [300_000]],
         ['put', 'org/a.eml', [400_000]],
+        ['putAtOnce', 'org/a.eml', [400_000]],
       ];
-      const { outcomes, calls } = await traced(rootDir, steps, ['-e', 'inject=fdatasync:error=EIO:when=2']);
-      assert.deepEqual(outcomes, ['put done', 'put store-unavailable']);
+      const { outcomes, calls } = await traced(rootDir, steps, ['-e', 'inject=fdatasync:error=EIO:when=2..3']);
+      assert.deepEqual(outcomes, ['put done', 'put store-unavailable', 'putAtOnce store-unavailable']);
       assert.equal(calls.filter((call) => call.name === 'rename').length, 1);
       const store = await createFileObjectStore({ rootDir });
       assert.equal((await read(store, 'org/a.eml')).length, 300_000);

@@ -4,18 +4,12 @@ import { dirname, join, resolve } from 'node:path';
 import { unlessAborted } from '../../ports/abort.ts';
 import { gather } from '../../ports/gather.ts';
 import { isObjectKey, isObjectKeyPrefix } from '../../ports/keys.ts';
-import {
-  type ObjectFacts,
-  type ObjectStore,
-  type PutOptions,
-  type StoredObject,
-  StoreError,
-} from '../../ports/object-store.ts';
+import { type ObjectFacts, type ObjectStore, type PutOptions, StoreError } from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { linkOrCopy, renameLinked } from './copy.ts';
 import { createObjectDirectories, createOpenDirectorySync, openRootDirectory } from './directories.ts';
 import { createDirectorySync } from './directory-sync.ts';
-import { isMissing, objectMissing, storeFault } from './errors.ts';
+import { errnoOf, isMissing, objectMissing, storeFault } from './errors.ts';
 import { createIncomingFile, INCOMING_NAME, removeLeftovers } from './incoming.ts';
 import { openFile } from './read.ts';
 import { createNewFile, fillNewFile } from './small-file.ts';
@@ -42,11 +36,12 @@ export interface FileObjectStoreOptions {
 /**
  * Objects as files at `rootDir/{key}`, shared by any number of processes.
  *
- * A put is written beside (`+incoming/`), renamed, and then file and directory are synced at the same time: the journal
- * of the file system commits both at once, which halves what a mail waits for. A power failure in between may leave an
- * object with missing bytes under its name; whoever put it was never told that it is there. Where the name is taken,
- * the file is synced first. A file whose sync failed is removed and never tried again: the kernel drops the failed pages
- * and calls the next sync of the same file good. A signal is honoured until the rename.
+ * What comes in pieces is written beside (`+incoming/`), renamed, and then file and directory are synced at the same time:
+ * the journal of the file system commits both at once, which halves what a mail waits for. What comes at once is written
+ * under its own name. A crash in between may leave an object with missing bytes; whoever put it was never told that it is
+ * there. Where the name is taken, it is written beside in any case, and synced before the rename. A file whose sync failed is
+ * removed and never tried again: the kernel drops the failed pages and calls the next sync of the same file good. A signal
+ * is honoured until the rename.
  * Errors: rejects with `StoreError` when the root cannot be made, read and written.
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {
@@ -106,23 +101,27 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     const { signal, fresh = false } = options;
     if (!(content instanceof Uint8Array)) return putPieces(path, gather(content, WRITE_PIECE_BYTES, signal), options);
     signal?.throwIfAborted();
-    return fresh ? putSmall(path, content) : putPieces(path, [content], options);
+    if (await putNew(path, content)) return { sizeBytes: content.length };
+    if (fresh) throw new StoreError('store-unavailable', `write: a key that was said to be new is taken: ${key}`);
+    return putPieces(path, [content], options);
   }
 
-  /** Written under its own name at once: what a crash leaves of it has no row, and nobody knows its name. */
-  async function putSmall(path: string, bytes: Uint8Array): Promise<StoredObject> {
-    const sizeBytes = bytes.length;
-    let descriptor = -1;
-    await translated('write', () =>
-      publish(
-        path,
-        async () => {
-          descriptor = await createNewFile(path);
-        },
-        { seal: () => fillNewFile(descriptor, bytes) },
-      ),
-    );
-    return { sizeBytes };
+  /**
+   * Written under its own name at once: what a crash leaves of it has no row, and nobody knows its name.
+   * false, and nothing done, where the name is taken.
+   */
+  async function putNew(path: string, bytes: Uint8Array): Promise<boolean> {
+    let descriptor: number | null = null;
+    const create = async (): Promise<void> => {
+      descriptor = await createNewFile(path);
+    };
+    try {
+      await publish(path, create, { seal: () => fillNewFile(descriptor as number, bytes) });
+      return true;
+    } catch (error) {
+      if (descriptor === null && errnoOf(error) === 'EEXIST') return false;
+      throw storeFault('write', error);
+    }
   }
 
   async function putPieces(
