@@ -4,7 +4,7 @@ import { ownTimes, placeOf } from './profile.ts';
 
 test('code is told apart by where it comes from', () => {
   assert.equal(placeOf('file:///srv/app/src/smtp/body.ts'), 'src/smtp');
-  assert.equal(placeOf('file:///srv/app/src/compose.ts'), 'src');
+  assert.equal(placeOf('file:///srv/app/src/version.ts'), 'src');
   assert.equal(placeOf('file:///srv/app/src/adapters/fs/incoming.ts'), 'src/adapters/fs');
   assert.equal(placeOf('file:///srv/app/node_modules/pg/lib/client.js'), 'package pg');
   assert.equal(placeOf('/srv/app/node_modules/@graphile/logger/index.js'), 'package @graphile/logger');

@@ -36,13 +36,13 @@ function objection(file: string, { path, typeOnly }: Import): string | null {
   const room = roomOf(file);
   const other = roomOf(path);
   if (room === other && room !== 'adapters') return null;
-  if (room === 'compose.ts') return null;
+  if (room === 'compose') return null;
   if (room === 'adapters') {
     const [from, to] = [adapterOf(file), adapterOf(path)];
     if (from === to || NEIGHBOURS.has(`${from} ${to}`) || ['ports', 'telemetry'].includes(other)) return null;
     return 'an adapter knows ports and telemetry';
   }
-  if (other === 'adapters') return 'only compose.ts joins ports and adapters';
+  if (other === 'adapters') return 'only compose/ joins ports and adapters';
   if (ENGINES.has(room)) return 'an engine knows nothing else of ours';
   const seen = ENGINES.get(other)?.map((name) => `${other}/${name}`);
   if (seen !== undefined && !seen.includes(path)) return `only ${seen.join(', ')} are seen from outside`;
@@ -108,7 +108,7 @@ describe('the rooms', () => {
     ['adapters/fs/a.ts', "import { x } from '../../config/settings.ts';", false],
     ['ports/a.ts', "import { x } from '../routing/index.ts';", false],
     ['cli/a.ts', "import { x } from '../adapters/fs/b.ts';", false],
-    ['compose.ts', "import { x } from './adapters/fs/b.ts';", true],
+    ['compose/a.ts', "import { x } from '../adapters/fs/b.ts';", true],
     ['routing/a.test.ts', "import { x } from '../adapters/fs/b.ts';", true],
     ['testing/a.ts', 'const home = process.env.HOME;', true],
     ['config/load.ts', 'const { env } = process;', true],

@@ -58,7 +58,7 @@ export interface RunningPart {
   stop(): Promise<readonly string[]>;
 }
 
-/** What `src/compose.ts` exports. */
+/** What `src/compose/index.ts` exports. */
 export interface Compose {
   /** Without `create` it neither makes a database nor changes its schema. Errors: `NoDatabaseError`, `StartError`. */
   openToolbox(options: { settings: Settings; log: Log; create?: boolean }): Promise<Toolbox>;

@@ -13,7 +13,7 @@ const context: CliContext = {
   cwd: process.cwd(),
   out: createOutput(process.stdout),
   err: createOutput(process.stderr),
-  loadCompose: () => import('../compose.ts'),
+  loadCompose: () => import('../compose/index.ts'),
   onSignal(handler) {
     process.on('SIGTERM', handler).on('SIGINT', handler);
     return () => process.off('SIGTERM', handler).off('SIGINT', handler);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import * as compose from '../compose.ts';
+import * as compose from '../compose/index.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { createTestDatabase } from '../testing/database.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';

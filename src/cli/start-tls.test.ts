@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import * as compose from '../compose.ts';
+import * as compose from '../compose/index.ts';
 import { makeCertificateIn, opensslProblem } from '../testing/certificate.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { createTestDatabase } from '../testing/database.ts';

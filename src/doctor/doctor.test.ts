@@ -11,7 +11,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { createTestCli } from '../cli/test-context.ts';
-import * as compose from '../compose.ts';
+import * as compose from '../compose/index.ts';
 import type { Finding } from '../ports/finding.ts';
 import { type CertificateWish, makeCertificate, opensslProblem } from '../testing/certificate.ts';
 import { cleanUp } from '../testing/clean-up.ts';

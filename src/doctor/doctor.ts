@@ -1,6 +1,6 @@
 /**
  * Looks at everything the product needs, and says what to mend. Changes nothing: what it writes it removes.
- * The parts behind ports are looked at by their adapters, which `compose.ts` gives it as probes.
+ * The parts behind ports are looked at by their adapters, which `compose/doctor.ts` gives it as probes.
  */
 import type { Settings } from '../config/settings.ts';
 import type { Finding } from '../ports/finding.ts';

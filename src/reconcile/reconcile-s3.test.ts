@@ -5,7 +5,7 @@ import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import type pg from 'pg';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { createTestCli } from '../cli/test-context.ts';
-import * as compose from '../compose.ts';
+import * as compose from '../compose/index.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { missing } from '../testing/missing.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';

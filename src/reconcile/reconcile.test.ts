@@ -14,7 +14,7 @@ import { createPostgresMessageStore } from '../adapters/postgres/message-store.t
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
 import { createTestCli } from '../cli/test-context.ts';
-import * as compose from '../compose.ts';
+import * as compose from '../compose/index.ts';
 import { isStoreError } from '../ports/object-store.contract.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTestCli } from '../../src/cli/test-context.ts';
-import * as compose from '../../src/compose.ts';
+import * as compose from '../../src/compose/index.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { audit, inWords } from './audit.ts';
 import { openFrontDoor, SLUGS } from './front-door.ts';

@@ -8,7 +8,7 @@ import { after, before, describe, it, type TestContext, test } from 'node:test';
 import { GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import { createTestCli } from '../../src/cli/test-context.ts';
-import * as compose from '../../src/compose.ts';
+import * as compose from '../../src/compose/index.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { composeMail } from '../../src/testing/compose-mail.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';

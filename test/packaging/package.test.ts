@@ -51,7 +51,14 @@ describe('the package', () => {
     const tests = files.filter((name) => /\.(test|contract)\.|(^|\/)(testing|test-[^/]*)(\/|$)/.test(name));
     assert.deepEqual(tests, []);
     const migrations = (await readdir(join(ROOT, 'migrations'))).map((name) => `migrations/${name}`);
-    const needed = [...migrations, 'dist/cli/main.js', 'dist/compose.js', '.env.example', 'README.md', 'CHANGELOG.md'];
+    const needed = [
+      ...migrations,
+      'dist/cli/main.js',
+      'dist/compose/index.js',
+      '.env.example',
+      'README.md',
+      'CHANGELOG.md',
+    ];
     assert.deepEqual(
       needed.filter((name) => !files.includes(name)),
       [],

@@ -1,5 +1,6 @@
+/** What a program has opened, closed again in the opposite order, and in time. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Log } from './telemetry/log.ts';
+import type { Log } from '../telemetry/log.ts';
 
 /** A part that hangs, a stopped database say, must not keep the process from ending: a supervisor would kill it. */
 const TOTAL_MS = 25_000;

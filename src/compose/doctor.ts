@@ -1,0 +1,106 @@
+/** The program `doctor`: its own checks, and for each part behind a port a probe by its adapter. */
+import {
+  EmbeddedPostgresError,
+  embeddedDatabaseExists,
+  openEmbeddedPostgres,
+} from '../adapters/embedded-postgres/embedded-postgres.ts';
+import { examineFileStore } from '../adapters/fs/examine.ts';
+import { examineDatabase } from '../adapters/postgres/examine.ts';
+import { examineCertificate } from '../adapters/tls/examine.ts';
+import type { Settings } from '../config/settings.ts';
+import { hostChecks, settingsChecks } from '../doctor/doctor.ts';
+import { type Check, runChecks } from '../doctor/run-checks.ts';
+import { broken, type Finding, ok } from '../ports/finding.ts';
+import type { Log } from '../telemetry/log.ts';
+import { objectsDir } from './object-store.ts';
+import { INTAKE_CONNECTIONS, OTHER_CONNECTIONS, VIEW_CONNECTIONS, workerConnections } from './pools.ts';
+
+export interface ExamineOptions {
+  readonly settings: Settings;
+  readonly log: Log;
+  /** UV_THREADPOOL_SIZE as this process has it. */
+  readonly threadPoolSize: string | undefined;
+  readonly createBucket: boolean;
+}
+
+/** What `doctor` says. Never rejects: whatever goes wrong is a finding. */
+export function examine(o: ExamineOptions): Promise<readonly Finding[]> {
+  return runChecks([...hostChecks(o), ...settingsChecks(o.settings, probesOf(o))]);
+}
+
+function probesOf(o: ExamineOptions): readonly Check[] {
+  return [...certificateChecks(o), databaseCheck(o), objectStoreCheck(o), ...redisChecks(o), ...tracingChecks(o)];
+}
+
+/** When the settings are wrong, this is all that can be looked at. */
+export function examineHost(o: Pick<ExamineOptions, 'threadPoolSize'>): Promise<readonly Finding[]> {
+  return runChecks(hostChecks(o));
+}
+
+/** The embedded server may have to be started first, and to recover. */
+const EMBEDDED_DEADLINE_MS = 70_000;
+/** Of several requests, each with a deadline of its own. */
+const REMOTE_DEADLINE_MS = 30_000;
+
+function databaseCheck({ settings, log }: ExamineOptions): Check {
+  const name = 'database';
+  const { databaseUrl: url, dataDir } = settings;
+  // Of one process with every role.
+  const connectionsNeeded = INTAKE_CONNECTIONS + workerConnections(settings) + VIEW_CONNECTIONS + OTHER_CONNECTIONS;
+  if (url !== null) {
+    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded }) };
+  }
+  const run = async (): Promise<readonly Finding[]> => {
+    if (!(await embeddedDatabaseExists(dataDir))) return [ok(name, 'there is none yet: start makes an embedded one')];
+    const server = await openEmbeddedPostgres({ dataDir, log });
+    try {
+      const facts = { url: server.connectionString, embedded: true, connectionsNeeded };
+      return await examineDatabase(facts);
+    } finally {
+      await server.stop();
+    }
+  };
+  return { name, deadlineMs: EMBEDDED_DEADLINE_MS, run: () => run().catch(embeddedFault) };
+}
+
+function embeddedFault(error: unknown): readonly Finding[] {
+  if (!(error instanceof EmbeddedPostgresError)) throw error;
+  const [found = '', ...mend] = error.message.split('; ');
+  return [broken('database', found, mend.join('; ') || 'see postgres.log in DATA_DIR/postgres')];
+}
+
+/** As the server does, what is not asked for is not loaded. */
+function objectStoreCheck({ settings, createBucket: makeBucket }: ExamineOptions): Check {
+  const { objectStorage } = settings;
+  if (objectStorage === null) {
+    return { name: 'object store', run: () => examineFileStore(objectsDir(settings)) };
+  }
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineObjectStorage } = await import('../adapters/s3/examine.ts');
+    return examineObjectStorage(objectStorage, { makeBucket });
+  };
+  return { name: 'object store', deadlineMs: REMOTE_DEADLINE_MS, run };
+}
+
+function certificateChecks({ settings: { smtp } }: ExamineOptions): readonly Check[] {
+  const { tls, domains } = smtp;
+  return tls === null ? [] : [{ name: 'certificate', run: () => examineCertificate(tls, domains) }];
+}
+
+function redisChecks({ settings: { redisUrl } }: ExamineOptions): readonly Check[] {
+  if (redisUrl === null) return [];
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineRedis } = await import('../adapters/bullmq/examine.ts');
+    return examineRedis(redisUrl);
+  };
+  return [{ name: 'redis', run }];
+}
+
+function tracingChecks({ settings: { tracing } }: ExamineOptions): readonly Check[] {
+  if (tracing === null) return [];
+  const run = async (): Promise<readonly Finding[]> => {
+    const { examineCollector } = await import('../adapters/opentelemetry/examine.ts');
+    return examineCollector(tracing);
+  };
+  return [{ name: 'tracing', run }];
+}

@@ -1,0 +1,49 @@
+/** What mail and jobs work with, the same in every process: the store, the pools, the counting and the tracing. */
+import type { Settings } from '../config/settings.ts';
+import { type Courtesy, createCourtesy } from '../jobs/courtesy.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { Log } from '../telemetry/log.ts';
+import { measureObjectStore } from '../telemetry/measured-object-store.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
+import { version } from '../version.ts';
+import type { Closers } from './closers.ts';
+import { openObjectStore } from './object-store.ts';
+import type { Pools } from './pools.ts';
+
+export interface Parts {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly tracing: Tracing | undefined;
+  readonly objects: ObjectStore;
+  readonly pools: Pools;
+  readonly courtesy: Courtesy;
+  readonly url: string;
+}
+
+/** Opens the rest of them; `closers` closes them. `check`: as in `openObjectStore`. Without `trace`: no spans. */
+export async function openParts(
+  o: Omit<Parts, 'tracing' | 'objects' | 'courtesy'>,
+  closers: Closers,
+  { check = false, trace = true }: { readonly check?: boolean; readonly trace?: boolean } = {},
+): Promise<Parts> {
+  const { settings, log, metrics } = o;
+  const store = await openObjectStore(settings, log, { check });
+  closers.add('object store', store.close);
+  const objects = measureObjectStore(store.objects, metrics);
+  const courtesy = createCourtesy();
+  closers.add('courtesy', async () => courtesy.close());
+  const tracing = trace ? await openTracing(settings, log, closers) : undefined;
+  return { ...o, tracing, objects, courtesy };
+}
+
+/** Loaded only where it is used. Closed after mail and jobs, whose last spans it sends. */
+async function openTracing({ tracing }: Settings, log: Log, closers: Closers): Promise<Tracing | undefined> {
+  if (tracing === null) return undefined;
+  const { openTraceExport } = await import('../adapters/opentelemetry/export.ts');
+  const opened = openTraceExport({ ...tracing, version: version(), log });
+  closers.add('tracing', opened.close);
+  log.info({ url: tracing.url, sampler: tracing.sampler.name }, 'spans are exported');
+  return opened;
+}

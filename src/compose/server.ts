@@ -1,0 +1,157 @@
+/**
+ * The program `start`: the database, the object store and HTTP, and the roles that were asked for, in this process or
+ * in children that it looks after.
+ */
+import { readDiskSpace } from '../adapters/fs/disk-space.ts';
+import { readDatabaseCounts } from '../adapters/postgres/gauges.ts';
+import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
+import { migrate as migrateDatabase } from '../adapters/postgres/migrate.ts';
+import { createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
+import type { Role, RunningServer } from '../cli/context.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Checks } from '../http/readiness.ts';
+import { createHttpServer } from '../http/server.ts';
+import { type ProcessPlan, planProcesses, shareOf } from '../processes/plan.ts';
+import { createSupervisor, type Supervisor } from '../processes/supervisor.ts';
+import { keepWatch } from '../reconcile/store-watch.ts';
+import type { Log } from '../telemetry/log.ts';
+import { createMetrics } from '../telemetry/metrics.ts';
+import { version } from '../version.ts';
+import { createClosers } from './closers.ts';
+import { openDatabase } from './database.ts';
+import { asStartError, StopError } from './errors.ts';
+import { MAIL_AND_JOBS, takeMailAndJobs } from './mail-and-jobs.ts';
+import { openStoreMarks } from './object-store.ts';
+import { openParts, type Parts } from './parts.ts';
+import { createPools } from './pools.ts';
+import { createWorker, type Worker } from './worker.ts';
+
+/** A bucket is often used for a moment only, for a try: it gets nothing but mail until then. */
+const FIRST_BUCKET_MARK_MS = 5 * 60_000;
+
+const FIRST_ORGANISATION = 'acme';
+
+export async function startServer(o: {
+  readonly settings: Settings;
+  readonly roles: readonly Role[];
+  /** That take mail on the one port. */
+  readonly processes: number;
+  readonly log: Log;
+}): Promise<RunningServer> {
+  const { settings, roles, log } = o;
+  const plan = planProcesses(roles, o.processes);
+  const closers = createClosers({ log });
+  try {
+    const database = await openDatabase(settings, log);
+    closers.add('database', database.close);
+    await migrateDatabase({ url: database.url, log });
+    const pools = createPools(database.url, settings, log);
+    closers.add('database connections', pools.close);
+    const organisations = createPostgresOrganisations({ pool: pools.view });
+    const firstOrganisation = database.embedded ? await createFirstOrganisation(organisations) : null;
+
+    const children = plan.children.length === 0 ? null : createChildren(plan, o, database.url);
+    const metrics = createMetrics({
+      databaseCounts: () => readDatabaseCounts(pools.view),
+      ...(children === null ? {} : { otherProcesses: () => children.metrics() }),
+      diskSpace: () => readDiskSpace(settings.dataDir),
+      version: version(),
+      log,
+    });
+    const parts = await openParts({ settings, log, metrics, pools, url: database.url }, closers, {
+      check: true,
+      // With children, they take mail and run jobs, and trace it.
+      trace: children === null,
+    });
+
+    // Before mail comes: what this database does not remember of the store ends where its own time begins.
+    if (roles.includes('smtp')) closers.add('store watch', await watchStore(parts));
+
+    const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
+    // HTTP before the rest, so that /readyz tells of them; it closes last.
+    const http = roles.includes('http') ? createHttp(parts, readinessOf(roles, worker, children)) : null;
+    const httpAddress = (await http?.listen()) ?? null;
+    if (http !== null) closers.add('http', http.close);
+    if (children !== null) closers.add(MAIL_AND_JOBS, children.stop);
+    const here = children === null ? await takeMailAndJobs(parts, roles, worker, closers) : null;
+    const smtpAddress = here?.smtp ?? (await children?.start()) ?? null;
+
+    const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
+    log.info({ roles, processes: o.processes, smtp: smtpAddress, http: httpAddress }, 'started');
+    return {
+      smtp: smtpAddress,
+      http: httpAddress,
+      databaseUrl: database.url,
+      embeddedDatabase: database.embedded,
+      firstOrganisation,
+      organisations: slugs.slice(0, 5),
+      async reload() {
+        await Promise.all([here?.reload(), children?.reload()]);
+      },
+      async replaceProcesses() {
+        if (children === null) log.warn('there is one process only: nothing to replace');
+        await children?.replaceAll();
+      },
+      async stop() {
+        const unclosed = await closers.closeAll();
+        if (unclosed.length > 0) throw new StopError(`stopped, but not in order: ${unclosed.join(', ')} did not end`);
+      },
+    };
+  } catch (error) {
+    await closers.closeAll();
+    throw asStartError(error);
+  }
+}
+
+async function createFirstOrganisation(
+  organisations: ReturnType<typeof createPostgresOrganisations>,
+): Promise<string | null> {
+  if ((await organisations.list()).length > 0) return null;
+  const added = await organisations.add(FIRST_ORGANISATION, 'Acme');
+  return 'problem' in added ? null : added.slug;
+}
+
+function createChildren(
+  plan: ProcessPlan,
+  o: { readonly settings: Settings; readonly roles: readonly Role[]; readonly processes: number; readonly log: Log },
+  databaseUrl: string,
+): Supervisor {
+  const settings = shareOf(o.settings, o.processes);
+  return createSupervisor({
+    plans: plan.children,
+    assign: ({ name, roles }) => ({ name, roles, settings, databaseUrl }),
+    gatherMetrics: o.roles.includes('http'),
+    log: o.log,
+  });
+}
+
+/** Shape: how to stop it. */
+async function watchStore({ settings, log, objects, pools }: Parts): Promise<() => Promise<void>> {
+  const { marks, close } = await openStoreMarks(settings);
+  const firstMarkAfterMs = settings.objectStorage === null ? 0 : FIRST_BUCKET_MARK_MS;
+  const memory = createPostgresMarkMemory({ pool: pools.view });
+  const watching = await keepWatch({ marks, memory, objects, log, firstMarkAfterMs });
+  return async () => {
+    await watching.stop();
+    await close();
+  };
+}
+
+/** What `/readyz` asks of mail and jobs. One process that takes mail is not asked: it answers, so it lives. */
+function readinessOf(roles: readonly Role[], worker: Worker | null, children: Supervisor | null): Checks {
+  if (children === null) return worker === null ? {} : { jobs: () => worker.jobs.check() };
+  return { smtp: children.checkSmtp, ...(roles.includes('worker') ? { jobs: children.checkJobs } : {}) };
+}
+
+function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: Checks) {
+  return createHttpServer({
+    ...settings.http,
+    log,
+    metrics,
+    checks: {
+      database: async () => void (await pools.view.query('SELECT')),
+      object_store: (signal) => objects.check(signal),
+      ...checks,
+    },
+  });
+}

@@ -1,0 +1,64 @@
+/** The program behind the operator's commands: what they look at and change; and `migrate`, which needs no store. */
+import { createPostgresMessageViews } from '../adapters/postgres/message-views.ts';
+import { migrate as migrateDatabase } from '../adapters/postgres/migrate.ts';
+import { createPostgresBlockList, createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
+import { createPool } from '../adapters/postgres/pool.ts';
+import type { Toolbox } from '../cli/context.ts';
+import type { Settings } from '../config/settings.ts';
+import type { Log } from '../telemetry/log.ts';
+import { assertDatabaseExists, assertMigrated, openDatabase } from './database.ts';
+import { asStartError } from './errors.ts';
+import { openObjectStore } from './object-store.ts';
+import { VIEW_CONNECTIONS } from './pools.ts';
+
+/**
+ * What the commands work with. Those that only look neither make a database nor change its schema: `create` does both.
+ * Errors: `NoDatabaseError`, `StartError`.
+ */
+export async function openToolbox(o: {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly create?: boolean;
+}): Promise<Toolbox> {
+  if (o.create !== true) await assertDatabaseExists(o.settings);
+  const database = await openDatabase(o.settings, o.log);
+  try {
+    if (o.create === true) await migrateDatabase({ url: database.url, log: o.log });
+    else await assertMigrated(database.url);
+    const pool = createPool({
+      url: database.url,
+      applicationName: 'orderflow-cli',
+      maxConnections: VIEW_CONNECTIONS,
+      log: o.log,
+    });
+    const store = await openObjectStore(o.settings, o.log);
+    return {
+      organisations: createPostgresOrganisations({ pool }),
+      blockList: createPostgresBlockList({ pool }),
+      messages: createPostgresMessageViews({ pool }),
+      objects: store.objects,
+      async close() {
+        await pool.end();
+        await store.close();
+        await database.close();
+      },
+    };
+  } catch (error) {
+    await database.close();
+    throw asStartError(error);
+  }
+}
+
+export async function migrate(o: {
+  readonly settings: Settings;
+  readonly log: Log;
+}): Promise<{ readonly applied: readonly string[] }> {
+  const database = await openDatabase(o.settings, o.log);
+  try {
+    return await migrateDatabase({ url: database.url, log: o.log });
+  } catch (error) {
+    throw asStartError(error);
+  } finally {
+    await database.close();
+  }
+}

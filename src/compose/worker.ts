@@ -1,0 +1,55 @@
+/** The role `worker`: the job queue, the extraction that its jobs do, and where Redis is configured the relay to it. */
+import { createGraphileJobRunner } from '../adapters/graphile/job-runner.ts';
+import { createPostgresExtractionStore } from '../adapters/postgres/extraction-store.ts';
+import { createPostgresJobOutbox } from '../adapters/postgres/job-outbox.ts';
+import { createExtractor } from '../documents/extractor.ts';
+import { createRelay, type Relay } from '../jobs/relay.ts';
+import { createTasks } from '../jobs/tasks.ts';
+import type { JobRunner } from '../ports/job-runner.ts';
+import type { Parts } from './parts.ts';
+
+/** The jobs, and where Redis is configured, what hands over their outcome. */
+export interface Worker {
+  readonly jobs: JobRunner;
+  readonly relay: Relay | null;
+}
+
+export async function createWorker(parts: Parts): Promise<Worker> {
+  const relay = await createRedisRelay(parts);
+  return { relay, jobs: createJobs(parts, relay) };
+}
+
+/** Loaded only where it is used: the Redis libraries take 30 MB. */
+async function createRedisRelay({ settings, log, metrics, tracing, pools }: Parts): Promise<Relay | null> {
+  if (settings.redisUrl === null) return null;
+  const { createBullmqPublisher } = await import('../adapters/bullmq/job-publisher.ts');
+  return createRelay({
+    outbox: createPostgresJobOutbox({ pool: pools.worker }),
+    publisher: createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics }),
+    log,
+    tracing,
+  });
+}
+
+function createJobs(
+  { settings, log, metrics, tracing, objects, pools, courtesy, url }: Parts,
+  relay: Relay | null,
+): JobRunner {
+  return createGraphileJobRunner({
+    url,
+    pool: pools.queue,
+    concurrency: settings.worker.concurrency,
+    log,
+    tasks: createTasks({
+      courtesy,
+      tracing,
+      ...(relay === null ? {} : { documentsReady: relay.wake }),
+      extractor: createExtractor({
+        objects,
+        store: createPostgresExtractionStore({ pool: pools.worker }),
+        log,
+        metrics,
+      }),
+    }),
+  });
+}
