@@ -48,13 +48,16 @@ export interface ExhaustedJob {
   readonly payload: unknown;
 }
 
-/** Jobs without an attempt left, which graphile-worker keeps and never looks at again. */
+/**
+ * Jobs without an attempt left, which graphile-worker keeps and never looks at again. In no order: to have them in one, all
+ * jobs would be read.
+ */
 export async function findExhaustedJobs(pool: pg.Pool, tasks: readonly string[]): Promise<readonly ExhaustedJob[]> {
   const { rows } = await pool.query<ExhaustedJob>(
     `SELECT job.id::text, task.identifier AS task, job.payload
      FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
      WHERE task.identifier = ANY ($1) AND ${HELD} AND job.attempts >= job.max_attempts AND job.locked_at IS NULL
-     ORDER BY job.id LIMIT 100`,
+     LIMIT 100`,
     [tasks],
   );
   return rows;

@@ -42,14 +42,18 @@ export function createPool(o: {
    * `add_jobs` then reads every waiting job for each new one.
    */
   readonly byKeyOnly?: boolean;
-  /** For statements whose best plan hangs on their parameters: planned at each use. */
-  readonly plannedAnew?: boolean;
+  /**
+   * For statements that take the first of many, and whose best plan hangs on their parameters: planned at each use, and by
+   * an index that has them in order. PostgreSQL sorted the waiting jobs instead, for each of them, while it knew little of
+   * their table.
+   */
+  readonly firstOfMany?: boolean;
 }): pg.Pool {
   const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
   const parameters = [
     ...(o.repeatable ? ['synchronous_commit=off'] : []),
     ...(o.byKeyOnly ? BY_KEY_ONLY : []),
-    ...(o.plannedAnew ? ['plan_cache_mode=force_custom_plan', 'jit=off'] : []),
+    ...(o.firstOfMany ? ['plan_cache_mode=force_custom_plan', 'enable_sort=off', 'jit=off'] : []),
   ];
   const pool = new pg.Pool({
     connectionString: o.url,

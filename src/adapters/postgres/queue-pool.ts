@@ -16,6 +16,6 @@ export function createQueuePool(o: { readonly url: string; readonly log: Log }):
     applicationName: 'orderflow-queue',
     maxConnections: QUEUE_CONNECTIONS,
     repeatable: true,
-    plannedAnew: true,
+    firstOfMany: true,
   });
 }
