@@ -1,5 +1,5 @@
 /**
- * The one place where ports meet adapters. Everything else is given what it needs by the functions here.
+ * This folder is the one place where ports meet adapters. Everything else is given what it needs by the functions here.
  *
  * A file for each program: `server.ts` (and `part.ts`, which its child processes run), `toolbox.ts`, `doctor.ts` and
  * `reconciler.ts`. The other files are pieces that they share.

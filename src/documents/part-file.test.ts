@@ -3,11 +3,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { createFileObjectStore } from '../adapters/fs/object-store.ts';
 import { read } from '../ports/object-store.contract.ts';
-import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { type ObjectStore, PUT_AT_ONCE_BYTES, StoreError } from '../ports/object-store.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { openPartFile, type PartFile } from './part-file.ts';
 
-const HELD_BYTES = 256 * 1024;
 const KEY = 'org/2026/11/a.pdf';
 
 interface Opened {
@@ -27,7 +26,11 @@ async function open(t: TestContext, how: { failing?: boolean; signal?: AbortSign
     ...real,
     async put(key, content, options) {
       puts.push(content instanceof Uint8Array ? 'at once' : 'in pieces');
-      if (how.failing) throw new StoreError('store-unavailable', 'EIO');
+      if (how.failing) {
+        // In the middle, where it comes in pieces.
+        if (!(content instanceof Uint8Array)) for await (const _ of content) break;
+        throw new StoreError('store-unavailable', 'EIO');
+      }
       return real.put(key, content, options);
     },
   };
@@ -56,9 +59,9 @@ describe('a part on its way into the object store', () => {
     [0, 'at once'],
     [1, 'at once'],
     [4_100, 'at once'],
-    [HELD_BYTES - 1, 'at once'],
-    [HELD_BYTES, 'in pieces'],
-    [HELD_BYTES + 1, 'in pieces'],
+    [PUT_AT_ONCE_BYTES - 1, 'at once'],
+    [PUT_AT_ONCE_BYTES, 'in pieces'],
+    [PUT_AT_ONCE_BYTES + 1, 'in pieces'],
     [3_000_000, 'in pieces'],
   ] as const) {
     it(`of ${sizeBytes} bytes goes ${how}, whole, counted and hashed`, async (t) => {
@@ -82,9 +85,10 @@ describe('a part on its way into the object store', () => {
     });
 
     it(`of ${sizeBytes} bytes that is abandoned leaves nothing`, async (t) => {
-      const { objects, file } = await open(t);
+      const { objects, file, puts } = await open(t);
       await writeAll(file, randomBytes(sizeBytes));
       await file.abandon();
+      assert.deepEqual(puts, sizeBytes < PUT_AT_ONCE_BYTES ? [] : ['in pieces']);
       assert.equal(await objects.head(KEY), null);
     });
 

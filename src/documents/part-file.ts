@@ -1,19 +1,19 @@
 /**
  * One part on its way into the object store: counted, hashed and looked at while it flows.
  *
- * Its key depends on its type, and its type may depend on its first bytes; so the first HELD_BYTES are held back. A part
+ * Its key depends on its type, and its type may depend on its first bytes; so the first PUT_AT_ONCE_BYTES are held back. A part
  * that ends within them, as most do, goes to the store in one call. Of a larger one bytes then go straight to the store,
  * whose pace holds up `write`.
  */
 import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';
-import type { ObjectStore } from '../ports/object-store.ts';
+import { type ObjectStore, PUT_AT_ONCE_BYTES } from '../ports/object-store.ts';
 import { SNIFF_BYTES } from './media-type.ts';
 
-/** More than SNIFF_BYTES, and an ordinary order. */
-const HELD_BYTES = 256 * 1024;
-
-/** What may wait between the parser and the store of a part that flows. */
+/**
+ * What may wait between the parser and the store of a part that flows, beside what was held back. A job has as many parts
+ * open as messages are nested (20 at most), hence some 6 MB at the worst.
+ */
 const BUFFERED_BYTES = 64 * 1024;
 
 export interface StoredPart {
@@ -82,7 +82,7 @@ export function openPartFile(o: {
       if (flowing !== undefined) return flowing.write(kept);
       held.push(kept);
       heldBytes += kept.length;
-      if (heldBytes >= HELD_BYTES) flowing = await begin();
+      if (heldBytes >= PUT_AT_ONCE_BYTES) flowing = await begin();
     },
     async finish() {
       const destination = await (flowing === undefined ? storeAtOnce() : endFlow(flowing));

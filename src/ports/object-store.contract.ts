@@ -27,22 +27,23 @@ export function describeObjectStore(name: string, open: () => Promise<OpenedObje
     const folder = () => `t/${randomUUID()}`;
 
     for (const sizeBytes of [0, 1, 10_000, 262_143, 300_000]) {
-      for (const fresh of [true, false]) {
-        it20(
-          `gives back ${sizeBytes} bytes that were put at once, under a ${fresh ? 'fresh' : 'used'} key`,
-          async () => {
-            const key = `${folder()}/a.eml`;
-            if (!fresh) await store.put(key, once('before'));
-            const bytes = randomBytes(sizeBytes);
-            assert.equal((await store.put(key, bytes, { fresh })).sizeBytes, sizeBytes);
-            assert.ok((await read(store, key)).equals(bytes));
-            const reason = new Error('deadline');
-            const signal = AbortSignal.abort(reason);
-            const other = `${folder()}/b.eml`;
-            await assert.rejects(store.put(other, bytes, { fresh, signal }), (error) => error === reason);
-            assert.equal(await store.head(other), null);
-          },
-        );
+      for (const [what, fresh, used] of [
+        ['a key said to be fresh', true, false],
+        ['a new key', false, false],
+        ['a used key', false, true],
+      ] as const) {
+        it20(`gives back ${sizeBytes} bytes that were put at once, under ${what}`, async () => {
+          const key = `${folder()}/a.eml`;
+          if (used) await store.put(key, once('before'));
+          const bytes = randomBytes(sizeBytes);
+          assert.equal((await store.put(key, bytes, { fresh })).sizeBytes, sizeBytes);
+          assert.ok((await read(store, key)).equals(bytes));
+          const reason = new Error('deadline');
+          const signal = AbortSignal.abort(reason);
+          const other = `${folder()}/b.eml`;
+          await assert.rejects(store.put(other, bytes, { fresh, signal }), (error) => error === reason);
+          assert.equal(await store.head(other), null);
+        });
       }
     }
 

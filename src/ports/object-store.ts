@@ -35,6 +35,9 @@ export interface ObjectStore {
   check(signal?: AbortSignal): Promise<void>;
 }
 
+/** Bytes below this are given at once, and more in pieces: stores are at their best with that, and hold no more of one object. */
+export const PUT_AT_ONCE_BYTES = 256 * 1024;
+
 export interface PutOptions {
   /** Media type to remember where the store can. */
   readonly mediaType?: string;

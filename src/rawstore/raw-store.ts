@@ -1,12 +1,12 @@
 import { gather, type Rooms } from '../ports/gather.ts';
-import { type ObjectStore, type StoredObject, StoreError } from '../ports/object-store.ts';
+import { type ObjectStore, PUT_AT_ONCE_BYTES, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHashThread, digestsOf, type MailHasher } from './digests.ts';
 import { createHeaderBlock } from './header-block.ts';
 import { createRooms } from './rooms.ts';
 
-/** A mail below this size is stored at once; 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
-const PIECE_BYTES = 256 * 1024;
+/** 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
+const PIECE_BYTES = PUT_AT_ONCE_BYTES;
 
 /** Honest headers have a few KiB, and memory is taken as they come; the rest of a longer one is stored, not held. */
 export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;

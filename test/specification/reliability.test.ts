@@ -285,7 +285,7 @@ async function workerCrash(t: TestContext): Promise<void> {
 
   await ingest.startAnother({}, ['--roles', 'worker,http']);
   await ingest.rows.settled(60_000);
-  // Four jobs at once: the killed worker may have left the file each was writing in `+incoming`.
+  // Four jobs at once: of each, the killed worker may have left a document that no row knows, until the retry wrote it again.
   await assertNothingLost(ingest, senders, { filesEach: files.length, mayBeLeft: 4 });
   assert.equal((await ingest.rows.messages()).length, 150);
 }

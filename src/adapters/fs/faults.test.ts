@@ -102,19 +102,21 @@ describe('the file store and its system calls', { timeout: CHILD_DEADLINE_MS * 5
   it('a small mail that cannot be written or synced is refused and gone', async (t) => {
     // EIO is what a write with O_DSYNC answers when its bytes do not reach the disk.
     for (const fault of ['?write:error=ENOSPC', '?write:error=EIO', 'fsync:error=EIO']) {
-      await withTracedRoot(t, async (rootDir) => {
-        await mkdir(join(rootDir, 'org'));
-        const [name = ''] = fault.split(':');
-        const only = ['-P', join(rootDir, name === 'fsync' ? 'org' : 'org/a.eml')];
-        const steps: Step[] = [
-          ['putFresh', 'org/a.eml', [10]],
-          ['putFresh', 'other/a.eml', [10]],
-        ];
-        const { outcomes } = await traced(rootDir, steps, [...only, '-e', `inject=${fault}`]);
-        const refused = fault.includes('ENOSPC') ? 'storage-full' : 'store-unavailable';
-        assert.deepEqual(outcomes, [`putFresh ${refused}`, 'putFresh done'], fault);
-        assert.deepEqual(await keys(await createFileObjectStore({ rootDir }), ''), ['other/a.eml'], fault);
-      });
+      for (const put of ['putFresh', 'putAtOnce'] as const) {
+        await withTracedRoot(t, async (rootDir) => {
+          await mkdir(join(rootDir, 'org'));
+          const [name = ''] = fault.split(':');
+          const only = ['-P', join(rootDir, name === 'fsync' ? 'org' : 'org/a.eml')];
+          const steps: Step[] = [
+            [put, 'org/a.eml', [10]],
+            [put, 'other/a.eml', [10]],
+          ];
+          const { outcomes } = await traced(rootDir, steps, [...only, '-e', `inject=${fault}`]);
+          const refused = fault.includes('ENOSPC') ? 'storage-full' : 'store-unavailable';
+          assert.deepEqual(outcomes, [`${put} ${refused}`, `${put} done`], fault);
+          assert.deepEqual(await keys(await createFileObjectStore({ rootDir }), ''), ['other/a.eml'], fault);
+        });
+      }
     }
   });
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Log } from '../../telemetry/log.ts';
 import { isMissing } from './errors.ts';
+import { type FileIdentity, identityOf } from './own-file.ts';
 
 /** Plain descriptors: a FileHandle costs a mail more than its five system calls. */
 const open = promisify(fs.open);
@@ -26,6 +27,8 @@ const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
  */
 export interface IncomingFile {
   readonly path: string;
+  /** null before it is opened. */
+  identity(): FileIdentity | null;
   write(bytes: Uint8Array): Promise<void>;
   /** The bytes survive a power failure when it resolves; whether the name does is another matter. */
   seal(): Promise<void>;
@@ -37,17 +40,20 @@ export interface IncomingFile {
 
 export function createIncomingFile(path: string, log?: Log): IncomingFile {
   let file: number | null = null;
+  let identity: FileIdentity | null = null;
   let onDisk = false;
 
   async function opened(): Promise<number> {
     if (file !== null) return file;
     file = await open(path, 'wx', FILE_MODE);
     onDisk = true;
+    identity = identityOf(file);
     return file;
   }
 
   return {
     path,
+    identity: () => identity,
     async write(bytes) {
       const target = await opened();
       // A full disk takes what fits and says so only on the next call.

@@ -71,6 +71,31 @@ describe('the file store', { timeout: 60_000 }, () => {
     });
   });
 
+  it('a put that fails late does not take away what another has put in its place meanwhile', async () => {
+    for (const content of [(text: string) => Buffer.from(text), once]) {
+      await withStore({}, async (store, rootDir) => {
+        await store.put('org/other.pdf', once('so that the directory is there'));
+        const begun = Promise.withResolvers<void>();
+        const replaced = Promise.withResolvers<void>();
+        const late = await createFileObjectStore({
+          rootDir,
+          async syncDirectory(directory) {
+            if (!directory.endsWith('org')) return syncDirectory(directory);
+            begun.resolve();
+            await replaced.promise;
+            throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+          },
+        });
+        const failing = assert.rejects(late.put('org/a.pdf', content('late')), isStoreError('store-unavailable'));
+        await begun.promise;
+        await store.put('org/a.pdf', content('committed'));
+        replaced.resolve();
+        await failing;
+        assert.equal((await read(store, 'org/a.pdf')).toString(), 'committed');
+      });
+    }
+  });
+
   it('a put into a directory another put has just made waits until that directory is durable', async () => {
     const order: string[] = [];
     const { promise: mayGoOn, resolve: goOn } = Promise.withResolvers<void>();

@@ -11,6 +11,7 @@ import { createObjectDirectories, createOpenDirectorySync, openRootDirectory } f
 import { createDirectorySync } from './directory-sync.ts';
 import { errnoOf, isMissing, objectMissing, storeFault } from './errors.ts';
 import { createIncomingFile, INCOMING_NAME, removeLeftovers } from './incoming.ts';
+import { type FileIdentity, identityOf, removeOwn } from './own-file.ts';
 import { openFile } from './read.ts';
 import { createNewFile, fillNewFile } from './small-file.ts';
 import { objectFacts, walkObjects } from './walk.ts';
@@ -38,10 +39,10 @@ export interface FileObjectStoreOptions {
  *
  * What comes in pieces is written beside (`+incoming/`), renamed, and then file and directory are synced at the same time:
  * the journal of the file system commits both at once, which halves what a mail waits for. What comes at once is written
- * under its own name. A crash in between may leave an object with missing bytes; whoever put it was never told that it is
- * there. Where the name is taken, it is written beside in any case, and synced before the rename. A file whose sync failed is
+ * under its own name. A crash before all is synced may leave an object with missing bytes; whoever put it was never told that
+ * it is there. Where the name is taken, it is written beside in any case, and synced before the rename. A file whose sync failed is
  * removed and never tried again: the kernel drops the failed pages and calls the next sync of the same file good. A signal
- * is honoured until the rename.
+ * is honoured until the rename, and of what comes at once before it is begun.
  * Errors: rejects with `StoreError` when the root cannot be made, read and written.
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {
@@ -70,7 +71,16 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   async function publish(
     path: string,
     move: () => Promise<void>,
-    { seal, replaces = false }: { readonly seal?: () => Promise<void>; readonly replaces?: boolean } = {},
+    {
+      seal,
+      replaces = false,
+      own,
+    }: {
+      readonly seal?: () => Promise<void>;
+      readonly replaces?: boolean;
+      /** The file that was moved, where others may write the same object. */
+      readonly own?: () => FileIdentity | null;
+    } = {},
   ): Promise<void> {
     const directory = dirname(path);
     await directories.ensure(directory);
@@ -85,7 +95,8 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     const failed = synced.find((outcome) => outcome.status === 'rejected');
     if (failed === undefined) return;
     if (replaces) throw failed.reason;
-    await rm(path, { force: true }).catch((err: unknown) =>
+    const moved = own?.() ?? null;
+    await (moved === null ? rm(path, { force: true }) : removeOwn(path, moved)).catch((err: unknown) =>
       log?.error({ err, path }, 'a file that may not be durable stays'),
     );
     throw failed.reason;
@@ -101,22 +112,25 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     const { signal, fresh = false } = options;
     if (!(content instanceof Uint8Array)) return putPieces(path, gather(content, WRITE_PIECE_BYTES, signal), options);
     signal?.throwIfAborted();
-    if (await putNew(path, content)) return { sizeBytes: content.length };
+    if (await putNew(path, content, fresh)) return { sizeBytes: content.length };
     if (fresh) throw new StoreError('store-unavailable', `write: a key that was said to be new is taken: ${key}`);
     return putPieces(path, [content], options);
   }
 
   /**
-   * Written under its own name at once: what a crash leaves of it has no row, and nobody knows its name.
+   * Written under its own name at once: what a crash leaves of it has no row. Nobody else knows a fresh name; another,
+   * a document's, only who runs the same job a second time.
    * false, and nothing done, where the name is taken.
    */
-  async function putNew(path: string, bytes: Uint8Array): Promise<boolean> {
+  async function putNew(path: string, bytes: Uint8Array, fresh: boolean): Promise<boolean> {
     let descriptor: number | null = null;
+    let identity: FileIdentity | null = null;
     const create = async (): Promise<void> => {
       descriptor = await createNewFile(path);
+      if (!fresh) identity = identityOf(descriptor);
     };
     try {
-      await publish(path, create, { seal: () => fillNewFile(descriptor as number, bytes) });
+      await publish(path, create, { seal: () => fillNewFile(descriptor as number, bytes), own: () => identity });
       return true;
     } catch (error) {
       if (descriptor === null && errnoOf(error) === 'EEXIST') return false;
@@ -143,7 +157,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
       const sealed = () => file.seal();
       if (replaces) await translated('sync', sealed);
       await translated('publish', () =>
-        publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal: sealed }),
+        publish(path, () => file.moveTo(path), replaces ? { replaces } : { seal: sealed, own: file.identity }),
       );
     } catch (error) {
       await file.discard();

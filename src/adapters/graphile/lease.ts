@@ -49,8 +49,8 @@ export interface ExhaustedJob {
 }
 
 /**
- * Jobs without an attempt left, which graphile-worker keeps and never looks at again. In no order: to have them in one, all
- * jobs would be read.
+ * Jobs without an attempt left, which graphile-worker keeps and never looks at again. In no order: these connections do not
+ * sort (adapters/postgres/queue-pool.ts), and would read all jobs to have a few in one.
  */
 export async function findExhaustedJobs(pool: pg.Pool, tasks: readonly string[]): Promise<readonly ExhaustedJob[]> {
   const { rows } = await pool.query<ExhaustedJob>(

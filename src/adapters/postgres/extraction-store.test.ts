@@ -65,6 +65,25 @@ describe('what becomes of a message in the database', () => {
     assert.deepEqual(await written(pool), before);
   });
 
+  it('what the database forgot in a crash is no end of the job', async (t) => {
+    const { pool, store, message } = await taken(t);
+    // As a crash leaves it that came before the commit of `take` was on disk.
+    await pool.query('ALTER TABLE inbound_message DISABLE TRIGGER USER');
+    await pool.query(`UPDATE inbound_message SET status = 'RECEIVED'`);
+    await pool.query('ALTER TABLE inbound_message ENABLE TRIGGER USER');
+    await assert.rejects(store.finish(message, result([document()])), /RECEIVED again/);
+    const nothing = { messages: [{ status: 'RECEIVED', error_json: null }], documents: [], jobs: [] };
+    assert.deepEqual(await written(pool), nothing);
+    assert.ok(await store.take(message.id, message.orgId));
+    assert.equal(await store.finish(message, result([document()])), true);
+  });
+
+  it('a message that is gone is done with', async (t) => {
+    const { pool, store, message } = await taken(t);
+    await pool.query('DELETE FROM inbound_message');
+    assert.equal(await store.finish(message, result([document()])), false);
+  });
+
   it('ends with its failure where there is no document', async (t) => {
     const { pool, store, message } = await taken(t);
     const failure = { code: 'object-missing', message: 'gone' } as const;

@@ -23,7 +23,7 @@ const TAKE = `
   SELECT ${COLUMNS} FROM inbound_message WHERE id = $1 AND org_id = $2 AND NOT EXISTS (SELECT FROM taken)`;
 
 /**
- * One statement, so that a message that somebody else has finished meanwhile gets no documents either. They are upserted,
+ * One turn to the database. The documents come from `finished`: a message that is not STORED gets none. They are upserted,
  * because a run that was cut off before its commit may be followed by one that knows better.
  */
 const FINISH = `
@@ -93,8 +93,7 @@ async function finish(
       ...documentColumns(result.documents),
     ],
   });
-  // Somebody else finished it while this run was under way: its documents and jobs are there, ours would be second ones.
-  if (rowCount !== 1) return false;
+  if (rowCount !== 1) return notStored(client, message);
   const stored = result.documents.filter((document) => document.status === 'STORED').map((document) => document.id);
   if (stored.length > 0) {
     await leaveOrganisation(client);
@@ -105,6 +104,19 @@ async function finish(
     });
   }
   return true;
+}
+
+/**
+ * false where somebody else finished it while this run was under way: its documents and jobs are there, ours would be second
+ * ones. Otherwise a crash of the database has forgotten that it was taken (its commit did not wait for the disk), and the job
+ * must not be told done: it is tried again.
+ */
+async function notStored(client: pg.PoolClient, { id }: MessageToExtract): Promise<false> {
+  const { rows } = await client.query<{ status: string }>('SELECT status FROM inbound_message WHERE id = $1', [id]);
+  const status = rows[0]?.status;
+  if (status === 'RECEIVED' || status === 'STORED')
+    throw new Error(`the message is ${status} again: the database forgot`);
+  return false;
 }
 
 function documentColumns(documents: readonly NewDocument[]): unknown[] {
