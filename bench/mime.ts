@@ -11,10 +11,13 @@ import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Readable, type Transform } from 'node:stream';
-import { parseArgs } from 'node:util';
+import { scriptCommand } from '../scripts/script-command.ts';
 import { createDocumentRule, parseMail } from '../src/mime/index.ts';
 
-const { values: options } = parseArgs({ options: { quick: { type: 'boolean', default: false } } });
+const options = scriptCommand('bench:mime', 'the MIME engine beside the libraries of the field')
+  .option('--quick', 'three short rounds')
+  .parse()
+  .opts<{ readonly quick?: true }>();
 const chunkBytes = 64 * 1024;
 
 interface Contender {

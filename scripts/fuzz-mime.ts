@@ -20,12 +20,12 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { readMailHeader } from '../src/mime/index.ts';
 import { recordMail, traceMail } from '../src/mime/mail-record.ts';
 import { composeMail } from './composed-mails.ts';
 import { checkAttachments, checkHeader, type ExpectedMail } from './expectations.ts';
 import { bendMail, createRandom, type Random, randomCuts } from './mail-mutations.ts';
+import { countArgument, scriptCommand } from './script-command.ts';
 
 const root = join(import.meta.dirname, '..');
 const shared = process.env.CORPUS_DIR ?? join(root, '../shared/corpus');
@@ -34,13 +34,12 @@ const oracle = join(root, '../shared/tools/mime_oracle.py');
 const maxSeedBytes = 60_000;
 const batchSize = 150;
 
-const { values } = parseArgs({
-  options: {
-    seconds: { type: 'string', default: '120' },
-    seed: { type: 'string', default: String(Date.now() % 1_000_000) },
-    keep: { type: 'string' },
-  },
-});
+const options = scriptCommand('fuzz', 'mails made wrong at random, read by the engine and by the oracle')
+  .option('--seconds <seconds>', 'how long', countArgument, 120)
+  .option('--seed <seed>', 'the same mails again', countArgument, (Date.now() % 1_000_000) + 1)
+  .option('--keep <folder>', 'where mails that tell of a mistake are written')
+  .parse()
+  .opts<{ readonly seconds: number; readonly seed: number; readonly keep?: string }>();
 
 const bareReturns = /^[^\r\n]*\r[^\r\n]*\r(?!\n)|^[^\r\n]*\r\r(?!\n)/;
 
@@ -54,13 +53,13 @@ async function main(): Promise<void> {
   const judge = findOracle();
   if (judge === null && process.env.CI === 'true')
     throw new Error('the oracle is missing: python3, or the shared tools');
-  const random = createRandom(Number(values.seed));
-  const until = Date.now() + Number(values.seconds) * 1000;
+  const random = createRandom(options.seed);
+  const until = Date.now() + options.seconds * 1000;
   const work = mkdtempSync(join(tmpdir(), 'fuzz-mime-'));
   const findings: Finding[] = [];
   let mails = 0;
   console.log(
-    `seed ${values.seed}, ${seeds.length} mails to start from, ${judge ?? 'no oracle: python3 or the tool is missing'}`,
+    `seed ${options.seed}, ${seeds.length} mails to start from, ${judge ?? 'no oracle: python3 or the tool is missing'}`,
   );
   try {
     while (Date.now() < until && findings.length < 20) {
@@ -150,10 +149,10 @@ async function checkComposed(random: Random): Promise<readonly Finding[]> {
 }
 
 function report(findings: readonly Finding[], mails: number): void {
-  const directory = values.keep ?? join(tmpdir(), 'fuzz-mime-findings');
+  const directory = options.keep ?? join(tmpdir(), 'fuzz-mime-findings');
   findings.forEach(({ mail, problem }, i) => {
     mkdirSync(directory, { recursive: true });
-    const file = join(directory, `${values.seed}-${i}.eml`);
+    const file = join(directory, `${options.seed}-${i}.eml`);
     writeFileSync(file, mail);
     console.log(`${file}: ${problem}`);
   });

@@ -5,9 +5,9 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { commandsTable } from '../src/cli/document.ts';
 import { envExample, settingsTable } from '../src/config/document.ts';
+import { scriptCommand } from './script-command.ts';
 
 interface GeneratedFile {
   readonly name: string;
@@ -40,16 +40,19 @@ function currentText(path: string): string {
   }
 }
 
-const { values } = parseArgs({ options: { check: { type: 'boolean' }, root: { type: 'string' } } });
-const root = values.root ?? join(import.meta.dirname, '..');
+const options = scriptCommand('docs', 'writes the parts of the documentation that are told by the code')
+  .option('--check', 'only look, and end with 1 where they differ')
+  .option('--root <folder>', 'of the project', join(import.meta.dirname, '..'))
+  .parse()
+  .opts<{ readonly check?: true; readonly root: string }>();
 
 for (const { name, generate } of files) {
-  const path = join(root, name);
+  const path = join(options.root, name);
   const current = currentText(path);
   try {
     const wanted = generate(current);
     if (wanted === current) continue;
-    if (values.check) {
+    if (options.check) {
       console.error(`${name} differs from the code: run node scripts/generate-docs.ts`);
       process.exitCode = 1;
     } else {
