@@ -1,9 +1,9 @@
 /**
  * One part on its way into the object store: counted, hashed and looked at while it flows.
  *
- * Its key depends on its type, and its type may depend on its first bytes; so the first PUT_AT_ONCE_BYTES are held back. A part
- * that ends within them, as most do, goes to the store in one call. Of a larger one bytes then go straight to the store,
- * whose pace holds up `write`.
+ * Its key depends on its type, and its type may depend on its first bytes; so the first PUT_AT_ONCE_BYTES are held back. A
+ * part that ends within them, as most do, goes to the store in one call. Of a larger one bytes then go straight to the
+ * store, whose pace holds up `write`.
  */
 import { createHash } from 'node:crypto';
 import { PassThrough } from 'node:stream';

@@ -35,7 +35,7 @@ export interface ObjectStore {
   check(signal?: AbortSignal): Promise<void>;
 }
 
-/** Bytes below this are given at once, and more in pieces: stores are at their best with that, and hold no more of one object. */
+/** Callers give an object below this at once, and a larger one in pieces: it is what stores themselves hold of one. */
 export const PUT_AT_ONCE_BYTES = 256 * 1024;
 
 export interface PutOptions {

@@ -5,8 +5,8 @@ interface Turn {
 }
 
 /**
- * Shares directory syncs: all who make a file in a directory, or rename one into it, while a sync of it is under way wait for the next
- * one together. A sync that began before that does not cover it.
+ * Shares directory syncs: all who make a file in a directory, or rename one into it, while a sync of it is under way wait
+ * for the next one together. A sync that began before that does not cover it.
  *
  * A directory is absent (nobody waits), has a turn without `next` (a sync is under way for those who came before it
  * began), or a turn with `next` (others came since; one more sync follows for all of them).

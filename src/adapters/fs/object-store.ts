@@ -39,10 +39,10 @@ export interface FileObjectStoreOptions {
  *
  * What comes in pieces is written beside (`+incoming/`), renamed, and then file and directory are synced at the same time:
  * the journal of the file system commits both at once, which halves what a mail waits for. What comes at once is written
- * under its own name. A crash before all is synced may leave an object with missing bytes; whoever put it was never told that
- * it is there. Where the name is taken, it is written beside in any case, and synced before the rename. A file whose sync failed is
- * removed and never tried again: the kernel drops the failed pages and calls the next sync of the same file good. A signal
- * is honoured until the rename, and of what comes at once before it is begun.
+ * under its own name. A crash before all is synced may leave an object with missing bytes; whoever put it was never told
+ * that it is there. Where the name is taken, it is written beside in any case, and synced before the rename. A file whose
+ * sync failed is removed and never tried again: the kernel drops the failed pages and calls the next sync of the same file
+ * good. A signal is honoured until the rename, and of what comes at once before it is begun.
  * Errors: rejects with `StoreError` when the root cannot be made, read and written.
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<ObjectStore> {

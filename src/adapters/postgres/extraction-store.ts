@@ -107,15 +107,15 @@ async function finish(
 }
 
 /**
- * false where somebody else finished it while this run was under way: its documents and jobs are there, ours would be second
- * ones. Otherwise a crash of the database has forgotten that it was taken (its commit did not wait for the disk), and the job
+ * false where somebody else finished it while this run was under way: its documents and jobs are there, ours would be
+ * second ones. Otherwise a crash of the database has forgotten that it was taken (its commit did not wait for the disk), and the job
  * must not be told done: it is tried again.
  */
 async function notStored(client: pg.PoolClient, { id }: MessageToExtract): Promise<false> {
   const { rows } = await client.query<{ status: string }>('SELECT status FROM inbound_message WHERE id = $1', [id]);
   const status = rows[0]?.status;
   if (status === 'RECEIVED' || status === 'STORED')
-    throw new Error(`the message is ${status} again: the database forgot`);
+    throw new Error(`the message is ${status} again: the database has forgotten that it was taken`);
   return false;
 }
 

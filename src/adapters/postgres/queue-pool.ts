@@ -7,8 +7,8 @@ export const QUEUE_CONNECTIONS = 3;
 
 /**
  * Connections for graphile-worker itself. It looks for jobs of tasks that it names by parameter: only a plan made with the
- * parameter at hand (some 0.3 ms) can use an index that holds one task's jobs (adapters/graphile/queue-indexes.ts). They never
- * sort, so that the index is used that has the jobs in order.
+ * parameter at hand (some 0.3 ms) can use an index that holds one task's jobs (adapters/graphile/queue-indexes.ts). They
+ * never sort, so that the index is used that has the jobs in order.
  * What it writes is written again when it is lost: a job whose end was forgotten runs once more.
  */
 export function createQueuePool(o: { readonly url: string; readonly log: Log }): pg.Pool {
