@@ -9,7 +9,7 @@ export interface ContentIdCollector {
   /** To be called with every event of the mail, in order. */
   observe(event: MailEvent): void;
   /** Whether HTML inside the multipart/related at `relatedPath` mentions the Content-ID, as far as it has been read. */
-  mentions(relatedPath: string, contentId: string): boolean;
+  mentions(messagePath: string, contentId: string): boolean;
 }
 
 /** A newsletter shows some hundred images; a Content-ID is about 60 characters long. */
@@ -36,9 +36,8 @@ export function createContentIdCollector(): ContentIdCollector {
   return {
     observe(event) {
       if (event.type === 'part-begin') {
-        const { path, header, relatedPath } = event.part;
-        if (relatedPath !== null && header.mediaType === 'text/html')
-          open.set(path, { related: relatedPath, tail: ' ' });
+        const { path, header, messagePath } = event.part;
+        if (header.mediaType === 'text/html') open.set(path, { related: messagePath, tail: ' ' });
       } else if (event.type === 'part-data') {
         const html = open.get(event.path);
         if (html === undefined) return;
@@ -55,7 +54,7 @@ export function createContentIdCollector(): ContentIdCollector {
         collect(html.related, html.tail);
       }
     },
-    mentions: (relatedPath, contentId) => mentions.get(relatedPath)?.has(normalizeContentId(contentId)) === true,
+    mentions: (messagePath, contentId) => mentions.get(messagePath)?.has(normalizeContentId(contentId)) === true,
   };
 }
 

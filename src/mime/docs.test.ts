@@ -2,17 +2,19 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { defectMessages } from './defects.ts';
+import { defectMeanings } from './defects.ts';
 import { defaultMimeLimits } from './limits.ts';
 
 const page = readFileSync(join(import.meta.dirname, '../../docs/mime.md'), 'utf8');
 
-test('docs/mime.md lists every defect with its meaning, and no other', () => {
+test('docs/mime.md lists every defect, its meaning and whether it is noted on the message, and no other', () => {
   const section = page.slice(page.indexOf('## Defects'), page.indexOf('## How it is held'));
-  const listed = [...section.matchAll(/^\| `([a-z0-9-]+)` \| (.+) \|$/gm)].map(([, code, meaning]) => [code, meaning]);
+  const listed = [...section.matchAll(/^\| `([a-z0-9-]+)` \| (.+) \| (yes|no) \|$/gm)].map((row) => row.slice(1));
   assert.deepEqual(
     listed,
-    Object.entries(defectMessages).sort(([a], [b]) => (a < b ? -1 : 1)),
+    Object.entries(defectMeanings)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([code, { message, noted }]) => [code, message, noted ? 'yes' : 'no']),
   );
 });
 

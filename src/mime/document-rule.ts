@@ -32,7 +32,7 @@ export function classifyPart(part: PartBegin, shownByHtml: boolean): DocumentVer
   const { mediaType, disposition, fileName } = part.header;
   const image = mediaType.startsWith('image/');
   if (image && disposition === 'inline') return { document: false, reason: 'inline-image' };
-  if (image && part.relatedPath !== null && shownByHtml) return { document: false, reason: 'image-shown-by-html' };
+  if (image && part.enclosing.includes('multipart/related') && shownByHtml) return { document: false, reason: 'image-shown-by-html' };
   if (part.parentMediaType === 'multipart/signed' && signatureTypes.has(mediaType)) {
     return { document: false, reason: 'detached-signature' };
   }
@@ -63,9 +63,9 @@ export function createDocumentRule(): DocumentRule {
     },
     verdict(part) {
       const { contentId, mediaType } = part.header;
-      const shown = part.relatedPath !== null && contentId !== null && html.mentions(part.relatedPath, contentId);
+      const shown = contentId !== null && html.mentions(part.messagePath, contentId);
       const now = classifyPart(part, shown);
-      const mayBeShown = part.relatedPath !== null && contentId !== null && mediaType.startsWith('image/');
+      const mayBeShown = part.enclosing.includes('multipart/related') && contentId !== null && mediaType.startsWith('image/');
       return { ...now, settled: ended || !now.document || !mayBeShown };
     },
   };

@@ -44,8 +44,9 @@ export interface Place {
   readonly depth: number;
   readonly messageDepth: number;
   readonly defaultMediaType: string;
-  readonly parentMediaType: string | null;
-  readonly relatedPath: string | null;
+  /** As in `PartBegin`. */
+  readonly enclosing: readonly string[];
+  readonly messagePath: string;
   /** The root of a message inside the mail: when it has no byte at all, there is no message. */
   readonly insideMessage: boolean;
 }
@@ -55,8 +56,8 @@ export const mailPlace: Place = {
   depth: 0,
   messageDepth: 0,
   defaultMediaType: 'text/plain',
-  parentMediaType: null,
-  relatedPath: null,
+  enclosing: [],
+  messagePath: '',
   insideMessage: false,
 };
 
@@ -66,6 +67,8 @@ interface MultipartFrame {
   readonly mediaType: string;
   readonly boundary: string | null;
   readonly defects: DefectCollector;
+  /** What its children have as `enclosing`. */
+  readonly enclosing: readonly string[];
   children: number;
   seen: boolean;
 }
@@ -178,7 +181,12 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   const endMultipart = (frame: MultipartFrame, defect: DefectCode | null): void => {
     if (frame.boundary !== null) delimiters.close(frame.boundary);
     if (defect !== null && frame.boundary !== null) frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
-    emit({ type: 'multipart-end', path: frame.place.path, defects: listDefects(frame.defects) });
+    emit({
+      type: 'multipart-end',
+      path: frame.place.path,
+      defects: listDefects(frame.defects),
+      blank: frame.children === 0,
+    });
   };
 
   /** Ends the frames above `keep`; `endOf` says where the bytes of a message end. */
@@ -213,8 +221,8 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     depth: frame.place.depth + 1,
     messageDepth: frame.place.messageDepth,
     defaultMediaType: frame.mediaType === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
-    parentMediaType: frame.mediaType,
-    relatedPath: frame.place.relatedPath ?? (frame.mediaType === 'multipart/related' ? frame.place.path : null),
+    enclosing: frame.enclosing,
+    messagePath: frame.place.messagePath,
     insideMessage: false,
   });
 
@@ -264,7 +272,8 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (boundary === null) defects.add('boundary-missing');
     else delimiters.open(boundary, frames.length);
     const { mediaType } = partHeader;
-    frames.push({ kind: 'multipart', place, mediaType, boundary, defects, children: 0, seen: false });
+    const enclosing = [...place.enclosing, mediaType];
+    frames.push({ kind: 'multipart', place, mediaType, boundary, defects, enclosing, children: 0, seen: false });
     emit({ type: 'multipart-begin', path: place.path, header: partHeader });
     beginBody('between', bodyStart);
   };
@@ -274,6 +283,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     const inside: Place = {
       ...mailPlace,
       path: `${path}.m`,
+      messagePath: `${path}.m`,
       depth: place.depth + 1,
       messageDepth: place.messageDepth + 1,
       insideMessage: true,
@@ -299,8 +309,12 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   };
 
   const beginPart = (partHeader: PartHeader): void => {
-    const { parentMediaType, relatedPath } = place;
-    emit({ type: 'part-begin', part: { path: place.path || '1', header: partHeader, parentMediaType, relatedPath } });
+    const { enclosing, messagePath } = place;
+    const parentMediaType = enclosing.at(-1) ?? null;
+    emit({
+      type: 'part-begin',
+      part: { path: place.path || '1', header: partHeader, parentMediaType, enclosing, messagePath },
+    });
   };
 
   // ---- reading; each returns false when it needs more bytes

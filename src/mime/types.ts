@@ -9,7 +9,13 @@
 export type MailEvent =
   | { readonly type: 'header'; readonly header: MailHeader }
   | { readonly type: 'multipart-begin'; readonly path: string; readonly header: PartHeader }
-  | { readonly type: 'multipart-end'; readonly path: string; readonly defects: readonly Defect[] }
+  | {
+      readonly type: 'multipart-end';
+      readonly path: string;
+      readonly defects: readonly Defect[];
+      /** It had no part, and nothing but white space where parts belong. */
+      readonly blank: boolean;
+    }
   | { readonly type: 'part-begin'; readonly part: PartBegin }
   /** Owns: the bytes belong to the consumer until it asks for the next event; copy to keep. */
   | { readonly type: 'part-data'; readonly path: string; readonly bytes: Uint8Array }
@@ -29,8 +35,10 @@ export interface PartBegin {
   readonly header: PartHeader;
   /** Media type of the innermost enclosing multipart, null at the root (of the mail, or of a message inside it). */
   readonly parentMediaType: string | null;
-  /** Path of the outermost multipart/related around this part within its own message (`''` for the root); else null. */
-  readonly relatedPath: string | null;
+  /** Media types of all multiparts around it within its own message, outermost first; the last is `parentMediaType`. */
+  readonly enclosing: readonly string[];
+  /** What its own message begins its paths with: `''` for the mail itself, `3.m` for a message that is part 3. */
+  readonly messagePath: string;
 }
 
 /** The decoded header of a part; nothing in it is cleaned for a file system. */
@@ -85,20 +93,37 @@ export interface Defect {
 export type DefectCode =
   | 'header-line-malformed'
   | 'header-continuation-unindented'
+  | 'header-late'
+  | 'header-indented'
+  | 'field-repeated'
   | 'parameter-malformed'
+  | 'file-name-damaged'
   | 'encoded-word-malformed'
+  | 'encoded-word-cut'
   | 'charset-unknown'
   | 'charset-bytes-invalid'
+  | 'charset-undeclared'
   | 'address-malformed'
   | 'date-malformed'
   | 'content-type-malformed'
   | 'transfer-encoding-unknown'
+  | 'encoding-inherited'
+  | 'encoding-undeclared'
+  | 'encoding-untrue'
   | 'boundary-missing'
   | 'boundary-never-appears'
+  | 'boundary-guessed'
+  | 'multipart-guessed'
+  | 'multipart-is-file'
   | 'multipart-not-closed'
+  | 'delimiter-glued'
+  | 'delimiter-indented'
   | 'base64-junk'
   | 'base64-after-padding'
+  | 'base64-in-pieces'
   | 'base64-cut'
+  | 'base64-url-alphabet'
+  | 'base64-data-url'
   | 'quoted-printable-malformed'
   | 'quoted-printable-trailing-space'
   | 'uuencode-malformed'
