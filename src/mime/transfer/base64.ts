@@ -1,65 +1,121 @@
 /**
  * Base64, a whole slice at a time through the engine's own decoder; characters that it does not take send a slice
- * through the lenient loop below. The lenient rule: what is not in the alphabet is left out, the first "=" ends the
- * data, and a single character left over is dropped. Spec: RFC 2045 §6.8.
+ * through the lenient loop below. The lenient rule: what is not in the alphabet is left out, `-` and `_` right behind a
+ * character of it are those of the URL alphabet, and a single character left over is dropped. Padding ends the data, so
+ * that a mailing list's footer does no harm, unless the next line is base64 as well: some programs encode a file piece
+ * by piece. Spec: RFC 2045 §6.8, RFC 4648 §5.
  */
 import type { DefectCollector } from '../defects.ts';
 import { type DecoderContext, noBytes, type TransferDecoder } from './decoder.ts';
 
 const invalid = 255;
 const whiteSpace = 254;
-const padding = 253;
+const urlMinus = 253;
+const urlUnderline = 252;
 const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 const sextets = buildSextets();
+
+/** A line behind padding is told from a word of a footer by its own padding, or by this length. */
+const leastPieceCharacters = 16;
+/** A line of base64 this long needs no end to be recognised. */
+const enoughPieceCharacters = 1024;
 
 export function createBase64Decoder({ arena, defects }: DecoderContext): TransferDecoder {
   /** Characters of a quantum that is not whole yet: at most three of the alphabet, or with padding that may be. */
   let carry = '';
+  /** The last character that was fed is one of the alphabet. */
+  let afterAlphabet = false;
+  /** Padding was met. `tail` is what came behind it, as long as that may be another piece. */
   let ended = false;
+  let tail: string | null = '';
 
-  const decodeLeniently = (text: string, out: Buffer): number => {
-    const kept = keepAlphabet(text, defects);
-    if (kept.padded) ended = true;
-    const whole = kept.length - (kept.length % 4);
-    carry = '';
-    let written = decodeSextets(kept.sextets, whole, out);
-    if (kept.padded)
-      written += decodeRest(kept.sextets.subarray(whole, kept.length), out.subarray(written), defects, true);
-    else carry = text4(kept.sextets.subarray(whole, kept.length));
+  /** Gives the length of what was written to `out`. The first `carried` characters are the carry. */
+  const decodeLeniently = (text: string, carried: number, last: boolean, out: Buffer): number => {
+    let written = 0;
+    let rest: string | null = text;
+    let own = carried;
+    while (rest !== null) {
+      if (ended) rest = resume(rest, last);
+      if (rest === null) break;
+      const kept = keepAlphabet(rest, own, afterAlphabet, defects);
+      const whole = kept.length - (kept.length % 4);
+      const odd = kept.sextets.subarray(whole, kept.length);
+      afterAlphabet = kept.inside;
+      own = 0;
+      written += decodeSextets(kept.sextets, whole, out.subarray(written));
+      carry = kept.padded ? '' : text4(odd);
+      if (kept.padded) written += decodeRest(odd, out.subarray(written), defects, true);
+      ended = kept.padded;
+      rest = kept.padded ? rest.slice(kept.end) : null;
+    }
     return written;
+  };
+
+  /** Behind padding: the next piece and all that follows it; null when there is none, or not yet. */
+  const resume = (text: string, last: boolean): string | null => {
+    afterAlphabet = false;
+    if (tail === null) {
+      noteAfterPadding(text, defects);
+      return null;
+    }
+    tail = (tail + text).replace(/^[\s=]+/, '');
+    const lineEnd = tail.indexOf('\n');
+    const line = lineEnd < 0 ? tail : tail.slice(0, lineEnd);
+    if (lineEnd < 0 && !last && line.length < enoughPieceCharacters) return null;
+    const found = tail;
+    const goesOn = isPiece(line);
+    tail = goesOn ? '' : null;
+    if (goesOn) defects.add('base64-in-pieces');
+    else noteAfterPadding(found, defects);
+    return goesOn ? found : null;
   };
 
   return {
     write(encoded) {
       if (encoded.length === 0) return noBytes;
-      if (ended) {
-        noteAfterPadding(encoded, defects);
-        return noBytes;
-      }
       const slice = encoded.toString('latin1', 0, encoded.length);
+      const carried = carry.length;
       const text = carry === '' ? slice : carry + slice;
-      const out = arena.take(Math.ceil(text.length / 4) * 3);
-      const fast = decodeStrictly(text, out);
-      if (fast === null) return out.subarray(0, decodeLeniently(text, out));
+      const out = arena.take(outputBytes(text.length + (tail?.length ?? 0)));
+      const fast = ended ? null : decodeStrictly(text, out);
+      if (fast === null) return out.subarray(0, decodeLeniently(text, carried, false, out));
       carry = '';
+      afterAlphabet = isInAlphabet(slice.charCodeAt(slice.length - 1));
       // Without padding only whole quanta are taken; the rest is up to three characters among white space.
       if (fast.read < text.length) carry = withoutWhiteSpace(text.slice(fast.read));
       else if (fast.written % 3 !== 0) ended = true;
       return out.subarray(0, fast.written);
     },
     end() {
-      if (ended || carry === '') return noBytes;
-      const kept = keepAlphabet(carry, defects);
-      const out = Buffer.alloc(3);
-      return out.subarray(0, decodeRest(kept.sextets.subarray(0, kept.length), out, defects, kept.padded));
+      const out = Buffer.alloc(outputBytes(tail?.length ?? 0));
+      let written = ended ? decodeLeniently('', 0, true, out) : 0;
+      if (carry !== '') {
+        const kept = keepAlphabet(carry, carry.length, false, defects);
+        written += decodeRest(kept.sextets.subarray(0, kept.length), out.subarray(written), defects, kept.padded);
+      }
+      return written === 0 ? noBytes : out.subarray(0, written);
     },
   };
+}
+
+function outputBytes(characters: number): number {
+  return Math.ceil(characters / 4) * 3 + 3;
+}
+
+/** A line that is base64 and nothing else, and no word of text. */
+function isPiece(line: string): boolean {
+  const text = line.trimEnd();
+  if (text.length >= enoughPieceCharacters) return /^[A-Za-z0-9+/=]+$/.test(text);
+  const padded = /^[A-Za-z0-9+/]+(={0,2})$/.exec(text);
+  if (padded === null || text.length % 4 !== 0) return false;
+  return padded[1] !== '' || text.length >= leastPieceCharacters;
 }
 
 /** A whole text at once, as encoded words carry it. */
 export function decodeBase64(text: string, defects: DefectCollector): Buffer {
   const out = Buffer.allocUnsafe(Math.ceil(text.length / 4) * 3);
-  const kept = keepAlphabet(text, defects);
+  const kept = keepAlphabet(text, 0, false, defects);
+  if (kept.padded) noteAfterPadding(text.slice(kept.end), defects);
   const whole = kept.length - (kept.length % 4);
   const written = decodeSextets(kept.sextets, whole, out);
   const rest = decodeRest(kept.sextets.subarray(whole, kept.length), out.subarray(written), defects, kept.padded);
@@ -80,20 +136,34 @@ interface Kept {
   readonly length: number;
   /** An "=" was met; nothing after it is kept. */
   readonly padded: boolean;
+  /** Behind that "=", else behind the text. */
+  readonly end: number;
+  /** The last character is one of the alphabet. */
+  readonly inside: boolean;
 }
 
-function keepAlphabet(text: string, defects: DefectCollector): Kept {
-  const kept = new Uint8Array(text.length);
+/** `afterAlphabet`: what stands before the text, its first `carried` characters not counted, is one of the alphabet. */
+function keepAlphabet(text: string, carried: number, afterAlphabet: boolean, defects: DefectCollector): Kept {
+  const stop = text.indexOf('=');
+  const end = stop < 0 ? text.length : stop;
+  const kept = new Uint8Array(end);
   let length = 0;
-  for (let i = 0; i < text.length; i++) {
+  let inside = afterAlphabet;
+  for (let i = 0; i < end; i++) {
+    if (i === carried) inside = afterAlphabet;
     const value = sextets[text.charCodeAt(i) & 255] as number;
-    if (value < 64) kept[length++] = value;
-    else if (value === padding) {
-      noteAfterPadding(Buffer.from(text.slice(i), 'latin1'), defects);
-      return { sextets: kept, length, padded: true };
-    } else if (value === invalid) defects.add('base64-junk');
+    if (value < 64) {
+      kept[length++] = value;
+      inside = true;
+    } else if ((value === urlMinus || value === urlUnderline) && inside) {
+      kept[length++] = value === urlMinus ? 62 : 63;
+      defects.add('base64-url-alphabet');
+    } else {
+      inside = false;
+      if (value !== whiteSpace) defects.add('base64-junk');
+    }
   }
-  return { sextets: kept, length, padded: false };
+  return { sextets: kept, length, padded: stop >= 0, end: end + 1, inside };
 }
 
 function decodeSextets(values: Uint8Array, length: number, out: Uint8Array): number {
@@ -122,14 +192,12 @@ function decodeRest(values: Uint8Array, out: Uint8Array, defects: DefectCollecto
   return 2;
 }
 
-function noteAfterPadding(bytes: Buffer, defects: DefectCollector): void {
-  if (defects.has('base64-after-padding')) return;
-  for (const byte of bytes) {
-    if ((sextets[byte] as number) < 64) {
-      defects.add('base64-after-padding');
-      return;
-    }
-  }
+function noteAfterPadding(text: string, defects: DefectCollector): void {
+  if (!defects.has('base64-after-padding') && /[A-Za-z0-9+/]/.test(text)) defects.add('base64-after-padding');
+}
+
+function isInAlphabet(code: number): boolean {
+  return (sextets[code & 255] as number) < 64;
 }
 
 function withoutWhiteSpace(text: string): string {
@@ -143,7 +211,8 @@ function text4(values: Uint8Array): string {
 function buildSextets(): Uint8Array {
   const table = new Uint8Array(256).fill(invalid);
   for (const character of ' \t\r\n\f') table[character.charCodeAt(0)] = whiteSpace;
-  table[61] = padding;
+  table[45] = urlMinus;
+  table[95] = urlUnderline;
   for (let i = 0; i < 64; i++) table[alphabet.charCodeAt(i)] = i;
   return table;
 }

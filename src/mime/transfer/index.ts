@@ -1,8 +1,43 @@
-/** The decoder for a Content-Transfer-Encoding. One that is not known leaves the bytes as they are. */
+/** The decoder for a part, by its Content-Transfer-Encoding and by what its bytes say of it. */
+import type { PartHeader } from '../types.ts';
 import { createBase64Decoder } from './base64.ts';
+import { createDeclaredDecoder } from './declared.ts';
 import { type DecoderContext, identityDecoder, type TransferDecoder } from './decoder.ts';
 import { createQuotedPrintableDecoder } from './quoted-printable.ts';
+import { createUndeclaredDecoder } from './undeclared.ts';
 import { createUuencodeDecoder } from './uuencode.ts';
+
+/** How the part came to its encoding. */
+export interface EncodingOrigin {
+  /** It has a Content-Transfer-Encoding of its own. */
+  readonly encodingDeclared: boolean;
+  /** A multipart around it says base64. */
+  readonly inheritsBase64: boolean;
+}
+
+export interface PartDecoder extends TransferDecoder {
+  /** The part is declared as base64: no dash belongs to it. */
+  readonly isBase64: boolean;
+}
+
+export function createPartDecoder(part: PartHeader, origin: EncodingOrigin, context: DecoderContext): PartDecoder {
+  const { mediaType, transferEncoding } = part;
+  const decoder = createTransferDecoder(transferEncoding, context);
+  const isBase64 = transferEncoding === 'base64';
+  if (isBase64 || transferEncoding === 'quoted-printable') {
+    const { write, end } = createDeclaredDecoder({ decoder, isBase64, isMessage: isMessage(mediaType) }, context);
+    return { write, end, isBase64 };
+  }
+  if (isIdentity(transferEncoding) && !isMessage(mediaType)) {
+    const inherited = origin.inheritsBase64 && !origin.encodingDeclared;
+    const isText = mediaType.startsWith('text/') && part.fileName === null;
+    if (inherited || !isText) {
+      const { write, end } = createUndeclaredDecoder({ inherited, isText }, context);
+      return { write, end, isBase64: false };
+    }
+  }
+  return { write: decoder.write, end: decoder.end, isBase64 };
+}
 
 export function createTransferDecoder(transferEncoding: string, context: DecoderContext): TransferDecoder {
   switch (transferEncoding) {
@@ -24,4 +59,8 @@ export function createTransferDecoder(transferEncoding: string, context: Decoder
 /** The bytes of the part are those of the mail, so that boundaries inside a message can be seen. */
 export function isIdentity(transferEncoding: string): boolean {
   return ['7bit', '8bit', 'binary', ''].includes(transferEncoding);
+}
+
+function isMessage(mediaType: string): boolean {
+  return mediaType === 'message/rfc822' || mediaType === 'message/global';
 }

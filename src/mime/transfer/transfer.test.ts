@@ -23,10 +23,19 @@ function decode(encoding: string, text: string, cuts: readonly number[] = []): {
   return { bytes: Buffer.concat(out), defects: [...defects].sort() };
 }
 
-/** RFC 2045 §6.8: what is not in the alphabet is ignored, padding ends the data, a lone character says nothing. */
+/**
+ * RFC 2045 §6.8: what is not in the alphabet is ignored, padding ends the data, a lone character says nothing. Behind
+ * padding another piece begins where the next line is base64 alone, and long or padded itself.
+ */
 function slowBase64(text: string): Buffer {
-  const kept = (text.split('=', 1)[0] ?? '').replace(/[^A-Za-z0-9+/]/g, '');
-  return Buffer.from(kept.length % 4 === 1 ? kept.slice(0, -1) : kept, 'base64');
+  const standard = text.replace(/(?<=[A-Za-z0-9+/][-_]{0,99})[-_]/g, (mark) => (mark === '-' ? '+' : '/'));
+  const at = standard.indexOf('=');
+  const kept = (at < 0 ? standard : standard.slice(0, at)).replace(/[^A-Za-z0-9+/]/g, '');
+  const first = Buffer.from(kept.length % 4 === 1 ? kept.slice(0, -1) : kept, 'base64');
+  const rest = at < 0 ? '' : text.slice(at).replace(/^[\s=]+/, '');
+  const line = (rest.split('\n', 1)[0] ?? '').trimEnd();
+  const isPiece = line.length % 4 === 0 && /^([A-Za-z0-9+/]+={1,2}|[A-Za-z0-9+/]{16,})$/.test(line);
+  return isPiece ? Buffer.concat([first, slowBase64(rest)]) : first;
 }
 
 /** RFC 2045 §6.7, with escapes that are none left as they are. */
@@ -66,6 +75,11 @@ describe('base64', () => {
     ['with one character left over', 'QUJDR', ['base64-cut']],
     ['with junk', 'QU*JD', ['base64-junk']],
     ['that goes on after its padding', 'QQ==QUJD', ['base64-after-padding']],
+    ['that goes on in another padded piece', 'QQ==\r\nQkI=', ['base64-in-pieces']],
+    ['that goes on in a long line', 'QQ==\r\nQkJCQkJCQkJCQkJC', ['base64-in-pieces']],
+    ['with a word behind it', 'QQ==\r\nRegards1\r\n', ['base64-after-padding']],
+    ['in the alphabet of URLs', 'QU-_', ['base64-url-alphabet']],
+    ['with a rule of underlines', 'QUJD\r\n____\r\n', ['base64-junk']],
     ['with junk after its padding', 'QQ==\r\n**', []],
   ] as const) {
     test(`${title} has the defects [${defects}]`, () => {
