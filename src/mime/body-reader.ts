@@ -2,7 +2,7 @@
  * Finds the next delimiter line in the window, over whole chunks and not line by line. What may still turn out to be
  * the beginning of one stays unsettled.
  */
-import type { DelimiterMatch, Delimiters } from './delimiters.ts';
+import { type DelimiterMatch, type Delimiters, maxIndentBytes } from './delimiters.ts';
 import { maxDelimiterLineBytes } from './header-reader.ts';
 import type { MimeLimits } from './types.ts';
 import type { Window } from './window.ts';
@@ -10,11 +10,24 @@ import type { Window } from './window.ts';
 export type BodyOutcome =
   /** Everything before `settled` is content, but for a line end right before it. */
   | { readonly type: 'more'; readonly settled: number }
-  /** A delimiter line [position, after). */
-  | { readonly type: 'delimiter'; readonly position: number; readonly after: number; readonly match: DelimiterMatch };
+  /** A delimiter [position, after). */
+  | {
+      readonly type: 'delimiter';
+      readonly position: number;
+      readonly after: number;
+      readonly match: DelimiterMatch;
+      /** It stands behind content in the same line. */
+      readonly glued: boolean;
+    };
+
+/**
+ * `lines`: a delimiter is a whole line. `base64`: no dash belongs to the content, so a delimiter may also stand at the
+ * end of a line, and a closing one before text.
+ */
+export type BodyMode = 'lines' | 'base64';
 
 export interface BodyReader {
-  begin(position: number): void;
+  begin(position: number, mode: BodyMode): void;
   /** Where it reads on; bytes before that are not looked at again. */
   position(): number;
   /** `last`: nothing follows what is in the window. */
@@ -24,25 +37,42 @@ export interface BodyReader {
 const lineFeed = 10;
 const carriageReturn = 13;
 const dash = 45;
+const space = 32;
+const tab = 9;
 const dashedLine = Buffer.from('\n--');
+const dashes = Buffer.from('--');
 
 export function createBodyReader(window: Window, delimiters: Delimiters, limits: MimeLimits): BodyReader {
   const longestDelimiter = maxDelimiterLineBytes(limits);
+  let mode: BodyMode = 'lines';
   let at = 0;
   /** A delimiter may begin at `at`. */
+  let isCandidate = true;
+  /** `at` stands at the beginning of a line. */
   let atLineStart = true;
 
   const more = (settled: number): BodyOutcome => ({ type: 'more', settled });
 
-  /** Where the line at `i` ends when it may be a delimiter; its line feed is not counted. */
-  const dashedLineEnd = (i: number, last: boolean): number | 'none' | 'more' => {
+  /** The next place in the window from `i` on where a delimiter may begin, else -1. */
+  const nextCandidate = (i: number): number => {
     const { bytes } = window;
-    const there = bytes.length - i;
-    if ((there > 0 && bytes[i] !== dash) || (there > 1 && bytes[i + 1] !== dash)) return 'none';
+    if (mode === 'base64') return bytes.indexOf(dashes, i);
+    const found = delimiters.mayBeIndented() ? bytes.indexOf(lineFeed, i) : bytes.indexOf(dashedLine, i);
+    return found < 0 ? -1 : found + 1;
+  };
+
+  /** Where the line at `i` ends when it may be a delimiter; its line feed is not counted. */
+  const dashedLineEnd = (i: number, last: boolean): number | 'none' | 'more' | 'too-long' => {
+    const { bytes } = window;
+    let first = i;
+    if (delimiters.mayBeIndented())
+      while (first < i + maxIndentBytes && (bytes[first] === space || bytes[first] === tab)) first++;
+    const there = bytes.length - first;
+    if ((there > 0 && bytes[first] !== dash) || (there > 1 && bytes[first + 1] !== dash)) return 'none';
     if (there < 2) return last ? 'none' : 'more';
-    const found = bytes.indexOf(lineFeed, i);
+    const found = bytes.indexOf(lineFeed, first);
     const end = found < 0 ? bytes.length : found;
-    if (end - i > longestDelimiter) return 'none';
+    if (end - i > longestDelimiter) return 'too-long';
     return found < 0 && !last ? 'more' : end;
   };
 
@@ -50,43 +80,68 @@ export function createBodyReader(window: Window, delimiters: Delimiters, limits:
   const holdTail = (i: number): BodyOutcome => {
     const { bytes, base } = window;
     const end = bytes.length;
-    at = base + end;
-    if (end > i && bytes[end - 1] === lineFeed) atLineStart = true;
-    else if (end - 2 >= i && bytes[end - 1] === dash && bytes[end - 2] === lineFeed) {
-      at--;
-      atLineStart = true;
+    let hold = end;
+    if (mode === 'base64') {
+      if (end > i && bytes[end - 1] === dash) hold--;
+      isCandidate = hold < end;
+    } else {
+      if (end - 2 >= i && bytes[end - 1] === dash && bytes[end - 2] === lineFeed) hold--;
+      isCandidate = end > i && bytes[hold - 1] === lineFeed;
     }
+    moveTo(hold);
     // A CR at the very end may be half a line end.
-    return more(!atLineStart && bytes[end - 1] === carriageReturn ? at - 1 : at);
+    return more(hold === end && bytes[end - 1] === carriageReturn ? base + end - 1 : at);
+  };
+
+  const moveTo = (i: number): void => {
+    const { bytes, base } = window;
+    if (base + i !== at) atLineStart = bytes[i - 1] === lineFeed;
+    at = base + i;
+  };
+
+  /** Where the search goes on when no delimiter begins at `i`. */
+  const behindFailure = (i: number, end: number | 'none' | 'too-long'): number => {
+    if (typeof end === 'number') return end;
+    if (mode === 'lines' || window.bytes[i] !== dash) return i;
+    if (end === 'none') return i + 1;
+    // Only the last bytes of a long line can be one, and the line must not be searched from each of its dashes.
+    const found = window.bytes.indexOf(lineFeed, i);
+    return Math.max(i + 1, (found < 0 ? window.bytes.length : found) - longestDelimiter);
+  };
+
+  const match = (i: number, end: number): DelimiterMatch | null => {
+    const whole = delimiters.match(window.bytes, i, end);
+    return whole === null && mode === 'base64' ? delimiters.matchClosingStart(window.bytes, i, end) : whole;
   };
 
   return {
-    begin(position) {
+    begin(position, of) {
       at = position;
-      atLineStart = true;
+      mode = of;
+      isCandidate = atLineStart = true;
     },
     position: () => at,
     read(last) {
-      const { bytes, base } = window;
-      for (let i = at - base; ; ) {
-        if (!atLineStart) {
-          const found = bytes.indexOf(dashedLine, i);
+      for (let i = at - window.base; ; ) {
+        if (!isCandidate) {
+          const found = nextCandidate(i);
           if (found < 0) return holdTail(i);
-          i = found + 1;
-          atLineStart = true;
+          i = found;
+          isCandidate = true;
         }
         const end = dashedLineEnd(i, last);
         if (end === 'more') {
-          at = base + i;
+          moveTo(i);
           return more(at);
         }
-        const match = end === 'none' ? null : delimiters.match(bytes, i, end);
-        if (match !== null) {
-          const after = base + Math.min((end as number) + 1, bytes.length);
-          return { type: 'delimiter', position: base + i, after, match };
+        const found = typeof end === 'number' ? match(i, end) : null;
+        if (found !== null) {
+          moveTo(i);
+          const after = window.base + Math.min((end as number) + 1, window.bytes.length);
+          return { type: 'delimiter', position: at, after, match: found, glued: !atLineStart };
         }
-        atLineStart = false;
-        if (end !== 'none') i = end;
+        isCandidate = false;
+        i = behindFailure(i, end);
       }
     },
   };

@@ -3,12 +3,20 @@
  * delimiter goes before a closing one, as when one boundary is another with "--" behind it. Spec: RFC 2046 §5.1.1.
  */
 export interface Delimiters {
-  open(boundary: string, frame: number): void;
-  close(boundary: string): void;
+  /** `indented`: its lines have blanks before them, as a gateway that indents a whole mail leaves them. */
+  open(boundary: string, frame: number, indented?: boolean): void;
+  close(boundary: string, indented?: boolean): void;
   isEmpty(): boolean;
+  /** A delimiter may have blanks before it. */
+  mayBeIndented(): boolean;
   /** What the line [start, end) is, its line feed not counted; white space at its end does not matter. */
   match(bytes: Buffer, start: number, end: number): DelimiterMatch | null;
+  /** The closing delimiter that the line begins with, whatever follows it. */
+  matchClosingStart(bytes: Buffer, start: number, end: number): DelimiterMatch | null;
 }
+
+/** A gateway indents by a blank, a tab or a few. */
+export const maxIndentBytes = 8;
 
 export interface DelimiterMatch {
   /** Index of the multipart among the open frames. */
@@ -23,25 +31,31 @@ export function createDelimiters(): Delimiters {
   /** How many open lines have a length: most lines with dashes are told apart by it, without a look at their text. */
   const lengths = new Map<number, number>();
   let count = 0;
+  let indentedCount = 0;
   const addLengths = (boundary: string, by: number) => {
     for (const length of [boundary.length + 2, boundary.length + 4])
       lengths.set(length, (lengths.get(length) ?? 0) + by);
   };
   return {
     isEmpty: () => count === 0,
-    open(boundary, frame) {
+    mayBeIndented: () => indentedCount > 0,
+    open(boundary, frame, indented = false) {
       count++;
+      if (indented) indentedCount++;
       addLengths(boundary, 1);
       push(opening, `--${boundary}`, frame);
       push(closing, `--${boundary}--`, frame);
     },
-    close(boundary) {
+    close(boundary, indented = false) {
       count--;
+      if (indented) indentedCount--;
       addLengths(boundary, -1);
       pop(opening, `--${boundary}`);
       pop(closing, `--${boundary}--`);
     },
-    match(bytes, start, end) {
+    match(bytes, lineStart, end) {
+      const start = indentedCount === 0 ? lineStart : skipBlanks(bytes, lineStart, end);
+      if (bytes[start] !== dash || bytes[start + 1] !== dash) return null;
       const textEnd = withoutBlanks(bytes, start, end);
       if (!lengths.get(textEnd - start)) return null;
       const line = bytes.toString('latin1', start, textEnd);
@@ -50,7 +64,26 @@ export function createDelimiters(): Delimiters {
       const closed = closing.get(line)?.at(-1);
       return closed === undefined ? null : { frame: closed, closing: true };
     },
+    matchClosingStart(bytes, start, end) {
+      const line = bytes.toString('latin1', start, Math.min(end, start + maxClosingBytes));
+      let longest = '';
+      for (const text of closing.keys()) if (text.length > longest.length && line.startsWith(text)) longest = text;
+      const frame = closing.get(longest)?.at(-1);
+      return frame === undefined ? null : { frame, closing: true };
+    },
   };
+}
+
+const dash = 45;
+
+/** RFC 2046 §5.1.1 allows boundaries of 70; a closing delimiter that is longer is looked for as a whole line only. */
+const maxClosingBytes = 200;
+
+function skipBlanks(bytes: Buffer, start: number, end: number): number {
+  let i = start;
+  const most = Math.min(end, start + maxIndentBytes);
+  while (i < most && (bytes[i] === 32 || bytes[i] === 9)) i++;
+  return i;
 }
 
 function push(map: Map<string, number[]>, line: string, frame: number): void {

@@ -32,7 +32,8 @@ export function classifyPart(part: PartBegin, shownByHtml: boolean): DocumentVer
   const { mediaType, disposition, fileName } = part.header;
   const image = mediaType.startsWith('image/');
   if (image && disposition === 'inline') return { document: false, reason: 'inline-image' };
-  if (image && part.enclosing.includes('multipart/related') && shownByHtml) return { document: false, reason: 'image-shown-by-html' };
+  if (image && part.enclosing.includes('multipart/related') && shownByHtml)
+    return { document: false, reason: 'image-shown-by-html' };
   if (part.parentMediaType === 'multipart/signed' && signatureTypes.has(mediaType)) {
     return { document: false, reason: 'detached-signature' };
   }
@@ -65,7 +66,8 @@ export function createDocumentRule(): DocumentRule {
       const { contentId, mediaType } = part.header;
       const shown = contentId !== null && html.mentions(part.messagePath, contentId);
       const now = classifyPart(part, shown);
-      const mayBeShown = part.enclosing.includes('multipart/related') && contentId !== null && mediaType.startsWith('image/');
+      const mayBeShown =
+        part.enclosing.includes('multipart/related') && contentId !== null && mediaType.startsWith('image/');
       return { ...now, settled: ended || !now.document || !mayBeShown };
     },
   };

@@ -3,6 +3,8 @@
  *
  * States of what is being read:
  * - `header`: a header block is held in the window until its end is seen; left to one of the others.
+ * - `opening`: the beginning of a body that may be a multipart is held until its boundary has appeared, or is known not
+ *   to (see `multipart-opening.ts`); left to `between` or `leaf`.
  * - `leaf`: a part whose bytes go through its decoder as they come; left at the next delimiter line.
  * - `between`: bytes of no part, before the first delimiter of a multipart or after its last; left likewise.
  *
@@ -10,15 +12,23 @@
  * of the stream, which are given out while what is inside is read as well. A message that lies encoded in the stream
  * gets a reader of its own behind its decoder. Time: linear in the bytes, for each message that they lie in.
  */
-import { createBodyReader } from './body-reader.ts';
+import { type BodyOutcome, createBodyReader } from './body-reader.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
 import { createDelimiters, type DelimiterMatch } from './delimiters.ts';
-import { type HeaderField, readFields } from './header-block.ts';
+import {
+  fieldValue,
+  findHeader,
+  type HeaderField,
+  type HeaderKind,
+  readFields,
+  startsWithField,
+} from './header-block.ts';
 import { createHeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
+import { type Boundary, findBoundary, isFile, maxOpeningBytes } from './multipart-opening.ts';
 import { readPartHeader } from './part-header.ts';
-import type { Arena, TransferDecoder } from './transfer/decoder.ts';
-import { createTransferDecoder, isIdentity } from './transfer/index.ts';
+import type { Arena } from './transfer/decoder.ts';
+import { createPartDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
 import { createWindow } from './window.ts';
 
@@ -28,6 +38,8 @@ export interface ReaderContext {
   readonly arena: Arena;
   events: MailEvent[];
   parts: number;
+  /** Of the first text part that names one: what raw 8-bit names of other parts are probably written in. */
+  textCharset: string | null;
   /** A limit was reached; whoever sees it returns at once. */
   stopped: boolean;
 }
@@ -47,6 +59,8 @@ export interface Place {
   /** As in `PartBegin`. */
   readonly enclosing: readonly string[];
   readonly messagePath: string;
+  /** A multipart around it says base64, which a part that says nothing may mean for itself. */
+  readonly inheritsBase64: boolean;
   /** The root of a message inside the mail: when it has no byte at all, there is no message. */
   readonly insideMessage: boolean;
 }
@@ -58,6 +72,7 @@ export const mailPlace: Place = {
   defaultMediaType: 'text/plain',
   enclosing: [],
   messagePath: '',
+  inheritsBase64: false,
   insideMessage: false,
 };
 
@@ -65,12 +80,26 @@ interface MultipartFrame {
   readonly kind: 'multipart';
   readonly place: Place;
   readonly mediaType: string;
-  readonly boundary: string | null;
+  readonly boundaries: readonly Boundary[];
   readonly defects: DefectCollector;
+  readonly inheritsBase64: boolean;
   /** What its children have as `enclosing`. */
   readonly enclosing: readonly string[];
   children: number;
   seen: boolean;
+  /** Nothing but white space stood in it, up to `blankTo`. */
+  blank: boolean;
+  blankTo: number;
+}
+
+/** What is known of a body in the state `opening`. */
+interface Opening {
+  readonly header: PartHeader;
+  readonly declared: boolean;
+  readonly boundary: string | null;
+  readonly encodingDeclared: boolean;
+  readonly bodyStart: number;
+  readonly defects: DefectCollector;
 }
 
 interface MessageFrame {
@@ -84,7 +113,7 @@ interface MessageFrame {
 
 interface Leaf {
   readonly path: string;
-  readonly decoder: TransferDecoder;
+  readonly decoder: PartDecoder;
   readonly defects: DefectCollector;
   /** Reads the message that the part carries in encoded form. */
   readonly inner: EntityReader | null;
@@ -103,8 +132,9 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   const body = createBodyReader(window, delimiters, limits);
   const frames: (MultipartFrame | MessageFrame)[] = [];
 
-  let state: 'header' | 'leaf' | 'between' = 'header';
+  let state: 'header' | 'opening' | 'leaf' | 'between' = 'header';
   let place = root;
+  let opening: Opening | null = null;
   let leaf: Leaf | null = null;
   let messageFrames = 0;
 
@@ -179,32 +209,40 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   // ---- structure
 
   const endMultipart = (frame: MultipartFrame, defect: DefectCode | null): void => {
-    if (frame.boundary !== null) delimiters.close(frame.boundary);
-    if (defect !== null && frame.boundary !== null) frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
-    emit({
-      type: 'multipart-end',
-      path: frame.place.path,
-      defects: listDefects(frame.defects),
-      blank: frame.children === 0,
-    });
+    for (const { text, indented } of frame.boundaries) delimiters.close(text, indented);
+    if (defect !== null && frame.boundaries.length > 0)
+      frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
+    const blank = frame.children === 0 && frame.blank;
+    emit({ type: 'multipart-end', path: frame.place.path, defects: listDefects(frame.defects), blank });
   };
 
   /** Ends the frames above `keep`; `endOf` says where the bytes of a message end. */
   const closeFrames = (keep: number, endOf: (from: number) => number): void => {
+    const cutFrom = firstMultipart(keep);
     while (frames.length > keep) {
       const frame = frames.pop() as MultipartFrame | MessageFrame;
       if (frame.kind === 'multipart') endMultipart(frame, 'multipart-not-closed');
       else {
         messageFrames--;
         giveMessage(frame, endOf(frame.from));
+        if (frames.length > cutFrom) frame.defects.add('multipart-not-closed');
         endPart(frame);
       }
     }
   };
 
-  /** A delimiter line [position, after). */
+  /** Index of the outermost multipart that ends with the frames above `keep`, and so without its closing delimiter. */
+  const firstMultipart = (keep: number): number => {
+    const found = frames.findIndex((frame, i) => i >= keep && frame.kind === 'multipart');
+    return found < 0 ? frames.length : found;
+  };
+
+  /** A delimiter [position, after). */
   const delimit = (position: number, after: number, match: DelimiterMatch): void => {
-    if (leaf !== null) endLeaf(withoutLineEnd(leaf.from, position));
+    if (leaf !== null) {
+      if (firstMultipart(match.frame + 1) < frames.length) leaf.defects.add('multipart-not-closed');
+      endLeaf(withoutLineEnd(leaf.from, position));
+    }
     if (context.stopped) return;
     closeFrames(match.frame + 1, (from) => withoutLineEnd(from, position));
     const frame = frames[match.frame] as MultipartFrame;
@@ -223,37 +261,42 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     defaultMediaType: frame.mediaType === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
     enclosing: frame.enclosing,
     messagePath: frame.place.messagePath,
+    inheritsBase64: frame.inheritsBase64,
     insideMessage: false,
   });
 
   const beginEntity = (where: Place, position: number): void => {
     place = where;
     state = 'header';
-    header.begin(position);
+    header.begin(position, headerKind(where));
   };
 
-  const beginBody = (next: 'leaf' | 'between', position: number): void => {
+  const beginBody = (next: 'opening' | 'leaf' | 'between', position: number): void => {
     state = next;
-    body.begin(position);
+    body.begin(position, leaf?.decoder.isBase64 === true ? 'base64' : 'lines');
   };
 
   const endHeader = (headerEnd: number, bodyStart: number): void => {
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    const defects: DefectCollector = new Set();
+    const defects: DefectCollector = new Set(header.isLate() ? ['header-late'] : []);
     const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
-    if (place === mailPlace) emit({ type: 'header', header: toMailHeader(fields, new Set(defects)) });
-    openEntity(fields, bodyStart, defects);
+    const isMail = place === mailPlace;
+    if (isMail) emit({ type: 'header', header: toMailHeader(fields, defects) });
+    // What was odd about the mail's header is told with it, and is no defect of its only part.
+    openEntity(fields, bodyStart, isMail ? new Set() : defects);
   };
 
   const openEntity = (fields: readonly HeaderField[], bodyStart: number, defects: DefectCollector): void => {
     const { header: partHeader, boundary, limit } = readPartHeader(fields, place.defaultMediaType, limits, defects);
-    const isMultipart = partHeader.mediaType.startsWith('multipart/');
+    const declared = partHeader.mediaType.startsWith('multipart/');
     const isMessage = partHeader.mediaType === 'message/rfc822' || partHeader.mediaType === 'message/global';
-    const reached = limit ?? limitReached(isMultipart || isMessage, isMessage, boundary);
+    const reached = limit ?? limitReached(declared || isMessage, isMessage, declared ? boundary : null);
+    const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
     if (reached !== null) stop(reached);
-    else if (isMultipart) openMultipart(partHeader, boundary, bodyStart, defects);
     else if (isMessage) openMessage(partHeader, bodyStart, defects);
-    else openLeaf(partHeader, bodyStart, defects, null);
+    else if (declared || (boundary !== null && boundary.length <= limits.maxBoundaryBytes))
+      beginOpening({ header: partHeader, declared, boundary, encodingDeclared, bodyStart, defects });
+    else openLeaf(partHeader, bodyStart, defects, { encodingDeclared });
   };
 
   const limitReached = (nests: boolean, isMessage: boolean, boundary: string | null): keyof MimeLimits | null => {
@@ -263,19 +306,65 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     return boundary !== null && boundary.length > limits.maxBoundaryBytes ? 'maxBoundaryBytes' : null;
   };
 
-  const openMultipart = (
-    partHeader: PartHeader,
-    boundary: string | null,
-    bodyStart: number,
-    defects: DefectCollector,
-  ): void => {
-    if (boundary === null) defects.add('boundary-missing');
-    else delimiters.open(boundary, frames.length);
-    const { mediaType } = partHeader;
-    const enclosing = [...place.enclosing, mediaType];
-    frames.push({ kind: 'multipart', place, mediaType, boundary, defects, enclosing, children: 0, seen: false });
-    emit({ type: 'multipart-begin', path: place.path, header: partHeader });
-    beginBody('between', bodyStart);
+  /** Own delimiters are looked for before the multipart is there; they count as those of the frame it would be. */
+  const beginOpening = (of: Opening): void => {
+    opening = of;
+    if (of.boundary !== null) delimiters.open(of.boundary, frames.length);
+    beginBody('opening', of.bodyStart);
+  };
+
+  /** `guessed`: a boundary that nobody declared, besides the declared one. */
+  const openMultipart = (of: Opening, guessed: Boundary | null): void => {
+    const { header: partHeader, boundary, defects, bodyStart } = of;
+    opening = null;
+    if (!of.declared && place.depth >= limits.maxDepth) {
+      stop('maxDepth');
+      return;
+    }
+    if (!of.declared) defects.add('multipart-guessed');
+    else if (guessed === null && boundary === null) defects.add('boundary-missing');
+    if (guessed !== null) {
+      defects.add(guessed.indented ? 'delimiter-indented' : 'boundary-guessed');
+      delimiters.open(guessed.text, frames.length, guessed.indented);
+    }
+    const mediaType = of.declared ? partHeader.mediaType : 'multipart/mixed';
+    const declaredBoundary = boundary === null ? [] : [{ text: boundary, indented: false }];
+    frames.push({
+      kind: 'multipart',
+      place,
+      mediaType,
+      boundaries: guessed === null ? declaredBoundary : [...declaredBoundary, guessed],
+      defects,
+      inheritsBase64: of.encodingDeclared ? partHeader.transferEncoding === 'base64' : place.inheritsBase64,
+      enclosing: [...place.enclosing, mediaType],
+      children: 0,
+      seen: false,
+      blank: true,
+      blankTo: bodyStart,
+    });
+    emit({ type: 'multipart-begin', path: place.path, header: { ...partHeader, mediaType } });
+    state = 'between';
+  };
+
+  /** Its boundary does not appear at [bodyStart, upTo), which is all of it or as much as is held of one. */
+  const openWithoutBoundary = (of: Opening, upTo: number): void => {
+    const { bytes, base } = window;
+    const held = bytes.subarray(of.bodyStart - base, upTo - base);
+    const guessed = of.declared || of.header.declaredMediaType === null ? findBoundary(held, limits) : null;
+    if (guessed !== null) {
+      openMultipart(of, guessed);
+      if (!context.stopped) beginBody('between', of.bodyStart);
+      return;
+    }
+    if (of.declared && !isFile(of.header)) {
+      openMultipart(of, null);
+      return;
+    }
+    opening = null;
+    if (of.boundary !== null) delimiters.close(of.boundary);
+    if (of.declared) of.defects.add('multipart-is-file');
+    const mediaType = of.declared ? 'application/octet-stream' : of.header.mediaType;
+    openLeaf({ ...of.header, mediaType }, of.bodyStart, of.defects, of);
   };
 
   const openMessage = (partHeader: PartHeader, bodyStart: number, defects: DefectCollector): void => {
@@ -293,17 +382,20 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       frames.push({ kind: 'message', path, defects, from: bodyStart, sizeBytes: 0 });
       messageFrames++;
       beginEntity(inside, bodyStart);
-    } else openLeaf(partHeader, bodyStart, defects, createEntityReader(context, inside));
+    } else
+      openLeaf(partHeader, bodyStart, defects, { encodingDeclared: true, inner: createEntityReader(context, inside) });
   };
 
   const openLeaf = (
     partHeader: PartHeader,
     bodyStart: number,
     defects: DefectCollector,
-    inner: EntityReader | null,
+    how: { readonly encodingDeclared: boolean; readonly inner?: EntityReader },
   ): void => {
-    const decoder = createTransferDecoder(partHeader.transferEncoding, { arena: context.arena, defects });
-    leaf = { path: place.path || '1', decoder, defects, inner, from: bodyStart, sizeBytes: 0 };
+    const { inheritsBase64 } = place;
+    const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: context.arena, defects });
+    if (partHeader.mediaType.startsWith('text/')) context.textCharset ??= partHeader.charset;
+    leaf = { path: place.path || '1', decoder, defects, inner: how.inner ?? null, from: bodyStart, sizeBytes: 0 };
     beginPart(partHeader);
     beginBody('leaf', bodyStart);
   };
@@ -337,6 +429,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       case 'delimiter':
         if (!place.insideMessage || outcome.headerEnd !== header.start())
           endHeader(outcome.headerEnd, outcome.headerEnd);
+        if (!context.stopped && opening !== null) openWithoutBoundary(opening, outcome.headerEnd);
         if (!context.stopped) delimit(outcome.headerEnd, outcome.after, outcome.match);
         return true;
     }
@@ -352,19 +445,64 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     });
   };
 
+  const readOpening = (of: Opening, last: boolean): boolean => {
+    const outcome = body.read(last);
+    const bound = of.bodyStart + maxOpeningBytes;
+    // While the line at `body.position()` may still be a delimiter, it counts from where it begins.
+    const upTo =
+      outcome.type === 'delimiter' ? outcome.position : last ? window.base + window.bytes.length : body.position();
+    if (outcome.type === 'delimiter' && outcome.match.frame === frames.length && upTo <= bound) {
+      const opens = isOwnDelimiter(of, outcome, last);
+      if (opens === 'more') return false;
+      if (opens) {
+        openMultipart(of, null);
+        if (!context.stopped) delimit(outcome.position, outcome.after, outcome.match);
+      } else body.begin(outcome.after, 'lines');
+      return true;
+    }
+    if (outcome.type === 'more' && upTo <= bound && !last) return false;
+    openWithoutBoundary(of, Math.min(upTo, bound));
+    return true;
+  };
+
+  /** A body that is not said to be a multipart is one only where its delimiter stands before the header of a part. */
+  const isOwnDelimiter = (
+    of: Opening,
+    { after }: BodyOutcome & { type: 'delimiter' },
+    last: boolean,
+  ): boolean | 'more' => {
+    if (of.declared || of.header.declaredMediaType === null) return true;
+    const from = after - window.base;
+    const found = findHeader(window.bytes, from, last, 'part');
+    return found === 'more' ? 'more' : found !== 'none' && startsWithField(window.bytes, from);
+  };
+
   const readBody = (last: boolean): boolean => {
     if (delimiters.isEmpty()) {
-      giveAll(window.base + window.bytes.length);
+      const end = window.base + window.bytes.length;
+      noteBlank(end);
+      giveAll(end);
       return false;
     }
     const outcome = body.read(last);
+    noteBlank(outcome.type === 'more' ? outcome.settled : outcome.position);
     if (outcome.type === 'more') give(outcome.settled);
-    else delimit(outcome.position, outcome.after, outcome.match);
+    else {
+      if (outcome.glued) leaf?.defects.add('delimiter-glued');
+      delimit(outcome.position, outcome.after, outcome.match);
+    }
     return outcome.type === 'delimiter';
   };
 
+  /** Whether anything stands where the first part of a multipart should, looked at up to the first byte that does. */
+  const noteBlank = (upTo: number): void => {
+    const frame = frames.at(-1);
+    if (state !== 'between' || frame?.kind !== 'multipart' || frame.children > 0) return;
+    while (frame.blank && frame.blankTo < upTo) frame.blank = isBlank(window.bytes[frame.blankTo++ - window.base]);
+  };
+
   const keepFrom = (): number => {
-    let keep = state === 'header' ? header.start() : bodyPosition();
+    let keep = state === 'header' ? header.start() : (opening?.bodyStart ?? bodyPosition());
     if (leaf !== null) keep = Math.min(keep, leaf.from);
     if (messageFrames > 0) for (const frame of frames) if (frame.kind === 'message') keep = Math.min(keep, frame.from);
     return keep;
@@ -375,10 +513,13 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   const read = (last: boolean): void => {
     let goOn = true;
-    while (goOn && !context.stopped) goOn = state === 'header' ? readHeader(last) : readBody(last);
+    while (goOn && !context.stopped) {
+      if (state === 'header') goOn = readHeader(last);
+      else goOn = opening === null ? readBody(last) : readOpening(opening, last);
+    }
   };
 
-  header.begin(0);
+  beginEntity(root, 0);
   return {
     push(chunk) {
       if (chunk.length === 0) return;
@@ -390,8 +531,19 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       read(true);
       if (context.stopped) return;
       const end = window.base + window.bytes.length;
+      if (firstMultipart(0) < frames.length) leaf?.defects.add('multipart-not-closed');
       endLeaf(end);
       if (!context.stopped) closeFrames(0, () => end);
     },
   };
+}
+
+function headerKind({ path, defaultMediaType, insideMessage }: Place): HeaderKind {
+  // In a digest the empty line is the whole header of a part, and the message's own follows.
+  if (defaultMediaType === 'message/rfc822') return 'exact';
+  return path === '' || insideMessage ? 'mail' : 'part';
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 32 || byte === 9 || byte === 13 || byte === 10;
 }

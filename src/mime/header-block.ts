@@ -20,16 +20,35 @@ const tab = 9;
 const dash = 45;
 const colon = 58;
 const semicolon = 59;
+const equals = 61;
+const doubleQuote = 34;
+
+/** What is known of the block when a line of it is looked at. */
+export interface BlockState {
+  /** Where the field begins that a continuation would belong to; -1 where there is none. */
+  readonly fieldStart: number;
+  /** Blanks before each field, in a block that is indented as a whole; 0 in any other. */
+  readonly indent: number;
+}
 
 /** What the line [start, end) is, its line feed not counted. */
-export function classifyLine(bytes: Buffer, start: number, end: number, inField: boolean): HeaderLine {
+export function classifyLine(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  { fieldStart, indent }: BlockState,
+): HeaderLine {
   const last = end > start && bytes[end - 1] === carriageReturn ? end - 1 : end;
   if (last === start) return 'empty';
   const first = bytes[start] as number;
-  if (first === space || first === tab) return inField ? 'continuation' : 'none';
+  if (first === space || first === tab) {
+    if (indent > 0 && blanksAt(bytes, start, last) === indent && fieldNameEnd(bytes, start + indent, last) >= 0)
+      return 'field';
+    return fieldStart >= 0 ? 'continuation' : 'none';
+  }
   if (fieldNameEnd(bytes, start, last) >= 0) return 'field';
   if (isEnvelopeLine(bytes, start, last)) return 'envelope';
-  if (inField && goesOnUnindented(bytes, start, last)) return 'unindented';
+  if (fieldStart >= 0 && unindentedGlue(bytes, fieldStart, start, last) !== null) return 'unindented';
   return first === dash && bytes[start + 1] === dash ? 'dashes' : 'none';
 }
 
@@ -57,15 +76,73 @@ function isEnvelopeLine(bytes: Buffer, start: number, end: number): boolean {
   return end - at >= 5 && bytes.toString('latin1', at, at + 5) === 'From ';
 }
 
-/** QUIRK: some gateways fold without white space: a line `filename="x.pdf"` after one that ends in a semicolon. */
-function goesOnUnindented(bytes: Buffer, start: number, lineEnd: number): boolean {
-  let before = start - 1;
-  while (before > 0 && isBlankByte(bytes[before] as number)) before--;
-  if (bytes[before] !== semicolon) return false;
+function blanksAt(bytes: Buffer, start: number, end: number): number {
   let i = start;
-  const end = Math.min(lineEnd, start + maxFieldNameBytes);
+  while (i < end && (bytes[i] === space || bytes[i] === tab)) i++;
+  return i - start;
+}
+
+/** The blanks before the first field of a block: 0 unless the whole block is indented. */
+export function indentOf(bytes: Buffer, start: number, end: number): number {
+  const blanks = blanksAt(bytes, start, end);
+  return blanks > 0 && fieldNameEnd(bytes, start + blanks, end) >= 0 ? blanks : 0;
+}
+
+// ---- continuations without white space
+
+/** A field is looked at this far back from a line that may continue it; the bound keeps hostile blocks linear. */
+const maxLookBackBytes = 512;
+
+const parameterNames = new Set(['name', 'filename', 'charset', 'boundary', 'size', 'type', 'format', 'file']);
+
+/**
+ * What to put between a field and a line without indentation that continues it; null when the line does not.
+ *
+ * QUIRK: gateways fold without white space. Three signs are safe: the field ends with a semicolon and the line begins
+ * `token=`; the line completes the name of a parameter (`filen` + `ame="x.pdf"`, `name` + `="x.pdf"`); a quote is open in
+ * a field with parameters and the line closes it.
+ */
+function unindentedGlue(bytes: Buffer, fieldStart: number, start: number, lineEnd: number): '' | ' ' | null {
+  let before = start - 1;
+  while (before > fieldStart && isBlankByte(bytes[before] as number)) before--;
+  const tokenEnd = tokenEndAt(bytes, start, Math.min(lineEnd, start + maxFieldNameBytes));
+  const beginsParameter = tokenEnd > start && tokenEnd < lineEnd && bytes[tokenEnd] === equals;
+  const isName = tokenEnd === lineEnd && parameterNames.has(bytes.toString('latin1', start, tokenEnd).toLowerCase());
+  if (bytes[before] === semicolon && (beginsParameter || isName)) return '';
+  if (!hasParameters(bytes, fieldStart)) return null;
+  const field = bytes.toString('latin1', Math.max(fieldStart, before + 1 - maxLookBackBytes), before + 1);
+  const open = isQuoteOpen(field);
+  if (!open && (beginsParameter || bytes[start] === equals)) {
+    const token = /[\w*]*$/.exec(field.slice(-maxParameterNameLength))?.[0] ?? '';
+    const name = `${token}${bytes.toString('latin1', start, tokenEnd)}`.replace(/\*.*$/, '').toLowerCase();
+    if (token !== '' && parameterNames.has(name)) return '';
+  }
+  return open && bytes.subarray(start, lineEnd).includes(doubleQuote) ? ' ' : null;
+}
+
+const maxParameterNameLength = 20;
+
+function hasParameters(bytes: Buffer, fieldStart: number): boolean {
+  const name = bytes
+    .toString('latin1', fieldStart, fieldStart + 20)
+    .trimStart()
+    .toLowerCase();
+  return name.startsWith('content-type') || name.startsWith('content-disposition');
+}
+
+function isQuoteOpen(text: string): boolean {
+  let open = false;
+  for (let i = 0; i < text.length; i++) {
+    if (text[i] === '\\' && open) i++;
+    else if (text[i] === '"') open = !open;
+  }
+  return open;
+}
+
+function tokenEndAt(bytes: Buffer, start: number, end: number): number {
+  let i = start;
   while (i < end && isTokenByte(bytes[i] as number)) i++;
-  return i > start && i < end && bytes[i] === 0x3d;
+  return i;
 }
 
 function isBlankByte(byte: number): boolean {
@@ -83,32 +160,138 @@ export function looksLikeField(bytes: Buffer, start: number, end: number): boole
   return nameEnd >= 0 && bytes[nameEnd] === colon && nameEnd + 1 < end && (after === space || after === tab);
 }
 
+// ---- where a header begins
+
+/** Fields by which a header is told from text such as `Order: 4711`. Besides these, every `Content-…`. */
+const mailFields = new Set([
+  'from',
+  'to',
+  'cc',
+  'subject',
+  'date',
+  'message-id',
+  'received',
+  'return-path',
+  'reply-to',
+  'sender',
+  'delivered-to',
+  'mime-version',
+  'in-reply-to',
+  'references',
+  'dkim-signature',
+  'arc-seal',
+  'authentication-results',
+  'x-mailer',
+  'user-agent',
+]);
+
+/** Whose header it is: a mail's (or a message's inside it), a part's, or one that is never searched for. */
+export type HeaderKind = 'mail' | 'part' | 'exact';
+
+function isKnownField(bytes: Buffer, start: number, end: number, kind: HeaderKind): boolean {
+  const nameEnd = fieldNameEnd(bytes, start, end);
+  if (nameEnd < 0 || nameEnd - start > 40) return false;
+  const name = bytes.toString('latin1', start, nameEnd).toLowerCase();
+  return name.startsWith('content-') || (kind === 'mail' && mailFields.has(name));
+}
+
+/** Whether the line at `start` begins as a field does. False also while too little of it is there. */
+export function startsWithField(bytes: Buffer, start: number): boolean {
+  const found = bytes.indexOf(lineFeed, start);
+  return fieldNameEnd(bytes, start, found < 0 ? bytes.length : found) >= 0;
+}
+
+/** Whether `bytes` begin with a header, as far as they go: with a field, and one that mails have before an empty line. */
+export function beginsWithHeader(bytes: Buffer): boolean {
+  return startsWithField(bytes, 0) && typeof findHeader(bytes, 0, true, 'mail') === 'number';
+}
+
+/** How far the first lines are searched for a field. */
+const maxLeadBytes = 8 * 1024;
+/** Empty lines before a header: a gateway adds one, rarely two. */
+const maxLeadingBlankLines = 4;
+
+/**
+ * Where the header begins that stands at `start`, perhaps behind lines that are no fields: blank lines, `+OK`,
+ * `HTTP/1.1 200 OK`, the rest of a Received field. It does when one of the next lines, before an empty one, is a field
+ * that mails have. `none`: there is no header, or the line at `start` is not to be passed over; `more`: bytes are needed.
+ * A line that `passes` says no to, a delimiter, ends the search.
+ */
+export function findHeader(
+  bytes: Buffer,
+  start: number,
+  last: boolean,
+  kind: HeaderKind,
+  passes: (lineStart: number, lineEnd: number) => boolean = () => true,
+): number | 'none' | 'more' {
+  let firstField = -1;
+  let blankLines = 0;
+  let junk = false;
+  for (let at = start; ; ) {
+    const found = bytes.indexOf(lineFeed, at);
+    const end = found >= 0 ? found : bytes.length;
+    if (found < 0 && !last && end - start <= maxLeadBytes) return 'more';
+    if (at === bytes.length || end - start > maxLeadBytes || !passes(at, end)) return 'none';
+    const textEnd = bytes[end - 1] === carriageReturn && end > at ? end - 1 : end;
+    const blanks = blanksAt(bytes, at, textEnd);
+    const empty = blanks === textEnd - at;
+    if (empty && (junk || firstField >= 0 || kind === 'exact' || ++blankLines > maxLeadingBlankLines)) return 'none';
+    if (!empty) {
+      const indented = blanks > 0 && !junk && firstField < 0;
+      if (blanks === 0 && fieldNameEnd(bytes, at, textEnd) >= 0 && firstField < 0) firstField = at;
+      if (blanks === 0 && isKnownField(bytes, at, textEnd, kind)) return firstField;
+      if (indented && isKnownField(bytes, at + blanks, textEnd, kind)) return at;
+      if (bytes[at] === dash && bytes[at + 1] === dash) return 'none';
+      junk ||= firstField < 0;
+    }
+    at = found < 0 ? bytes.length : found + 1;
+  }
+}
+
 /** The fields of a whole block. Lines that are none are left out and noted, fields beyond `maxFields` not read. Time: linear. */
 export function readFields(block: Buffer, defects: DefectCollector, maxFields: number): readonly HeaderField[] {
   const folded: { readonly name: string; readonly pieces: string[] }[] = [];
-  let inField = false;
+  let fieldStart = -1;
+  const indent = indentOf(block, 0, firstLineEnd(block));
+  if (indent > 0) defects.add('header-indented');
   for (let start = 0; start < block.length; ) {
     const at = block.indexOf(lineFeed, start);
     const end = at < 0 ? block.length : at;
     const textEnd = end > start && block[end - 1] === carriageReturn ? end - 1 : end;
-    const kind = classifyLine(block, start, end, inField);
+    const kind = classifyLine(block, start, end, { fieldStart, indent });
     if (kind === 'empty') break;
-    if (kind === 'continuation' || kind === 'unindented') {
-      if (kind === 'unindented') defects.add('header-continuation-unindented');
-      folded.at(-1)?.pieces.push(block.toString('latin1', start, textEnd));
+    if (kind === 'continuation') folded.at(-1)?.pieces.push(block.toString('latin1', start, textEnd));
+    else if (kind === 'unindented') {
+      defects.add('header-continuation-unindented');
+      const glue = unindentedGlue(block, fieldStart, start, textEnd) ?? ' ';
+      folded.at(-1)?.pieces.push(glue, block.toString('latin1', start, textEnd));
     } else if (kind === 'field') {
       if (folded.length === maxFields) break;
-      const nameEnd = fieldNameEnd(block, start, textEnd);
-      const name = block.toString('latin1', start, nameEnd).toLowerCase();
+      const nameStart = start + (indent > 0 ? blanksAt(block, start, textEnd) : 0);
+      const nameEnd = fieldNameEnd(block, nameStart, textEnd);
+      const name = block.toString('latin1', nameStart, nameEnd).toLowerCase();
       folded.push({ name, pieces: [block.toString('latin1', block.indexOf(colon, nameEnd) + 1, textEnd)] });
-      inField = true;
+      fieldStart = nameStart;
+    } else if (kind === 'none' && fieldStart >= 0 && isFreeText(folded.at(-1)?.name)) {
+      defects.add('header-continuation-unindented');
+      folded.at(-1)?.pieces.push(' ', block.toString('latin1', start, textEnd));
     } else {
-      inField = false;
+      fieldStart = -1;
       if (kind !== 'envelope') defects.add('header-line-malformed');
     }
     start = end + 1;
   }
   return folded.map(({ name, pieces }) => ({ name, value: stripBlanks(pieces.join('')) }));
+}
+
+/** Fields of which a line that lost its indentation can only be the rest. */
+function isFreeText(name: string | undefined): boolean {
+  return name === 'subject' || name === 'from' || name === 'to' || name === 'cc';
+}
+
+function firstLineEnd(block: Buffer): number {
+  const at = block.indexOf(lineFeed);
+  return at < 0 ? block.length : at;
 }
 
 /** The value of the first field of that name; `name` in lower case. */

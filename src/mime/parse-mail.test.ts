@@ -38,7 +38,7 @@ test('the source is read only when the consumer asks for more', async () => {
 });
 
 test('a limit ends the reading and closes the source', async () => {
-  const { log, source } = createSource([head, '\r\n--b\r\n\r\n', 'never read', 'never read']);
+  const { log, source } = createSource([head, '\r\n--b\r\nA: b\r\n\r\n', 'never read', 'never read']);
   const types: string[] = [];
   for await (const event of parseMail(source, { limits: { maxParts: 2 } })) types.push(event.type);
   assert.deepEqual(types.slice(-2), ['limit', 'end']);

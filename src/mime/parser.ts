@@ -27,7 +27,7 @@ class Parser implements MimeParser {
   private ended = false;
 
   constructor(limits: MimeLimits) {
-    this.context = { limits, arena: createArena(), events: [], parts: 0, stopped: false };
+    this.context = { limits, arena: createArena(), events: [], parts: 0, textCharset: null, stopped: false };
     this.mail = createEntityReader(this.context, mailPlace);
   }
 

@@ -7,7 +7,7 @@ import type { MimeLimits, PartHeader } from './types.ts';
 
 export interface ReadPartHeader {
   readonly header: PartHeader;
-  /** As bytes in Latin-1 code points; null when there is none. */
+  /** As bytes in Latin-1 code points; null when there is none. A type that is no multipart may have one, too. */
   readonly boundary: string | null;
   readonly limit: keyof MimeLimits | null;
 }
@@ -26,7 +26,6 @@ export function readPartHeader(
   const disposition = parse(fieldValue(fields, 'content-disposition'), limits, defects);
   const declared = type === null ? null : readMediaType(type.main, defects);
   const contentLocation = fieldValue(fields, 'content-location');
-  const multipart = declared?.startsWith('multipart/') === true && type !== null;
   return {
     header: {
       mediaType: declared ?? (type === null ? defaultMediaType : 'text/plain'),
@@ -38,7 +37,7 @@ export function readPartHeader(
       contentId: readContentId(fieldValue(fields, 'content-id'), defects),
       contentLocation: contentLocation === null ? null : decodeUndeclaredLatin1(contentLocation, defects),
     },
-    boundary: multipart ? readBoundary(type) : null,
+    boundary: type === null ? null : readBoundary(type),
     limit: type?.tooMany || disposition?.tooMany ? 'maxParameters' : null,
   };
 }
