@@ -17,9 +17,9 @@ const MAX_NORMALISED_UNITS = 512;
 const MAX_EXTENSION_UNITS = 48;
 
 /**
- * Invisible and removed: controls that are no white space, soft hyphen, grapheme joiner, the marks, embeddings, overrides and isolates
+ * Removed: controls that are no white space, soft hyphen, grapheme joiner, the marks, embeddings, overrides and isolates
  * of bidirectional text (able to show `exe.pdf` for `fdp.exe`), zero-width space, word joiner, BOM, invisible operators,
- * annotation marks and tags. The joiners U+200C and U+200D are not among them: Persian, Indic scripts and emoji need them.
+ * annotation marks and tags. Not so U+200C and U+200D, which Persian, Indic scripts and emoji need.
  */
 const INVISIBLE =
   /\u034f|[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
@@ -28,7 +28,7 @@ const INVISIBLE =
  * Marks beyond the 30th on one letter. Node normalises a run of marks in quadratic time: 3 ms for 1,024 of them, 12 s
  * for 65,536, and a mail may have 10,000 names. Spec: UAX #15 §13 (Stream-Safe Text Format).
  */
-const MARKS_TOO_MANY = /(?<=\p{M}{30})\p{M}+/gu;
+const EXCESS_MARKS = /(?<=\p{M}{30})\p{M}+/gu;
 
 /** Letters that look like a blank: Hangul fillers and the empty Braille pattern. */
 const BLANK_LETTERS = /[\u2800\u3164\uffa0]/g;
@@ -54,7 +54,7 @@ const RESERVED_ON_WINDOWS = /^(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|l
 /** Empty when nothing that could be shown is left. */
 export function cleanFileName(sent: string): string {
   const segment = lastSegment(withoutEnd(visibleText(sent), DROPPED_AT_PATH_END).trimStart());
-  const name = trimmed(boundedUnits(trimmed(segment)).replace(MARKS_TOO_MANY, '').normalize('NFC'));
+  const name = trimmed(boundedUnits(trimmed(segment)).replace(EXCESS_MARKS, '').normalize('NFC'));
   return trimmed(cutToBytes(RESERVED_ON_WINDOWS.test(name) ? `_${name}` : name));
 }
 

@@ -104,7 +104,7 @@ function typeByNameAndBytes(evidence: Evidence): string | null {
   return CONTAINERS.has(seen) && canBeInContainer(named, evidence) ? named : seen;
 }
 
-/** Office writes both kinds (an encrypted .xlsx is a compound file, many an .xls is a ZIP); a PDF or a CSV file is never one. */
+/** Office writes both kinds (an encrypted .xlsx is a compound file, an .xls may be a ZIP); a PDF or a CSV file is never either. */
 function canBeInContainer(named: string, evidence: Evidence): boolean {
   const family = familyOf(named);
   return family === 'zip' || family === 'compound-file' || fits(named, evidence) !== 'no';
