@@ -246,15 +246,16 @@ function describe(
 }
 
 /**
- * What tells two mails of the same identity apart. Where text stands among the header fields, or nothing but header came
- * (a mail without header, an empty line too late, line ends of bare CR), or more header than we keep, the whole mail
- * counts: else two orders would be one, and the second would be answered 250 and thrown away.
+ * What tells two mails of the same identity apart. Where the header is not plain (text among its fields, no empty line
+ * behind it, lines before it, line ends of bare CR, more of it than we keep), the whole mail counts: else two orders would
+ * be one, and the second would be answered 250 and thrown away.
  */
 function contentDigest(header: MailHeader, raw: StoredRawMail): string {
-  const textInHeader = header.defects.some(({ code }) => code === 'header-line-malformed');
-  const onlyHeader = raw.headerTruncated || raw.headerBlock.length === raw.sizeBytes;
-  return textInHeader || onlyHeader ? raw.rawSha256 : raw.contentSha256;
+  const textInHeader = header.defects.some(({ code }) => TEXT_IN_HEADER.has(code));
+  return raw.plainHeader && !textInHeader ? raw.contentSha256 : raw.rawSha256;
 }
+
+const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-continuation-unindented']);
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(

@@ -9,6 +9,8 @@ export interface LineEndFilter {
   /** Owns: the result is the chunk itself or memory of its own. */
   push(chunk: Uint8Array): Uint8Array;
   end(): Uint8Array;
+  /** What came out is not what went in. */
+  changesLineEnds(): boolean;
 }
 
 /** Two lines of an ordinary header; when they are longer, the mail is taken as it is. */
@@ -51,7 +53,11 @@ export function createLineEndFilter(): LineEndFilter {
     return nothing;
   };
 
-  return { push: (chunk) => pass(chunk, false), end: () => pass(nothing, true) };
+  return {
+    push: (chunk) => pass(chunk, false),
+    end: () => pass(nothing, true),
+    changesLineEnds: () => mode === 'bare-returns',
+  };
 }
 
 /** Whether the first two line ends are bare CRs; `open` while too little is there to say. */

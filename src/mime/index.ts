@@ -12,6 +12,7 @@ export {
   type DocumentVerdict,
 } from './document-rule.ts';
 export { MimeError, type MimeErrorCode } from './errors.ts';
+export { createHeaderScan, type HeaderScan, type ScannedHeader } from './header-scan.ts';
 export { defaultMimeLimits } from './limits.ts';
 export { readMailHeader } from './mail-header.ts';
 export { parseMail } from './parse-mail.ts';

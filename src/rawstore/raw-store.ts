@@ -1,8 +1,8 @@
+import { createHeaderScan, type ScannedHeader } from '../mime/index.ts';
 import { gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, PUT_AT_ONCE_BYTES, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHashThread, digestsOf, type MailHasher } from './digests.ts';
-import { createHeaderBlock } from './header-block.ts';
 import { createRooms } from './rooms.ts';
 
 /** 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
@@ -33,11 +33,12 @@ export interface StoredRawMail {
   readonly sizeBytes: number;
   /** Units: lower-case hex. */
   readonly rawSha256: string;
-  /** Digest of everything after the empty line that ends the header block. Units: lower-case hex. */
+  /** Digest of everything after the empty line that ends the header block; says nothing where there is no `plainHeader`. */
   readonly contentSha256: string;
-  /** Line ends as sent, without the empty line; at most `MAX_HEADER_BLOCK_BYTES`. */
+  /** As the MIME engine reads it: line ends as sent, without the empty line; at most `MAX_HEADER_BLOCK_BYTES`. */
   readonly headerBlock: Uint8Array;
-  readonly headerTruncated: boolean;
+  /** The header begins the mail, an empty line ends it, and all of it is there. */
+  readonly plainHeader: boolean;
 }
 
 export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
@@ -115,8 +116,8 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 
   async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
-    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
-    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.add(bytes)), ...header.finish() };
+    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
+    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.push(bytes)), ...factsOf(header.finish()) };
     const stored = await put(bytes);
     // Not where that failed: the store may still be sending it, and another mail would be written over it.
     rooms.giveBack(bytes);
@@ -125,13 +126,13 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
 
   /** Each piece is hashed by another thread while the store writes it. */
   async function storeLarge(put: Put, pieces: AsyncIterable<Uint8Array>, hasher: MailHasher): Promise<Stored> {
-    const header = createHeaderBlock({ maxBytes: MAX_HEADER_BLOCK_BYTES });
+    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
     let sizeBytes = 0;
     let hashed = Promise.resolve();
     async function* observed() {
       for await (const piece of pieces) {
         sizeBytes += piece.length;
-        hashed = hasher.update(piece, header.add(piece));
+        hashed = hasher.update(piece, header.push(piece));
         // Awaited below, also when the store has failed meanwhile.
         hashed.catch(() => {});
         yield piece;
@@ -140,7 +141,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
     try {
       const stored = await put(observed());
-      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...header.finish() }) };
+      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...factsOf(header.finish()) }) };
     } catch (error) {
       hasher.abandon();
       throw error;
@@ -149,6 +150,8 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
   }
 }
+
+const factsOf = ({ headerBlock, isPlain }: ScannedHeader) => ({ headerBlock, plainHeader: isPlain });
 
 const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer;
 
