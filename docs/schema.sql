@@ -58,6 +58,9 @@ inbound_message  message_id_synthetic   boolean not null default false
 inbound_message  parts_json             jsonb
 inbound_message  tls_version            text
 inbound_message  tls_cipher             text
+inbound_message  notes_json             jsonb
+inbound_message  parser_version         integer
+inbound_message  reverse_path           text
 org              id                     uuid not null default gen_random_uuid()
 org              slug                   text not null
 org              name                   text not null default ''::text
@@ -163,5 +166,5 @@ org: tenant to orderflow_tenant using (id = current_org_id())
 blocked_sender: select to orderflow_tenant
 document: insert, select, update to orderflow_tenant
 inbound_conflict: select to orderflow_tenant
-inbound_message: select, update (error_json), update (parts_json), update (status), update (updated_at) to orderflow_tenant
+inbound_message: select, update (error_json), update (notes_json), update (parser_version), update (parts_json), update (status), update (updated_at) to orderflow_tenant
 org: select to orderflow_tenant

@@ -14,6 +14,7 @@ export function summaryJson(message: MessageSummary) {
     received_at: message.receivedAt.toISOString(),
     size_bytes: message.sizeBytes,
     document_count: message.documentCount,
+    notes: message.notes,
   };
 }
 
@@ -32,7 +33,9 @@ export function messageJson(message: MessageView) {
     helo_name: message.heloName,
     tls_version: message.tlsVersion,
     tls_cipher: message.tlsCipher,
+    reverse_path: message.reversePath,
     error_json: message.error ?? null,
+    parser_version: message.parserVersion,
     parts_json: message.parts ?? null,
     documents: message.documents.map(documentJson),
     conflicts: message.conflicts.map(conflictJson),

@@ -1,16 +1,18 @@
 /** Messages as text for people. Everything a sender chose is made harmless for the terminal. */
+import type { Note } from '../ports/extraction-store.ts';
 import type { DocumentView, MessageSummary, MessageView } from '../ports/message-view.ts';
 import { visible } from '../telemetry/visible-text.ts';
 import { shortened, table } from './output.ts';
 
 export function summaryTable(messages: readonly MessageSummary[]): string {
   return table(
-    ['received', 'status', 'organisation', 'files', 'from', 'subject', 'id'],
+    ['received', 'status', 'organisation', 'files', 'notes', 'from', 'subject', 'id'],
     messages.map((one) => [
       one.receivedAt.toISOString(),
       one.status,
       one.orgSlug,
       one.documentCount,
+      noteCount(one.notes),
       shortened(one.fromEmail, 40),
       shortened(one.subject, 50),
       one.id,
@@ -34,6 +36,7 @@ export function messageText(message: MessageView): string {
       ['organisation', `${message.orgSlug} (${message.orgId})`],
       ['received', message.receivedAt.toISOString()],
       ['from', message.fromEmail],
+      ['reverse path', reversePath(message)],
       ['to', message.toEmail],
       ['subject', message.subject],
       ['Message-ID', message.sourceMessageId === null ? null : `${message.sourceMessageId}${synthetic}`],
@@ -46,8 +49,9 @@ export function messageText(message: MessageView): string {
       ['raw mail', message.rawStorageKey],
       ['raw sha256', message.rawSha256],
       ['trace', message.traceId],
-      ['error', message.error === null || message.error === undefined ? null : JSON.stringify(message.error)],
+      [message.status === 'FAILED' ? 'failed' : 'error', reasonText(message.error)],
     ]),
+    notesText(message.notes),
     documentsText(message.documents),
     partsText(message.parts),
     conflictsText(message),
@@ -68,6 +72,37 @@ function documentsText(documents: readonly DocumentView[]): string {
     .filter((one) => one.error !== null && one.error !== undefined)
     .map((one) => `${visible(one.fileName)}: ${visible(JSON.stringify(one.error))}`);
   return ['documents', documentTable(documents), ...errors].join('\n');
+}
+
+/** How many things are noted on a message; null where there is nothing to say. */
+function noteCount(notes: MessageSummary['notes']): number | null {
+  const listed = shownNotes(notes);
+  const count = listed.reduce((sum, { code, detail }) => sum + (code === 'more' ? Number(detail?.count ?? 1) : 1), 0);
+  return count === 0 ? null : count;
+}
+
+function notesText(notes: MessageSummary['notes']): string {
+  const rows = shownNotes(notes).map(({ part, text, code }) => [part === null ? 'mail' : `part ${part}`, code, text]);
+  return rows.length === 0 ? '' : `notes\n${table(['where', 'code', 'what'], rows)}`;
+}
+
+const shownNotes = (notes: MessageSummary['notes']): readonly Note[] => notes ?? [];
+
+/**
+ * Where it is not what `from` says. null stands for `<>`, and for mail that a version took which did not record it; one
+ * that such a version has read as well is sure to be of the second kind.
+ */
+function reversePath({ reversePath: path, fromEmail, parserVersion, status }: MessageView): string | null {
+  if (path !== null) return path.toLowerCase() === fromEmail?.toLowerCase() ? null : path;
+  const readBefore = parserVersion === null && status === 'PARSED';
+  return readBefore ? null : '<>, or not recorded';
+}
+
+/** In words where it has them; `error_json` may be of another version. */
+function reasonText(error: unknown): string | null {
+  if (error === null || error === undefined) return null;
+  const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
+  return typeof code === 'string' && typeof message === 'string' ? `${message} (${code})` : JSON.stringify(error);
 }
 
 /** `parts_json` is ours, but written by another version perhaps: anything unexpected is shown as JSON. */

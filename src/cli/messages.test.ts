@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import type { MessageView } from '../ports/message-view.ts';
 import { createOutput } from './output.ts';
 import { createMemoryToolbox, createTestCli, messageView } from './test-context.ts';
 
@@ -12,6 +13,8 @@ const message = messageView({
   headerFrom: hostile,
   documentCount: 1,
   error: { code: 'x', message: hostile },
+  notes: [{ code: 'base64-cut', part: '1', text: `${hostile}: base64 that stops in the middle` }],
+  reversePath: `${hostile}@bounce.example.com`,
   parts: [{ path: '1', media_type: 'application/pdf', file_name: hostile, decision: 'document', reason: 'attachment' }],
   documents: [
     {
@@ -83,12 +86,16 @@ test('JSON says everything, unchanged, under the names of the tables', async () 
     received_at: '2026-01-02T03:04:05.000Z',
     size_bytes: 1234,
     document_count: 1,
+    notes: message.notes,
   });
   const shown = JSON.parse((await cli().run('messages', 'show', message.id, '--json')).stdout);
   assert.equal(shown.subject, hostile);
   assert.equal(shown.documents[0].file_name, hostile);
   assert.equal(shown.documents[0].sha256, 'cc');
   assert.deepEqual(shown.parts_json, message.parts);
+  assert.deepEqual(shown.notes, message.notes);
+  assert.equal(shown.reverse_path, message.reversePath);
+  assert.equal(shown.parser_version, 1);
   assert.equal(shown.conflicts[0].id, conflictId);
 });
 
@@ -105,6 +112,64 @@ test('lists are filtered by status and organisation, and say when there may be m
 test('every part of the mail is shown with what became of it and why', async () => {
   const { stdout } = await cli().run('messages', 'show', message.id);
   assert.match(stdout, /\npart +type +decision +file +reason\n1 +application\/pdf +document +Order .* attachment\n/);
+});
+
+test('a list counts what is noted on each message', async () => {
+  const note = { code: 'base64-cut', part: '2', text: 'a.pdf: base64 that stops in the middle' };
+  const more = { code: 'more', part: null, text: '7 more notes, not listed', detail: { count: 7 } };
+  const count = async (notes: MessageView['notes']): Promise<string | undefined> => {
+    const { stdout } = await cli({ messages: [messageView({ notes })] }).run('messages', 'list');
+    const [header, row] = stdout.split('\n').map((line) => line.split(/ {2,}/));
+    return row?.[header?.indexOf('notes') ?? -1];
+  };
+  assert.equal(await count(null), '-');
+  assert.equal(await count([]), '-');
+  assert.equal(await count([note, { ...note, part: '3' }]), '2');
+  assert.equal(await count([...Array.from({ length: 49 }, () => note), more]), '56');
+});
+
+test('the notes of a message are shown in words, the mail itself as such', async () => {
+  const notes = [
+    { code: 'multipart-not-closed', part: null, text: 'a multipart without its closing boundary' },
+    { code: 'base64-cut', part: '2.1', text: 'order.pdf: base64 that stops in the middle' },
+  ];
+  const show = async (view: Partial<MessageView>): Promise<string> =>
+    (await cli({ messages: [messageView(view)] }).run('messages', 'show', messageView().id)).stdout;
+  assert.match(
+    await show({ notes }),
+    new RegExp(
+      '\n\nnotes\nwhere +code +what\n' +
+        'mail +multipart-not-closed +a multipart without its closing boundary\n' +
+        'part 2\\.1 +base64-cut +order\\.pdf: base64 that stops in the middle\n\n',
+    ),
+  );
+  for (const none of [[], null]) assert.doesNotMatch(await show({ notes: none }), /notes/);
+});
+
+test('a FAILED message says why in words; what has no words is shown as it is', async () => {
+  const show = async (error: unknown): Promise<string> =>
+    (await cli({ messages: [messageView({ status: 'FAILED', error })] }).run('messages', 'show', messageView().id))
+      .stdout;
+  const failure = { code: 'no-part-readable', message: 'the mail says it has parts, but none could be found in it' };
+  assert.match(
+    await show(failure),
+    /\nfailed {8}the mail says it has parts, but none could be found in it \(no-part-readable\)\n/,
+  );
+  assert.match(await show({ odd: 1 }), /\nfailed {8}\{"odd":1\}\n/);
+  assert.match(await show('text'), /\nfailed {8}"text"\n/);
+  assert.doesNotMatch(await show(null), /\n(failed|error) /);
+});
+
+test('the reverse-path is shown where it is not what from says', async () => {
+  const line = async (view: Partial<MessageView>): Promise<string | undefined> => {
+    const { stdout } = await cli({ messages: [messageView(view)] }).run('messages', 'show', messageView().id);
+    return /^reverse path +(.*)$/m.exec(stdout)?.[1];
+  };
+  assert.equal(await line({ fromEmail: 'Buyer@example.com', reversePath: 'buyer@Example.com' }), undefined);
+  assert.equal(await line({ fromEmail: 'buyer@example.com', reversePath: 'bounce@example.com' }), 'bounce@example.com');
+  assert.equal(await line({ reversePath: null }), '<>, or not recorded');
+  assert.equal(await line({ reversePath: null, parserVersion: null, status: 'RECEIVED' }), '<>, or not recorded');
+  assert.equal(await line({ reversePath: null, parserVersion: null, status: 'PARSED' }), undefined);
 });
 
 test('an empty list is empty JSON, and a word on stderr otherwise', async () => {

@@ -6,20 +6,27 @@
  */
 import { v5 as uuidV5 } from 'uuid';
 import { createDocumentRule, type Defect, type MailEvent, type PartBegin } from '../mime/index.ts';
-import type { DocumentError, MessageToExtract, NewDocument, PartDecision } from '../ports/extraction-store.ts';
+import type { DocumentError, MessageToExtract, NewDocument, Note, PartDecision } from '../ports/extraction-store.ts';
 import { documentKey } from '../ports/keys.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { comparePartPaths } from '../ports/part-path.ts';
+import { defectsOfBytes } from './byte-defects.ts';
 import { documentFileName } from './file-name.ts';
 import { effectiveMediaType } from './media-type.ts';
+import { createNoteCollector, notedOf } from './notes.ts';
 import { openPartFile, type PartFile, type StoredPart } from './part-file.ts';
+import { createReadability } from './readability.ts';
 
 export interface Collected {
+  /** In the order of the parts, FAILED ones too. */
   readonly documents: readonly NewDocument[];
+  /** In the order of the parts. */
   readonly parts: readonly PartDecision[];
-  /** Parts that should be documents and could not be stored. */
+  readonly notes: readonly Note[];
+  /** Those of the documents that could not be stored. */
   readonly unstored: readonly UnstoredPart[];
-  /** The bound of the engine that ended the reading early. */
-  readonly limit: DocumentError | null;
+  /** What is wrong with the mail itself: a bound of the engine was reached, or none of its parts could be found. */
+  readonly failure: DocumentError | null;
 }
 
 export interface UnstoredPart {
@@ -57,6 +64,8 @@ export function createCollector(o: {
   const parts = new Map<string, PartDecision>();
   const unsettled: PartBegin[] = [];
   const unstored: UnstoredPart[] = [];
+  const notes = createNoteCollector();
+  const readability = createReadability();
   let limit: DocumentError | null = null;
 
   const idOf = (path: string): string => uuidV5(path, message.id);
@@ -86,10 +95,10 @@ export function createCollector(o: {
     const { part, reason, file, startedAt } = one;
     open.delete(path);
     const documentId = idOf(path);
-    parts.set(path, decision(part, sizeBytes, reason, file === null ? null : documentId));
+    parts.set(path, decision(part, sizeBytes, reason, file === null ? null : documentId, codesOf(notedOf(defects))));
     if (file === null) return;
     try {
-      const document = storedDocument(documentId, part, await file.finish(), defects);
+      const document = storedDocument(documentId, part, await file.finish(), defectsOfBytes(defects));
       documents.set(path, document);
       o.stored(document, performance.now() - startedAt);
     } catch (cause) {
@@ -121,7 +130,7 @@ export function createCollector(o: {
       const before = parts.get(part.path);
       if (document || taken === undefined || before === undefined) continue;
       documents.delete(part.path);
-      parts.set(part.path, decision(part, before.sizeBytes, reason, null));
+      parts.set(part.path, decision(part, before.sizeBytes, reason, null, before.notes));
       if (taken.storageKey !== null) await o.objects.remove(taken.storageKey);
     }
   };
@@ -132,23 +141,47 @@ export function createCollector(o: {
     await Promise.all(files);
   };
 
+  const collected = (): Collected => {
+    const found = [...documents.values(), ...unstored.map(({ document }) => document)];
+    // The only place where all documents of a mail are at hand, in part order: whatever looks at them together
+    // (file names that have to differ) belongs here.
+    const ordered = found.sort((a, b) => comparePartPaths(a.partPath, b.partPath));
+    const names = new Map(ordered.map(({ partPath, fileName }) => [partPath, fileName]));
+    return {
+      documents: ordered,
+      parts: [...parts.values()].sort((a, b) => comparePartPaths(a.path, b.path)),
+      notes: notes.notes((path) => names.get(path) ?? parts.get(path)?.fileName ?? null),
+      unstored,
+      failure: limit ?? readability.failure(),
+    };
+  };
+
   return {
     async take(event) {
       rule.observe(event);
+      notes.observe(event);
+      readability.observe(event);
       if (event.type === 'part-begin') begin(event.part);
       else if (event.type === 'part-data') await open.get(event.path)?.file?.write(event.bytes);
       else if (event.type === 'part-end') await end(event.path, event.sizeBytes, event.defects);
       else if (event.type === 'limit') await stopAtLimit(event.limit, event.value);
       else if (event.type === 'end') await settle();
     },
-    collected: () => ({ documents: [...documents.values()], parts: [...parts.values()], unstored, limit }),
+    collected,
     abandon: abandonOpen,
   };
 }
 
-function decision(part: PartBegin, sizeBytes: number, reason: string, documentId: string | null): PartDecision {
+function decision(
+  part: PartBegin,
+  sizeBytes: number,
+  reason: string,
+  documentId: string | null,
+  notes: readonly string[] = [],
+): PartDecision {
   const { mediaType, fileName, disposition } = part.header;
-  const facts = { path: part.path, mediaType, fileName: bounded(fileName), disposition, sizeBytes, reason };
+  const noted = notes.length === 0 ? {} : { notes };
+  const facts = { path: part.path, mediaType, fileName: bounded(fileName), disposition, sizeBytes, reason, ...noted };
   return documentId === null ? { ...facts, decision: 'skipped' } : { ...facts, decision: 'document', documentId };
 }
 
@@ -181,6 +214,8 @@ function described(
     declaredMimeType: declaredMediaType,
   };
 }
+
+const codesOf = (defects: readonly Defect[]): readonly string[] => defects.map(({ code }) => code);
 
 /** A mail may have thousands of defects; the first few tell the story. */
 const MAX_DEFECTS_TOLD = 5;

@@ -3,21 +3,25 @@
  * that a worker that died half-way is simply followed by another.
  *
  * A fault that may pass (store, database) fails the job, which is tried again; only what would fail again tomorrow (a
- * limit of the engine, the raw object gone), or that no attempt is left, ends the message as FAILED.
+ * limit of the engine, a mail whose parts cannot be found, the raw object gone), or that no attempt is left, ends the
+ * message as FAILED.
  */
 import { parseMail } from '../mime/index.ts';
 import type {
   DocumentError,
+  DocumentErrorCode,
   ExtractionResult,
   ExtractionStore,
   MessageToExtract,
   NewDocument,
+  Note,
 } from '../ports/extraction-store.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
 import { type Collected, createCollector } from './collector.ts';
+import { PARSER_VERSION } from './parser-version.ts';
 
 /**
  * A part that could not be stored this often, while others of the same mail could, is given up alone: the store is
@@ -102,9 +106,10 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
       );
     }
     return {
-      documents: [...collected.documents, ...collected.unstored.map(({ document }) => document)],
+      documents: collected.documents,
       parts: collected.parts,
-      failure: collected.limit,
+      reading: { parserVersion: PARSER_VERSION, notes: collected.notes },
+      failure: collected.failure,
     };
   } catch (error) {
     if (run.signal.aborted) {
@@ -144,7 +149,7 @@ async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run
 }
 
 function mayGiveUpParts({ documents, unstored }: Collected, run: Run): boolean {
-  const storeIsThere = documents.length > 0 && unstored.length > 0;
+  const storeIsThere = unstored.length > 0 && documents.some(({ status }) => status === 'STORED');
   return run.lastAttempt || (storeIsThere && run.attempt >= ATTEMPTS_FOR_ONE_PART);
 }
 
@@ -159,14 +164,17 @@ async function finish(
     log.info('another worker finished this message first');
     return;
   }
+  const notes = loggedNotes(result);
   if (result.failure !== null) {
-    if (result.failure.code === 'limit-exceeded') o.metrics.processingError(message.orgId, 'limit-exceeded');
-    log.error({ error: result.failure }, 'mail failed');
+    const errorType = errorTypeOf(result.failure.code);
+    if (errorType !== null) o.metrics.processingError(message.orgId, errorType);
+    log.error({ error: result.failure, ...notes }, 'mail failed');
     span?.set({ 'orderflow.outcome': 'FAILED' });
     span?.fail(result.failure);
     return;
   }
-  if (result.documents.length === 0) log.warn('no attachments in this mail');
+  if (result.documents.length === 0) log.warn(notes, 'no attachments in this mail');
+  else if (notes.notes !== undefined) log.warn(notes, 'mail parsed with notes');
   log.info({ documents: result.documents.length }, 'mail parsed');
   span?.set({ 'orderflow.outcome': 'PARSED', 'orderflow.documents': result.documents.length });
 }
@@ -201,4 +209,16 @@ function logDocument(log: Log, document: NewDocument): void {
   );
 }
 
-const failed = (failure: DocumentError): ExtractionResult => ({ documents: [], parts: [], failure });
+/** Codes and part paths only: the text holds names. Shape: nothing when there is nothing to say. */
+function loggedNotes({ reading }: ExtractionResult): { readonly notes?: readonly Pick<Note, 'code' | 'part'>[] } {
+  if (reading === null || reading.notes.length === 0) return {};
+  return { notes: reading.notes.map(({ code, part }) => ({ code, part })) };
+}
+
+/** null: counted where it was met. */
+function errorTypeOf(code: DocumentErrorCode): ErrorType | null {
+  if (code === 'limit-exceeded') return 'limit-exceeded';
+  return code === 'no-part-readable' ? 'malformed' : null;
+}
+
+const failed = (failure: DocumentError): ExtractionResult => ({ documents: [], parts: [], reading: null, failure });

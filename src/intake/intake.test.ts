@@ -184,6 +184,14 @@ describe('who gets a mail', () => {
     const [row] = await house.rows();
     assert.equal(row?.from_email, 'b@example.com');
     assert.equal(row?.header_from, 'Buyer <b@example.com>');
+    assert.equal(row?.reverse_path, null);
+  });
+
+  it('keeps the reverse-path as it was given, whatever the header says', async (t) => {
+    const house = await openHouse(t);
+    await send(house, MAIL, undefined, 'Bounce+1@Example.com');
+    const [row] = await house.rows();
+    assert.deepEqual([row?.reverse_path, row?.from_email], ['Bounce+1@Example.com', 'Bounce+1@Example.com']);
   });
 });
 

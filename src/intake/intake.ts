@@ -225,6 +225,7 @@ function describe(
     orgId: organisation.id,
     sourceMessageId,
     messageIdSynthetic: synthetic,
+    reversePath: senderOf(mail),
     fromEmail: senderOf(mail) ?? bounded(header.from[0]?.address ?? null),
     toEmail,
     subject: bounded(header.subject),

@@ -55,6 +55,9 @@ export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'uuencode-without-end': noted('uuencode without an end line'),
 };
 
+/** A person should know of it also when the mail could be read. */
+export const isNoted = (code: DefectCode): boolean => defectMeanings[code].noted;
+
 export function listDefects(codes: ReadonlySet<DefectCode>): readonly Defect[] {
   if (codes.size === 0) return noDefects;
   // Sorted, so that the list does not tell how the mail was cut.

@@ -4,6 +4,7 @@
  * docs/mime.md.
  */
 export { type ContentIdCollector, createContentIdCollector } from './content-ids.ts';
+export { isNoted } from './defects.ts';
 export {
   classifyPart,
   createDocumentRule,

@@ -36,9 +36,15 @@ export interface DocumentError {
 
 /**
  * `decoded-with-defects`: stored, but some bytes did not decode. `limit-exceeded`: the mail is larger or deeper than we
- * read. `object-missing`: the raw mail is gone. `gave-up`: a fault of ours that outlasted every retry.
+ * read. `no-part-readable`: the mail declares parts, and none of them can be found in it. `object-missing`: the raw mail
+ * is gone. `gave-up`: a fault of ours that outlasted every retry.
  */
-export type DocumentErrorCode = 'decoded-with-defects' | 'limit-exceeded' | 'object-missing' | 'gave-up';
+export type DocumentErrorCode =
+  | 'decoded-with-defects'
+  | 'limit-exceeded'
+  | 'no-part-readable'
+  | 'object-missing'
+  | 'gave-up';
 
 /** Why a leaf part is a document or is not; one entry per leaf, so that "where is my file" has an answer. */
 export interface PartDecision {
@@ -50,6 +56,20 @@ export interface PartDecision {
   readonly decision: 'document' | 'skipped';
   readonly reason: string;
   readonly documentId?: string;
+  /** Codes of the notes on this part; absent when there are none. */
+  readonly notes?: readonly string[];
+}
+
+/** What a person should know of a message although it could be read; one entry of `notes_json`. */
+export interface Note {
+  /** From a closed list: docs/mime.md, Defects. */
+  readonly code: string;
+  /** Path of the part or of the multipart; null for the mail itself, which is its header or its outermost multipart. */
+  readonly part: string | null;
+  /** One plain sentence; it names the file where there is one, so it belongs into the row and never into the log. */
+  readonly text: string;
+  /** What a program may want of the text. */
+  readonly detail?: Readonly<Record<string, string | number>>;
 }
 
 /** Errors: rejects on any fault; the job is then tried again. */
@@ -68,6 +88,14 @@ export interface ExtractionStore {
 export interface ExtractionResult {
   readonly documents: readonly NewDocument[];
   readonly parts: readonly PartDecision[];
+  /** null: the mail was not read at all. */
+  readonly reading: Reading | null;
   /** Set: the message ends FAILED with this; its documents, if any, are kept and handed on all the same. */
   readonly failure: DocumentError | null;
+}
+
+export interface Reading {
+  /** Of whom the outcome is. */
+  readonly parserVersion: number;
+  readonly notes: readonly Note[];
 }

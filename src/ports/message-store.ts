@@ -8,6 +8,9 @@ export interface NewMessage {
   readonly orgId: string;
   readonly sourceMessageId: string;
   readonly messageIdSynthetic: boolean;
+  /** Of the envelope; null for the null reverse-path `<>`. */
+  readonly reversePath: string | null;
+  /** The reverse-path, or for `<>` what the header says. */
   readonly fromEmail: string | null;
   readonly toEmail: string;
   readonly subject: string | null;

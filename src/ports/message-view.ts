@@ -1,4 +1,5 @@
 /** Looking at what was received; used by the command line. */
+import type { Note } from './extraction-store.ts';
 import type { InboundMessageStatus } from './message-store.ts';
 
 export interface MessageSummary {
@@ -13,6 +14,8 @@ export interface MessageSummary {
   readonly receivedAt: Date;
   readonly sizeBytes: number | null;
   readonly documentCount: number;
+  /** null: not read yet, or read by a version that wrote none. */
+  readonly notes: readonly Note[] | null;
 }
 
 export interface DocumentView {
@@ -48,9 +51,13 @@ export interface MessageView extends MessageSummary {
   readonly headerDate: Date | null;
   readonly remoteAddress: string | null;
   readonly heloName: string | null;
+  /** null for `<>`, and for mail of a version that did not record it. */
+  readonly reversePath: string | null;
   readonly tlsVersion: string | null;
   readonly tlsCipher: string | null;
   readonly error: unknown;
+  /** null: not read yet, or read by a version that wrote none. */
+  readonly parserVersion: number | null;
   readonly parts: unknown;
   readonly documents: readonly DocumentView[];
   readonly conflicts: readonly ConflictView[];

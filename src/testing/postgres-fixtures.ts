@@ -53,6 +53,7 @@ export function newMessage(orgId: string, over: Partial<NewMessage> = {}): NewMe
     orgId,
     sourceMessageId: `<${id}@buyer.example>`,
     messageIdSynthetic: false,
+    reversePath: 'Buyer@Example.com',
     fromEmail: 'Buyer@Example.com',
     toEmail: 'orders+acme@orderflow.example.com',
     subject: 'Order 4711',

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PARSER_VERSION } from '../../src/documents/parser-version.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { missing } from '../../src/testing/missing.ts';
 import { acceptedId, assertSameItems } from './support/assertions.ts';
@@ -216,6 +217,9 @@ async function assertEveryColumn(ingest: Ingest, { id, data }: Arrived, messageI
     tls_version: null,
     tls_cipher: null,
     message_id_synthetic: false,
+    notes_json: [],
+    parser_version: PARSER_VERSION,
+    reverse_path: 'buyer@customer.example',
   });
   assert.match(trace_id, /^[0-9a-f]{32}$/);
   assert.equal(content_sha256, sha256(content));

@@ -33,12 +33,14 @@ test('Functional Requirements', async (t) => {
       assert.deepEqual(message.header_date, new Date('2026-03-02T13:30:00Z'));
       assert.equal(message.source_message_id, '<meta@customer.example>');
       assert.equal(message.from_email, 'bounce@customer.example', 'the reverse-path, not the header');
+      assert.equal(message.reverse_path, 'bounce@customer.example');
     },
   );
 
   await t.test('FR-003: from_email of a mail with the null reverse-path is the header From', async () => {
     const { message } = await ingest.take(mailWith([PDF]), { from: '' });
     assert.equal(message.from_email, 'buyer@customer.example');
+    assert.equal(message.reverse_path, null);
   });
 
   await t.test('FR-010: SMTP errors have their status codes, and the session goes on after each', async () => {

@@ -11,7 +11,7 @@ import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { acceptedId } from './support/assertions.ts';
 import { type Ingest, runCli, startIngest, wireText } from './support/ingest.ts';
-import { CSV, mail, mailWith, PDF, textPart } from './support/mails.ts';
+import { CSV, filePart, mail, mailWith, multipart, PDF, part, textPart, UNREADABLE } from './support/mails.ts';
 import { sha256 } from './support/objects.ts';
 
 const addressOf = (slug: string): string => `orders+${slug}@orderflow.example.com`;
@@ -146,6 +146,51 @@ test('Looking at messages', async (t) => {
     }
     const why = (await ingest.cli('messages', 'show', failed.message.id)).stdout.toString();
     assert.match(why, /FAILED[\s\S]*limit-exceeded/);
+  });
+
+  await t.test(
+    'messages list and show: what could be read only with a recovery, and of what nothing could',
+    async () => {
+      const junk = part(
+        ['Content-Type: application/pdf; name=noted.pdf', 'Content-Transfer-Encoding: base64'],
+        'JVBERi0xLjcK!!!!',
+      );
+      const noted = await ingest.take(mail(multipart('mixed', [junk])));
+      const unreadable = await ingest.take(mail(multipart('mixed', [UNREADABLE])));
+      const [newest, second] = await list();
+      assert.deepEqual([newest?.status, second?.status], ['FAILED', 'PARSED']);
+      const text = 'noted.pdf: base64 with characters outside its alphabet, left out';
+      assert.deepEqual(second?.notes, [{ code: 'base64-junk', part: '1', text }]);
+      assert.deepEqual(second?.notes, noted.message.notes_json);
+      const show = async (id: string) => (await ingest.cli('messages', 'show', id)).stdout.toString();
+      assert.ok((await show(noted.message.id)).includes(text));
+      assert.match(
+        await show(unreadable.message.id),
+        /\nfailed +the mail says it has parts, but none could be found in it \(no-part-readable\)\n/,
+      );
+      assert.match(
+        await show(unreadable.message.id),
+        /\npart 1 +boundary-never-appears +a multipart whose boundary never/,
+      );
+    },
+  );
+
+  await t.test('messages show: a forwarded mail, whose documents lie inside another', async () => {
+    const inside = mail(multipart('mixed', [filePart(CSV)])).toString('latin1');
+    const forwarded = part(['Content-Type: message/rfc822', 'Content-Disposition: attachment; filename=a.eml'], inside);
+    const { message: outer } = await ingest.take(mail(multipart('mixed', [textPart('see below'), forwarded])));
+    const { code, stdout } = await ingest.cli('messages', 'show', outer.id, '--json');
+    assert.equal(code, 0);
+    assert.deepEqual(
+      JSON.parse(stdout.toString()).documents.map((one: { part_path: string; file_name: string }) => [
+        one.part_path,
+        one.file_name,
+      ]),
+      [
+        ['2', 'a.eml'],
+        ['2.m.1', 'order.csv'],
+      ],
+    );
   });
 
   await t.test('messages raw: the mail byte for byte', async () => {

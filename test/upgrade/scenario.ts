@@ -82,15 +82,18 @@ async function mailsRead(pool: pg.Pool, orgId: string): Promise<void> {
       sizeBytes: 17,
       decision: 'document',
       reason: 'attachment',
+      notes: ['base64-cut'],
     },
   ];
-  const finished = await extraction.finish(await taken(), { documents, parts, failure: null });
+  const notes = [{ code: 'base64-cut', part: '1', text: 'order.pdf: base64 that stops in the middle' }];
+  const reading = { parserVersion: 1, notes };
+  const finished = await extraction.finish(await taken(), { documents, parts, reading, failure: null });
   assert.equal(finished, true);
   // The next stage.
   for (const [index, status] of (['PROCESSING', 'EXTRACTED', 'UPLOADED'] as const).entries())
     await pool.query('UPDATE document SET status = $2 WHERE id = $1', [documents[index]?.id, status]);
   const failure = { code: 'limit-exceeded', message: 'too deep', limit: 'maxDepth' } as const;
-  await extraction.finish(await taken(), { documents: [], parts: [], failure });
+  await extraction.finish(await taken(), { documents: [], parts: [], reading: null, failure });
 }
 
 /** The last one could not be stored. */

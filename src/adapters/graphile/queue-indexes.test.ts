@@ -180,7 +180,7 @@ async function takeAndFinish(pool: pg.Pool, orgId: string): Promise<void> {
   const store = createPostgresExtractionStore({ pool });
   const taken = await store.take(message.id, orgId);
   assert.ok(taken);
-  assert.ok(await store.finish(taken, { parts: [], documents: [document()], failure: null }));
+  assert.ok(await store.finish(taken, { parts: [], documents: [document()], reading: null, failure: null }));
 }
 
 const document = () =>

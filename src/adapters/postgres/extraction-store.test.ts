@@ -34,6 +34,7 @@ const document = (over: Partial<NewDocument> = {}): NewDocument => ({
 const result = (documents: readonly NewDocument[], over: Partial<ExtractionResult> = {}): ExtractionResult => ({
   documents,
   parts: [],
+  reading: { parserVersion: 7, notes: [] },
   failure: null,
   ...over,
 });
@@ -63,6 +64,39 @@ describe('what becomes of a message in the database', () => {
     const failure = { code: 'gave-up', message: 'late' } as const;
     assert.equal(await store.finish(message, result([], { failure })), false);
     assert.deepEqual(await written(pool), before);
+  });
+
+  it('writes what the reading has to say, and the parser it is of; nothing of a mail that was not read', async (t) => {
+    const { pool, store, message } = await taken(t);
+    const notes = [
+      { code: 'base64-cut', part: '2', text: 'order\0.pdf: base64 that stops in the middle' },
+      { code: 'more', part: null, text: '3 more notes, not listed', detail: { count: 3 } },
+    ];
+    const part = { path: '2', mediaType: 'application/pdf', fileName: null, disposition: null, sizeBytes: 1 } as const;
+    const parts: ExtractionResult['parts'] = [
+      { ...part, decision: 'skipped', reason: 'x', notes: ['base64-cut'] },
+      { ...part, path: '3', decision: 'skipped', reason: 'x' },
+    ];
+    assert.equal(await store.finish(message, result([], { parts, reading: { parserVersion: 7, notes } })), true);
+    const row = async () =>
+      (
+        await pool.query('SELECT notes_json, parser_version, parts_json FROM inbound_message WHERE id = $1', [
+          message.id,
+        ])
+      ).rows[0];
+    const { notes_json, parser_version, parts_json } = await row();
+    assert.deepEqual(notes_json, [{ ...notes[0], text: 'order\uFFFD.pdf: base64 that stops in the middle' }, notes[1]]);
+    assert.equal(parser_version, 7);
+    assert.deepEqual(
+      parts_json.map((one: { notes?: unknown }) => one.notes),
+      [['base64-cut'], undefined],
+    );
+
+    const other = await taken(t);
+    const failure = { code: 'gave-up', message: 'x' } as const;
+    await other.store.finish(other.message, result([], { reading: null, failure }));
+    const { rows } = await other.pool.query('SELECT notes_json, parser_version FROM inbound_message');
+    assert.deepEqual(rows, [{ notes_json: null, parser_version: null }]);
   });
 
   it('what the database forgot in a crash is no end of the job', async (t) => {

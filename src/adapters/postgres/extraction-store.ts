@@ -6,6 +6,7 @@ import type {
   ExtractionStore,
   MessageToExtract,
   NewDocument,
+  Note,
 } from '../../ports/extraction-store.ts';
 import { asOrganisation, leaveOrganisation } from './tenant.ts';
 import { storableJson, storableText } from './text.ts';
@@ -28,7 +29,8 @@ const TAKE = `
  */
 const FINISH = `
   WITH finished AS (
-    UPDATE inbound_message SET status = $3, parts_json = $4, error_json = $5
+    UPDATE inbound_message
+    SET status = $3, parts_json = $4, error_json = $5, notes_json = $6, parser_version = $7
     WHERE id = $2 AND status = 'STORED' RETURNING id
   ), documents AS (
     INSERT INTO document (
@@ -37,8 +39,8 @@ const FINISH = `
     SELECT found.id, $1, finished.id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key,
       status, error_json
     FROM finished, unnest(
-      $6::uuid[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[],
-      $15::jsonb[]
+      $8::uuid[], $9::text[], $10::text[], $11::text[], $12::text[], $13::bigint[], $14::text[], $15::text[],
+      $16::text[], $17::jsonb[]
     ) AS found (
       id, part_path, file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key, status, error_json)
     ON CONFLICT (inbound_message_id, part_path) DO UPDATE SET
@@ -90,6 +92,8 @@ async function finish(
       result.failure === null ? 'PARSED' : 'FAILED',
       storableJson(result.parts.map(partRow)),
       storableJson(result.failure),
+      storableJson(result.reading?.notes satisfies readonly Note[] | undefined),
+      result.reading?.parserVersion ?? null,
       ...documentColumns(result.documents),
     ],
   });
@@ -145,5 +149,6 @@ function partRow(part: ExtractionResult['parts'][number]): Record<string, unknow
     decision: part.decision,
     reason: part.reason,
     ...(part.documentId === undefined ? {} : { document_id: part.documentId }),
+    ...(part.notes === undefined ? {} : { notes: part.notes }),
   };
 }

@@ -53,6 +53,9 @@ describe('recording messages in PostgreSQL', () => {
       tls_cipher: message.tlsCipher,
       message_id_synthetic: false,
       parts_json: null,
+      notes_json: null,
+      parser_version: null,
+      reverse_path: message.reversePath,
     });
     const jobs = await pool.query(
       `SELECT task.identifier, job.payload FROM graphile_worker._private_jobs job

@@ -22,18 +22,18 @@ const insert = (payload: string): string => `
     INSERT INTO inbound_message (
       id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, status, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher)
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path)
     SELECT id, org_id, 'EMAIL', source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, 'RECEIVED', trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path
     FROM unnest(
       $1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
       $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[],
-      $17::text[], $18::text[], $19::text[], $20::text[]
+      $17::text[], $18::text[], $19::text[], $20::text[], $21::text[]
     ) AS message (
       id, org_id, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher)
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path)
     ON CONFLICT (org_id, source, source_message_id) WHERE source_message_id IS NOT NULL DO NOTHING
     RETURNING id, org_id, trace_id
   ), jobs AS (
@@ -51,7 +51,7 @@ const insert = (payload: string): string => `
 const PAYLOAD = `'inbound_message_id', id, 'org_id', org_id, 'trace_id', trace_id`;
 const INSERT = insert(PAYLOAD);
 /** A statement of its own, so that tracing costs nothing where it is off. */
-const INSERT_TRACED = insert(`${PAYLOAD}, 'traceparent', $21::jsonb ->> trace_id`);
+const INSERT_TRACED = insert(`${PAYLOAD}, 'traceparent', $22::jsonb ->> trace_id`);
 
 const FIND_TAKEN = `
   SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
@@ -223,6 +223,7 @@ function columns(messages: readonly NewMessage[]): unknown[] {
     text((m) => m.heloName),
     column((m) => m.tlsVersion),
     column((m) => m.tlsCipher),
+    text((m) => m.reversePath),
   ];
 }
 

@@ -7,6 +7,7 @@ import type {
   MessageView,
   MessageViews,
 } from '../../ports/message-view.ts';
+import { comparePartPaths } from '../../ports/part-path.ts';
 import { inTransaction } from './pool.ts';
 import { asOrganisation } from './tenant.ts';
 
@@ -14,14 +15,16 @@ const SUMMARY = `
   message.id, message.org_id AS "orgId", org.slug AS "orgSlug", message.status,
   message.source_message_id AS "sourceMessageId", message.from_email AS "fromEmail", message.to_email AS "toEmail",
   message.subject, message.received_at AS "receivedAt", message.size_bytes AS "sizeBytes",
-  (SELECT count(*) FROM document WHERE document.inbound_message_id = message.id) AS "documentCount"`;
+  (SELECT count(*) FROM document WHERE document.inbound_message_id = message.id) AS "documentCount",
+  message.notes_json AS notes`;
 
 const DETAIL = `${SUMMARY},
   message.trace_id AS "traceId", message.raw_storage_key AS "rawStorageKey", message.raw_sha256 AS "rawSha256",
   message.content_sha256 AS "contentSha256", message.message_id_synthetic AS "messageIdSynthetic",
   message.header_from AS "headerFrom", message.header_to AS "headerTo", message.header_date AS "headerDate",
   message.remote_address AS "remoteAddress", message.helo_name AS "heloName", message.tls_version AS "tlsVersion",
-  message.tls_cipher AS "tlsCipher", message.error_json AS error, message.parts_json AS parts`;
+  message.tls_cipher AS "tlsCipher", message.error_json AS error, message.parts_json AS parts,
+  message.parser_version AS "parserVersion", message.reverse_path AS "reversePath"`;
 
 export function createPostgresMessageViews(o: { readonly pool: pg.Pool }): MessageViews {
   const reading = <T>(orgId: string | undefined, work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>
@@ -63,10 +66,10 @@ async function documentsOf(client: pg.PoolClient, messageId: string): Promise<re
     `SELECT id, part_path AS "partPath", file_name AS "fileName", mime_type AS "mimeType",
        declared_mime_type AS "declaredMimeType", size_bytes AS "sizeBytes", sha256, storage_key AS "storageKey", status,
        error_json AS error
-     FROM document WHERE inbound_message_id = $1 ORDER BY string_to_array(part_path, '.')::int[]`,
+     FROM document WHERE inbound_message_id = $1`,
     [messageId],
   );
-  return rows;
+  return rows.sort((a, b) => comparePartPaths(a.partPath, b.partPath));
 }
 
 async function conflictsOf(client: pg.PoolClient, messageId: string): Promise<readonly ConflictView[]> {

@@ -133,7 +133,12 @@ describe('row-level security: an organisation and the rows of another', () => {
     const stolen = { ...acmeMessage, orgId: globex };
     assert.equal(await store.take(acmeMessage.id, globex), null);
     assert.equal(
-      await store.finish(stolen, { documents: [], parts: [], failure: { code: 'gave-up', message: 'x' } }),
+      await store.finish(stolen, {
+        documents: [],
+        parts: [],
+        reading: null,
+        failure: { code: 'gave-up', message: 'x' },
+      }),
       false,
     );
     const { rows } = await pool.query('SELECT status FROM inbound_message WHERE id = $1', [acmeMessage.id]);

@@ -50,6 +50,9 @@ export function textPart(text: string, subtype = 'plain'): string {
   return part([`Content-Type: text/${subtype}; charset=utf-8`], text);
 }
 
+/** A part that says it has parts itself, of which none can be found: no line in it is a delimiter. */
+export const UNREADABLE = part(['Content-Type: multipart/alternative; boundary="never"'], 'an order in words');
+
 let boundaries = 0;
 
 export function multipart(subtype: string, parts: readonly string[]): string {

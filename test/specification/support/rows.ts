@@ -29,6 +29,9 @@ export interface MessageRow {
   readonly tls_cipher: string | null;
   readonly message_id_synthetic: boolean;
   readonly parts_json: readonly PartRow[] | null;
+  readonly notes_json: readonly NoteRow[] | null;
+  readonly parser_version: number | null;
+  readonly reverse_path: string | null;
 }
 
 export interface PartRow {
@@ -40,6 +43,14 @@ export interface PartRow {
   readonly decision: 'document' | 'skipped';
   readonly reason: string;
   readonly document_id?: string;
+  readonly notes?: readonly string[];
+}
+
+export interface NoteRow {
+  readonly code: string;
+  readonly part: string | null;
+  readonly text: string;
+  readonly detail?: Readonly<Record<string, string | number>>;
 }
 
 export interface DocumentRow {
