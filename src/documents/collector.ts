@@ -11,6 +11,7 @@ import { documentKey } from '../ports/keys.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import { comparePartPaths } from '../ports/part-path.ts';
 import { defectsOfBytes } from './byte-defects.ts';
+import { distinctFileNames } from './distinct-names.ts';
 import { documentFileName } from './file-name.ts';
 import { effectiveMediaType } from './media-type.ts';
 import { createNoteCollector, notedOf } from './notes.ts';
@@ -143,12 +144,13 @@ export function createCollector(o: {
 
   const collected = (): Collected => {
     const found = [...documents.values(), ...unstored.map(({ document }) => document)];
-    // The only place where all documents of a mail are at hand, in part order: whatever looks at them together
-    // (file names that have to differ) belongs here.
-    const ordered = found.sort((a, b) => comparePartPaths(a.partPath, b.partPath));
-    const names = new Map(ordered.map(({ partPath, fileName }) => [partPath, fileName]));
+    const names = distinctFileNames(found);
+    const named = found.map((document) => ({
+      ...document,
+      fileName: names.get(document.partPath) ?? document.fileName,
+    }));
     return {
-      documents: ordered,
+      documents: named.sort((a, b) => comparePartPaths(a.partPath, b.partPath)),
       parts: [...parts.values()].sort((a, b) => comparePartPaths(a.path, b.path)),
       notes: notes.notes((path) => names.get(path) ?? parts.get(path)?.fileName ?? null),
       unstored,

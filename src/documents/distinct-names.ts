@@ -2,8 +2,8 @@
  * Gives the documents of one mail names that differ, so that saving all of them into one folder loses none.
  * See "Names of documents" in docs/mime.md.
  */
+import { comparePartPaths } from '../ports/part-path.ts';
 import { firstBytes, MAX_FILE_NAME_BYTES, splitExtension } from './clean-name.ts';
-import { comparePartPaths } from './part-order.ts';
 
 /**
  * Kept free for ` (n)`. A number rises by one for each document and each name it meets, and the engine's `maxParts`

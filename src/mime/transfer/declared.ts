@@ -60,6 +60,10 @@ function isBase64Byte(byte: number): boolean {
 
 /** Runs of base64 are the length of a line, or of what junk leaves of one; words are shorter. */
 const meanWordBytes = 8;
+/** What stands between words and numbers; junk in base64 is something else. */
+const separators = new Set(Buffer.from(' \t;,:.|<>"\'(){}'));
+/** One may be junk. */
+const leastSeparators = 2;
 
 /** Text in words, a file's own first bytes, or a header: whatever it is, it is not base64. */
 function isPlain(head: Buffer, isMessage: boolean): boolean {
@@ -67,16 +71,16 @@ function isPlain(head: Buffer, isMessage: boolean): boolean {
   if (startsLikeBinaryFile(head)) return true;
   let runs = 0;
   let characters = 0;
-  let others = 0;
+  let separatorCount = 0;
   let inRun = false;
   for (const byte of head) {
     const inside = isBase64Byte(byte);
     if (inside) characters++;
     if (inside && !inRun) runs++;
-    else if (!inside && byte !== 13 && byte !== 10) others++;
+    if (separators.has(byte)) separatorCount++;
     inRun = inside;
   }
-  return others > 0 && runs > 1 && characters / runs < meanWordBytes;
+  return separatorCount >= leastSeparators && characters / runs < meanWordBytes;
 }
 
 /** An equals sign that encodes nothing, and none that does. */
