@@ -1,5 +1,6 @@
 /**
- * The MIME engine against libraries, in one run on one core: `npm run bench:mime [-- --quick]`.
+ * The MIME engine against libraries, in one run on one core: `npm run bench:mime [-- --quick]`; with
+ * `--before FOLDER` against another version of itself.
  *
  * Ours hashes every attachment with sha256; so does everybody else, where it hands attachments out at all. The floor is
  * sha256 plus native base64 over the same bytes, with no parsing. Numbers are megabytes of mail per second of processor
@@ -9,15 +10,20 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { cpus } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Readable, type Transform } from 'node:stream';
+import { pathToFileURL } from 'node:url';
 import { scriptCommand } from '../scripts/script-command.ts';
-import { createDocumentRule, parseMail } from '../src/mime/index.ts';
+import * as engine from '../src/mime/index.ts';
 
 const options = scriptCommand('bench:mime', 'the MIME engine beside the libraries of the field')
   .option('--quick', 'three short rounds')
+  .option(
+    '--before <folder>',
+    'a checkout of another version, which takes turns with this one instead of the libraries',
+  )
   .parse()
-  .opts<{ readonly quick?: true }>();
+  .opts<{ readonly quick?: true; readonly before?: string }>();
 const chunkBytes = 64 * 1024;
 
 interface Contender {
@@ -34,8 +40,10 @@ async function* chunksOf(mail: Buffer): AsyncGenerator<Buffer> {
   for (let i = 0; i < mail.length; i += chunkBytes) yield mail.subarray(i, i + chunkBytes);
 }
 
+type Engine = Pick<typeof engine, 'createDocumentRule' | 'parseMail'>;
+
 /** Ours, as the extraction worker uses it: pulled through parseMail, the document rule asked, documents hashed. */
-async function parseOurs(mail: Buffer): Promise<number> {
+async function parseWithEngine({ createDocumentRule, parseMail }: Engine, mail: Buffer): Promise<number> {
   const rule = createDocumentRule();
   const open = new Map<string, ReturnType<typeof createHash>>();
   let documents = 0;
@@ -69,6 +77,16 @@ interface MailparserAttachment {
   readonly type: string;
   readonly content: NodeJS.ReadableStream;
   release(): void;
+}
+
+async function versionBefore(folder: string): Promise<Contender> {
+  const file = resolve(folder, 'src/mime/index.ts');
+  if (!existsSync(file)) {
+    console.error(`--before ${folder}: no MIME engine there; it takes the folder of a checkout`);
+    process.exit(2);
+  }
+  const before = (await import(pathToFileURL(file).href)) as Engine;
+  return { name: 'before', parse: (mail) => parseWithEngine(before, mail) };
 }
 
 /** Only packages that are installed take part; they are development dependencies, nothing of the product. */
@@ -290,8 +308,8 @@ async function measure(contender: Contender, workload: Workload, minMs: number):
 async function main(): Promise<void> {
   const contenders: readonly Contender[] = [
     { name: 'floor', parse: floor },
-    { name: 'ours', parse: parseOurs },
-    ...libraryContenders(),
+    { name: 'ours', parse: (mail) => parseWithEngine(engine, mail) },
+    ...(options.before === undefined ? libraryContenders() : [await versionBefore(options.before)]),
   ];
   const [rounds, minMs] = options.quick ? [3, 50] : [7, 400];
   console.log(

@@ -20,3 +20,12 @@ const signatures: readonly Buffer[] = [
 export function startsLikeBinaryFile(bytes: Uint8Array): boolean {
   return signatures.some((signature) => signature.every((byte, i) => bytes[i] === byte));
 }
+
+/** How each of them begins in base64; every one has at least three bytes. */
+const encoded: readonly string[] = signatures.map((signature) => signature.toString('base64', 0, 3));
+
+/** Whether text may be the base64 of such a file, as far as its first characters tell. */
+export function mayEncodeBinaryFile(text: string): boolean {
+  const first = text.slice(0, 4);
+  return encoded.some((beginning) => beginning.startsWith(first));
+}

@@ -5,7 +5,7 @@
 import { createBase64Decoder } from './base64.ts';
 import { type DecoderContext, identityDecoder, type TransferDecoder } from './decoder.ts';
 import { type Choice, createHeadDecoder } from './head.ts';
-import { startsLikeBinaryFile } from './signatures.ts';
+import { mayEncodeBinaryFile, startsLikeBinaryFile } from './signatures.ts';
 
 /** More base64 than this without an exception stays base64 to its end. */
 const maxHeadBytes = 64 * 1024;
@@ -22,10 +22,12 @@ export function createUndeclaredDecoder(
 ): TransferDecoder {
   const asIs: Choice = { decoder: identityDecoder, skip: 0 };
   const choose = (head: Buffer, whole: boolean): Choice => {
-    if (head.length < firstBytes && !whole) return 'more';
     const first = head.toString('latin1', 0, firstBytes).trimStart();
-    if (!/^[A-Za-z0-9+/=\s]*$/.test(first) || (!o.inherited && !startsLikeBinaryFile(Buffer.from(first, 'base64'))))
-      return asIs;
+    // Most parts are told by their first characters, and nothing of them need be held.
+    if (!o.inherited && !mayEncodeBinaryFile(first)) return asIs;
+    if (!/^[A-Za-z0-9+/=\s]*$/.test(first)) return asIs;
+    if (head.length < firstBytes && !whole) return 'more';
+    if (!o.inherited && !startsLikeBinaryFile(Buffer.from(first, 'base64'))) return asIs;
     if (!whole && head.length < maxHeadBytes) return 'more';
     if (!isBase64(head.toString('latin1'), whole)) return asIs;
     if (o.isText && !isReadable(Buffer.from(head.toString('latin1'), 'base64'))) return asIs;
