@@ -3,7 +3,6 @@
  * usable alone. Start with `parseMail`; `createMimeParser` is the same without waiting. The rules it goes by are in
  * docs/mime.md.
  */
-export { type ContentIdCollector, createContentIdCollector } from './content-ids.ts';
 export {
   classifyPart,
   createDocumentRule,
@@ -16,6 +15,7 @@ export { defaultMimeLimits } from './limits.ts';
 export { readMailHeader } from './mail-header.ts';
 export { parseMail } from './parse-mail.ts';
 export { createMimeParser, type MimeParser } from './parser.ts';
+export { createShownByHtml, type ShownByHtml } from './shown-by-html.ts';
 export type {
   Defect,
   DefectCode,
