@@ -28,7 +28,7 @@ const sourceSets = new Set(['srcset', 'imagesrcset']);
 /** `href` shows an image on these, and is a link elsewhere. */
 const svgImages = new Set(['image', 'svg:image', 'feimage']);
 
-/** Keys of `cid:` URLs and of other addresses, in one message. */
+/** What the HTML of one message mentions: the keys of `cid:` URLs, and of other addresses. */
 interface Mentions {
   readonly contentIds: Set<string>;
   readonly addresses: Set<string>;
@@ -44,27 +44,23 @@ export function createShownByHtml(): ShownByHtml {
   const open = new Map<string, OpenHtml>();
   let count = 0;
 
-  const add = (keys: Set<string>, text: string): void => {
-    const [first, second] = keysOf(text);
-    if (first === '' || keys.has(first) || count >= maxMentions) return;
-    count++;
-    keys.add(first).add(second);
-  };
-
   const openHtml = ({ path, header, messagePath }: PartBegin): void => {
     const mentions = mentionsOf.get(messagePath) ?? { contentIds: new Set(), addresses: new Set() };
     mentionsOf.set(messagePath, mentions);
     let base = header.contentLocation;
+    /** A newsletter shows one spacer a thousand times. */
+    const known = new Set<string>();
 
     const mention = (address: string, shown: boolean): void => {
+      if (address.length > maxMentionCharacters || count >= maxMentions || known.has(address)) return;
       const text = address.trim();
-      if (text.length > maxMentionCharacters || count >= maxMentions) return;
-      if (isContentIdUrl(text)) add(mentions.contentIds, text);
-      else if (shown && !/^data:/i.test(text)) {
-        add(mentions.addresses, text);
-        const whole = resolved(text, base);
-        if (whole !== null) add(mentions.addresses, whole);
-      }
+      const isContentId = isContentIdUrl(text);
+      if (text === '' || !(isContentId || shown) || /^data:/i.test(text)) return;
+      count++;
+      known.add(copied(address));
+      add(isContentId ? mentions.contentIds : mentions.addresses, text);
+      const whole = isContentId ? null : resolved(text, base);
+      if (whole !== null) add(mentions.addresses, whole);
     };
 
     const scanner = createHtmlScanner({
@@ -72,10 +68,11 @@ export function createShownByHtml(): ShownByHtml {
         const read = (): string => decodeEntities(text.decode(value));
         if (showingAttributes.has(name) || (name === 'data' && tag === 'object')) mention(read(), true);
         else if ((name === 'href' || name === 'xlink:href') && svgImages.has(tag)) mention(read(), true);
-        else if (name === 'style') for (const url of cssUrls(read())) mention(url, true);
-        else if (sourceSets.has(name)) for (const url of sourceSetUrls(read())) mention(url, true);
+        else if (name === 'style') {
+          if (/url\(/i.test(value)) for (const url of cssUrls(read())) mention(url, true);
+        } else if (sourceSets.has(name)) for (const url of sourceSetUrls(read())) mention(url, true);
         else if (name === 'href' && tag === 'base') base = baseAddress(read(), base);
-        else if (value.length <= maxMentionCharacters) mention(read(), false);
+        else if (value.length <= maxMentionCharacters && isContentIdUrl(value.trimStart())) mention(read(), false);
       },
       styleSheet(css) {
         for (const url of cssUrls(text.decode(css))) mention(url, true);
@@ -88,7 +85,9 @@ export function createShownByHtml(): ShownByHtml {
   return {
     observe(event) {
       if (event.type === 'part-begin') {
-        if (htmlTypes.has(event.part.header.mediaType)) openHtml(event.part);
+        // HTML that is all of its message has no image beside it.
+        const { header, enclosing } = event.part;
+        if (htmlTypes.has(header.mediaType) && enclosing.length > 0) openHtml(event.part);
       } else if (event.type === 'part-data') {
         if (count < maxMentions) open.get(event.path)?.text.push(event.bytes);
       } else if (event.type === 'part-end') {
@@ -105,6 +104,10 @@ export function createShownByHtml(): ShownByHtml {
       return hasContentId(mentions, contentId ?? '') || hasLocation(mentions, contentLocation ?? '');
     },
   };
+}
+
+function add(keys: Set<string>, text: string): void {
+  for (const key of keysOf(text)) if (key !== '') keys.add(key);
 }
 
 function hasContentId({ contentIds, addresses }: Mentions, contentId: string): boolean {
