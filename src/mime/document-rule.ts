@@ -93,9 +93,9 @@ function reasonFor(part: PartBegin, shownByHtml: boolean, firstBytes: FirstBytes
 function isSignature(part: PartBegin): boolean {
   if (part.parentMediaType === 'multipart/signed' && positionOf(part) === 2) return true;
   const { mediaType, fileName } = part.header;
-  if (saysNothing(part.header)) return signatureNames.has((fileName ?? '').trim().toLowerCase());
   // What is named .p7m holds the signed file itself, also when it is declared as the signature.
-  return signatureTypes.has(mediaType) && extensionOf(fileName) !== 'p7m';
+  if (signatureTypes.has(mediaType)) return extensionOf(fileName) !== 'p7m';
+  return fileName !== null && signatureNames.has(fileName.trim().toLowerCase()) && saysNothing(part.header);
 }
 
 /** The part that says `Version: 1` (RFC 3156 §4). Named and elsewhere, the type is that of an encrypted file. */
@@ -146,10 +146,10 @@ export function createDocumentRule(): DocumentRule {
     },
     verdict(part) {
       const kind = firstBytes.kindOf(part.path);
-      const now = classifyPart(part, html.shows(part), kind);
-      // Whatever HTML and bytes are still to come, they can only make an image of it.
-      const mayChange = mayBeLeftOut(part.header) && (kind === 'unread' || isShownImage(part.header, kind));
-      return { ...now, settled: ended || !now.document || !mayChange };
+      const { document, reason } = classifyPart(part, html.shows(part), kind);
+      // Whatever HTML and bytes are still to come, they can only make it an image that is left out.
+      const mayChange = !ended && document && mayBeLeftOut(part.header);
+      return { document, reason, settled: !mayChange || !(kind === 'unread' || isShownImage(part.header, kind)) };
     },
   };
 }
@@ -176,9 +176,9 @@ function createFirstBytes(): FirstBytes {
     observe(event) {
       if (event.type === 'part-begin') {
         const { path, header } = event.part;
-        if (needsFirstBytes(header) && mayBeLeftOut(header)) heads.set(path, Buffer.alloc(0));
+        if (mayBeLeftOut(header) && needsFirstBytes(header)) heads.set(path, Buffer.alloc(0));
       } else if (event.type === 'part-data') {
-        const head = heads.get(event.path);
+        const head = heads.size === 0 ? undefined : heads.get(event.path);
         if (head === undefined) return;
         const longer = Buffer.concat([head, event.bytes.subarray(0, markBytes - head.length)]);
         if (longer.length < markBytes) heads.set(event.path, longer);

@@ -89,7 +89,7 @@ export function createShownByHtml(): ShownByHtml {
         const { header, enclosing } = event.part;
         if (htmlTypes.has(header.mediaType) && enclosing.length > 0) openHtml(event.part);
       } else if (event.type === 'part-data') {
-        if (count < maxMentions) open.get(event.path)?.text.push(event.bytes);
+        if (open.size > 0 && count < maxMentions) open.get(event.path)?.text.push(event.bytes);
       } else if (event.type === 'part-end') {
         const html = open.get(event.path);
         if (html === undefined) return;
@@ -99,7 +99,7 @@ export function createShownByHtml(): ShownByHtml {
       }
     },
     shows({ header: { contentId, contentLocation }, messagePath }) {
-      const mentions = mentionsOf.get(messagePath);
+      const mentions = contentId === null && contentLocation === null ? undefined : mentionsOf.get(messagePath);
       if (mentions === undefined) return false;
       return hasContentId(mentions, contentId ?? '') || hasLocation(mentions, contentLocation ?? '');
     },
