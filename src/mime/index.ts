@@ -11,11 +11,11 @@ export {
   type DocumentVerdict,
 } from './document-rule.ts';
 export { MimeError, type MimeErrorCode } from './errors.ts';
+export type { FirstBytesKind } from './image-kind.ts';
 export { defaultMimeLimits } from './limits.ts';
 export { readMailHeader } from './mail-header.ts';
 export { parseMail } from './parse-mail.ts';
 export { createMimeParser, type MimeParser } from './parser.ts';
-export { createShownByHtml, type ShownByHtml } from './shown-by-html.ts';
 export type {
   Defect,
   DefectCode,

@@ -1,7 +1,7 @@
 /**
  * Which parts the HTML of a message shows: those whose Content-ID it mentions as `cid:` in any attribute, or whose
- * Content-ID or Content-Location stands where HTML names an image (`<img src>`, `background`, `url()` …). A link or
- * running text shows nothing. Bounded: what lies beyond is not taken note of, so that an image is rather kept than lost.
+ * Content-ID or Content-Location stands where HTML names an image (`<img src>`, `background`, `url()` …). A link to a
+ * page or running text shows nothing. Bounded: what lies beyond is not taken note of, so that an image is rather kept than lost.
  */
 import { unescapeHex } from './encoded-words.ts';
 import { decodeEntities } from './html-entities.ts';
