@@ -2,13 +2,15 @@
  * Holds the MIME engine to a corpus of real mails with expected attachments: `npm run corpus`.
  *
  * Reads CORPUS_DIR, else `../shared/corpus`; each mail as it is (`expected.jsonl`) and as SMTP delivers it
- * (`expected-crlf.jsonl`), whole, byte by byte and at random cuts. Prints the agreement per source and every
- * disagreement; exits 1 when there is any, or nothing to compare. Where the corpus calls a value uncertain, any will do.
+ * (`expected-crlf.jsonl`), whole, byte by byte and at random cuts. Prints the agreement per source, each
+ * expectation that was overruled with its reason, and every disagreement; exits 1 when there is any, or nothing to
+ * compare. Where the corpus calls a value uncertain, any will do.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { recordMail, traceMail } from '../src/mime/mail-record.ts';
 import { checkAttachments, checkHeader, type ExpectedMail } from './expectations.ts';
+import { applyOverruled } from './overruled.ts';
 
 interface Tally {
   mails: number;
@@ -23,21 +25,24 @@ const seed = Number(process.env.CORPUS_SEED ?? 1);
 function main(): void {
   const tallies = new Map<string, Tally>();
   const problems: string[] = [];
+  const overruled: string[] = [];
   for (const [list, crlf] of [
     ['expected.jsonl', false],
     ['expected-crlf.jsonl', true],
   ] as const) {
     for (const expected of readExpectations(join(directory, list))) {
       const tally = tallyOf(tallies, `${expected.path.split('/')[0]}${crlf ? ' (CRLF)' : ''}`);
+      const form = crlf ? 'CRLF ' : '';
       const found = checkMail(expected, crlf);
       tally.mails++;
       tally.attachments += expected.attachments.length;
-      if (found.length === 0) tally.agreeing++;
+      if (found.problems.length === 0) tally.agreeing++;
       if (expected.uncertain) tally.uncertainMails++;
-      problems.push(...found.map((problem) => `${crlf ? 'CRLF ' : ''}${expected.path}: ${problem}`));
+      problems.push(...found.problems.map((problem) => `${form}${expected.path}: ${problem}`));
+      overruled.push(...found.overruled.map((line) => `${form}${expected.path}: ${line}`));
     }
   }
-  report(tallies, problems);
+  report(tallies, overruled, problems);
 }
 
 function readExpectations(path: string): readonly ExpectedMail[] {
@@ -46,16 +51,19 @@ function readExpectations(path: string): readonly ExpectedMail[] {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as ExpectedMail);
 }
 
-function checkMail(expected: ExpectedMail, crlf: boolean): readonly string[] {
+interface CheckedMail {
+  readonly overruled: readonly string[];
+  readonly problems: readonly string[];
+}
+
+function checkMail(expected: ExpectedMail, crlf: boolean): CheckedMail {
   const file = readFileSync(join(directory, expected.path));
   const mail = crlf ? withCrlf(file) : file;
   const actual = recordMail(expected.path, mail);
-  return [
-    ...checkHeader(expected, actual),
-    ...checkAttachments(expected, actual.attachments),
-    ...checkCuts(mail),
-    ...(actual.limit === null || expected.uncertain ? [] : [`limit ${actual.limit} reached`]),
-  ];
+  const differences = [...checkHeader(expected, actual), ...checkAttachments(expected, actual.attachments)];
+  const { overruled, standing } = applyOverruled(expected.path, differences);
+  const limit = actual.limit === null || expected.uncertain ? [] : [`limit ${actual.limit} reached`];
+  return { overruled, problems: [...standing, ...checkCuts(mail), ...limit] };
 }
 
 /** Each bare LF as CRLF, which is how a client sends the file. */
@@ -97,15 +105,16 @@ function tallyOf(tallies: Map<string, Tally>, source: string): Tally {
   return known;
 }
 
-function report(tallies: ReadonlyMap<string, Tally>, problems: readonly string[]): void {
+function report(tallies: ReadonlyMap<string, Tally>, overruled: readonly string[], problems: readonly string[]): void {
   let mails = 0;
   for (const [source, tally] of tallies) {
     mails += tally.mails;
     const rest = `${tally.attachments} attachments, ${tally.uncertainMails} mails uncertain`;
     console.log(`${source.padEnd(32)} ${tally.agreeing} of ${tally.mails} agree (${rest})`);
   }
+  for (const line of overruled) console.log(`overruled: ${line}`);
   for (const problem of problems) console.log(problem);
-  console.log(`${mails} mails, ${problems.length} disagreements`);
+  console.log(`${mails} mails, ${overruled.length} expectations overruled, ${problems.length} disagreements`);
   if (mails === 0) console.error(`no corpus in ${directory}`);
   if (mails === 0 || problems.length > 0) process.exitCode = 1;
 }

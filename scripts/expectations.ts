@@ -9,7 +9,7 @@ export interface ExpectedAttachment extends AttachmentRecord {
   readonly why?: readonly string[];
 }
 
-export interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'limit' | 'defects'> {
+export interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'left_out' | 'limit' | 'defects'> {
   readonly attachments: readonly ExpectedAttachment[];
   readonly excluded: readonly ExpectedAttachment[];
   readonly uuencoded?: readonly { readonly sha256: string }[];
@@ -17,10 +17,20 @@ export interface ExpectedMail extends Omit<MailRecord, 'attachments' | 'limit' |
   readonly uncertain_headers?: readonly string[];
 }
 
-export function checkHeader(expected: ExpectedMail, actual: MailRecord): readonly string[] {
+export type HeaderField = 'message_id' | 'subject' | 'from' | 'to' | 'date';
+
+/** One difference between what is expected and what was read, and what it is about. */
+export type Difference = { readonly text: string } & (
+  | { readonly kind: 'header'; readonly field: HeaderField; readonly got: unknown }
+  | { readonly kind: 'missing'; readonly want: ExpectedAttachment }
+  | { readonly kind: 'other'; readonly want: ExpectedAttachment; readonly got: AttachmentRecord }
+  | { readonly kind: 'too-many'; readonly got: AttachmentRecord }
+);
+
+export function checkHeader(expected: ExpectedMail, actual: MailRecord): readonly Difference[] {
   if (expected.uncertain) return [];
   const doubtful = (expected.uncertain_headers ?? []).map((why) => why.split(':')[0]);
-  const problems: string[] = [];
+  const differences: Difference[] = [];
   for (const [field, name] of [
     ['message_id', 'message-id'],
     ['subject', 'subject'],
@@ -29,35 +39,44 @@ export function checkHeader(expected: ExpectedMail, actual: MailRecord): readonl
     ['date', 'date'],
   ] as const) {
     const [want, got] = [JSON.stringify(expected[field]), JSON.stringify(actual[field])];
-    if (!doubtful.includes(name) && want !== got) problems.push(`${field} ${got}, not ${want}`);
+    if (doubtful.includes(name) || want === got) continue;
+    differences.push({ kind: 'header', field, got: actual[field], text: `${field} ${got}, not ${want}` });
   }
-  return problems;
+  return differences;
 }
 
 const fields = ['filename', 'mime_type', 'size', 'sha256'] as const;
 const doubtOf = { filename: 'filename', mime_type: 'type', size: 'bytes', sha256: 'bytes' } as const;
 
-export function checkAttachments(expected: ExpectedMail, actual: readonly AttachmentRecord[]): readonly string[] {
+export function checkAttachments(expected: ExpectedMail, actual: readonly AttachmentRecord[]): readonly Difference[] {
   if (expected.uncertain) return [];
-  const problems: string[] = [];
+  const differences: Difference[] = [];
   const left = [...actual];
   for (const want of [...expected.attachments].sort((a, b) => Number(a.uncertain ?? 0) - Number(b.uncertain ?? 0))) {
     const doubts = new Set(want.why?.map((why) => why.split(':')[0]));
-    const differences = left.map((got) => fields.filter((f) => got[f] !== want[f] && !doubts.has(doubtOf[f])));
-    const match = differences.findIndex((difference) => difference.length === 0);
+    const unlike = left.map((got) => fields.filter((f) => got[f] !== want[f] && !doubts.has(doubtOf[f])));
+    const match = unlike.findIndex((difference) => difference.length === 0);
     if (match >= 0) left.splice(match, 1);
     else if (!doubts.has('set') && !doubts.has('all')) {
-      const near = left.find((got) => got.part === want.part);
-      problems.push(`attachment ${describe(want)} is ${near === undefined ? 'missing' : describe(near)}`);
-      if (near !== undefined) left.splice(left.indexOf(near), 1);
+      const got = left.find(({ part }) => part === want.part);
+      differences.push(unmatched(want, got));
+      if (got !== undefined) left.splice(left.indexOf(got), 1);
     }
   }
   const optional = new Set([
     ...expected.attachments.filter((want) => want.uncertain).map((want) => want.part),
     ...expected.excluded.filter((want) => want.uncertain).map((want) => want.part),
   ]);
-  for (const got of left) if (!optional.has(got.part)) problems.push(`one attachment too many: ${describe(got)}`);
-  return problems;
+  for (const got of left) {
+    if (optional.has(got.part)) continue;
+    differences.push({ kind: 'too-many', got, text: `one attachment too many: ${describe(got)}` });
+  }
+  return differences;
+}
+
+function unmatched(want: ExpectedAttachment, got: AttachmentRecord | undefined): Difference {
+  if (got === undefined) return { kind: 'missing', want, text: `attachment ${describe(want)} is missing` };
+  return { kind: 'other', want, got, text: `attachment ${describe(want)} is ${describe(got)}` };
 }
 
 function describe(attachment: AttachmentRecord): string {

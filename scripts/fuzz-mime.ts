@@ -25,6 +25,7 @@ import { recordMail, traceMail } from '../src/mime/mail-record.ts';
 import { composeMail } from './composed-mails.ts';
 import { checkAttachments, checkHeader, type ExpectedMail } from './expectations.ts';
 import { bendMail, createRandom, type Random, randomCuts } from './mail-mutations.ts';
+import { followsFromRule } from './overruled.ts';
 import { countArgument, scriptCommand } from './script-command.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -123,11 +124,10 @@ function checkWithOracle(batch: readonly Buffer[], work: string): readonly Findi
       const actual = recordMail(expected.path, mail);
       // Lines that end with bare CRs are read otherwise on purpose.
       if (actual.limit !== null || bareReturns.test(mail.toString('latin1'))) return [];
-      const problems = [...checkHeader(expected, actual), ...checkAttachments(expected, actual.attachments)];
-      // On purpose: signatures of a multipart/signed are left out wherever they stand, and dates go by RFC 5322 alone.
-      return problems
-        .filter((problem) => !problem.includes('-signature ') && !problem.startsWith('date '))
-        .map((problem) => ({ mail, problem }));
+      const differences = [...checkHeader(expected, actual), ...checkAttachments(expected, actual.attachments)];
+      return differences
+        .filter((difference) => !followsFromRule(difference, actual))
+        .map(({ text }) => ({ mail, problem: text }));
     });
 }
 

@@ -3,7 +3,6 @@
  * usable alone. Start with `parseMail`; `createMimeParser` is the same without waiting. The rules it goes by are in
  * docs/mime.md.
  */
-export { type ContentIdCollector, createContentIdCollector } from './content-ids.ts';
 export { isNoted } from './defects.ts';
 export {
   classifyPart,
@@ -14,6 +13,7 @@ export {
 } from './document-rule.ts';
 export { MimeError, type MimeErrorCode } from './errors.ts';
 export { createHeaderScan, type HeaderScan, type ScannedHeader } from './header-scan.ts';
+export type { FirstBytesKind } from './image-kind.ts';
 export { defaultMimeLimits } from './limits.ts';
 export { readMailHeader } from './mail-header.ts';
 export { parseMail } from './parse-mail.ts';

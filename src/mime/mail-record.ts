@@ -1,6 +1,13 @@
 /** What a mail carries, in the form that the corpus is written in and `mime_oracle.py --compare` reads. */
 import { createHash, type Hash } from 'node:crypto';
-import { createDocumentRule, createMimeParser, type MailEvent, type MailHeader, type PartBegin } from './index.ts';
+import {
+  createDocumentRule,
+  createMimeParser,
+  type DocumentReason,
+  type MailEvent,
+  type MailHeader,
+  type PartBegin,
+} from './index.ts';
 
 export interface AttachmentRecord {
   readonly part: string;
@@ -18,6 +25,8 @@ export interface MailRecord {
   readonly to: readonly { readonly name: string | null; readonly address: string | null }[];
   readonly date: string | null;
   readonly attachments: readonly AttachmentRecord[];
+  /** The leaves that are no attachments, and why. */
+  readonly left_out: readonly { readonly part: string; readonly reason: DocumentReason }[];
   readonly limit: string | null;
   /** The codes of all defects of the parts, in the order they were met, each once. */
   readonly defects: readonly string[];
@@ -50,12 +59,14 @@ export function createRecorder(): Recorder {
   const rule = createDocumentRule();
   const parts: { readonly part: PartBegin; readonly hash: Hash; size: number; sha256: string | null }[] = [];
   const open = new Map<string, (typeof parts)[number]>();
+  const leaves: PartBegin[] = [];
   let header: MailHeader | null = null;
   let limit: string | null = null;
   const defects = new Set<string>();
   return {
     observe(event) {
       rule.observe(event);
+      if (event.type === 'part-begin') leaves.push(event.part);
       if (event.type === 'part-end' || event.type === 'multipart-end') {
         for (const { code } of event.defects) defects.add(code);
       }
@@ -92,6 +103,10 @@ export function createRecorder(): Recorder {
           size,
           sha256: sha256 ?? '',
         })),
+        left_out: leaves.flatMap((part) => {
+          const { document, reason } = rule.verdict(part);
+          return document ? [] : [{ part: part.path, reason }];
+        }),
         limit,
         defects: [...defects],
       };

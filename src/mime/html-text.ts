@@ -1,0 +1,102 @@
+/**
+ * The text of an HTML part whose bytes come in pieces, for a reader who looks for markup. Most charsets have the
+ * characters of markup where ASCII has them, so that these parts are given out as they come, each byte as one character;
+ * `decode` makes text of what was found. The others (UTF-16, UTF-7, ISO-2022-JP …) are held, up to a bound, and decoded
+ * at the end.
+ */
+import { decodeText, isAscii } from './charset.ts';
+
+export interface HtmlTextReader {
+  push(bytes: Uint8Array): void;
+  end(): void;
+  /** Makes text of a piece of what was given out. */
+  decode(piece: string): string;
+}
+
+/** Of a part in a charset that ASCII is no part of; what lies beyond is not read. */
+const maxHeldBytes = 1_048_576;
+const firstHeldBytes = 16_384;
+
+/** Enough to see a byte order mark, or the NUL bytes of UTF-16. */
+const headBytes = 2;
+
+export function createHtmlTextReader(charset: string | null, give: (text: string) => void): HtmlTextReader {
+  const declared = wideCharset(charset);
+  let head: Buffer | null = Buffer.alloc(0);
+  let held: HeldBytes | null = null;
+  let wide: string | null = null;
+
+  const pass = (bytes: Buffer): void => {
+    if (held === null) give(bytes.toString('latin1'));
+    else held.append(bytes);
+  };
+
+  const begin = (first: Buffer): void => {
+    wide = declared ?? charsetByFirstBytes(first);
+    held = wide === null ? null : createHeldBytes();
+    head = null;
+    pass(first);
+  };
+
+  return {
+    push(chunk) {
+      const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+      if (head === null) return pass(bytes);
+      const first: Buffer = Buffer.concat([head, bytes]);
+      if (first.length < headBytes) head = first;
+      else begin(first);
+    },
+    end() {
+      if (head !== null) begin(head);
+      if (held !== null) give(decodeText(held.bytes(), wide, new Set()));
+    },
+    decode: (piece) =>
+      wide !== null || isAscii(piece) ? piece : decodeText(Buffer.from(piece, 'latin1'), charset, new Set()),
+  };
+}
+
+/** The charset to decode with when its bytes cannot be read as ASCII, else null. */
+function wideCharset(charset: string | null): string | null {
+  // The longest label that is known has some 20 characters.
+  const label = (charset ?? '').slice(0, 64).toLowerCase();
+  const plain = label.replace(/[^a-z0-9]/g, '');
+  if (/^(cs)?(unicode|ucs2|iso10646ucs2)$/.test(plain)) return 'utf-16';
+  return /^(cs)?(utf7|utf16|utf32|iso2022|hz|unicode11utf7)/.test(plain) ? charset : null;
+}
+
+/** UTF-16 that is declared as something else, or as nothing: with its mark, or by the NUL beside the first `<`. */
+function charsetByFirstBytes(first: Buffer): string | null {
+  switch (first.toString('hex', 0, headBytes)) {
+    case 'fffe':
+    case 'feff':
+      return 'utf-16';
+    case '3c00':
+      return 'utf-16le';
+    case '003c':
+      return 'utf-16be';
+    default:
+      return null;
+  }
+}
+
+interface HeldBytes {
+  append(bytes: Buffer): void;
+  bytes(): Buffer;
+}
+
+/** One buffer that doubles, so that a mail fed byte by byte costs no more than one fed whole. */
+function createHeldBytes(): HeldBytes {
+  let buffer = Buffer.alloc(firstHeldBytes);
+  let length = 0;
+  return {
+    append(bytes) {
+      const wanted = Math.min(length + bytes.length, maxHeldBytes);
+      let size = buffer.length;
+      while (size < wanted) size *= 2;
+      if (size > buffer.length) buffer = Buffer.concat([buffer.subarray(0, length)], size);
+      bytes.copy(buffer, length, 0, wanted - length);
+      length = wanted;
+    },
+    bytes: () => buffer.subarray(0, length),
+  };
+}
