@@ -18,7 +18,10 @@ const maxEncodedWordLength = 1_000;
 
 const blanks = ' \t\r\n';
 const marks = '<>,;:@';
-const wordEnds = `${blanks}${marks}()"[]`;
+/** By character code, for each character of each address comes by here. */
+const endsWord = new Uint8Array(128);
+for (const end of `${blanks}${marks}()"[]`) endsWord[end.charCodeAt(0)] = 1;
+const equalsSign = 0x3d;
 
 interface Scanner {
   readonly text: string;
@@ -93,8 +96,8 @@ function readWord(scanner: Scanner): string {
   let i = start;
   while (i < text.length) {
     // An encoded word may hold any mark, though it must not.
-    if (text[i] === '=' && text[i + 1] === '?') i = skipEncodedWord(text, i);
-    if (i >= text.length || wordEnds.includes(text[i] as string)) break;
+    if (text.charCodeAt(i) === equalsSign && text[i + 1] === '?') i = skipEncodedWord(text, i);
+    if (i >= text.length || endsWord[text.charCodeAt(i)] === 1) break;
     i++;
   }
   scanner.at = i;

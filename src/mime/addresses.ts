@@ -220,6 +220,7 @@ type Entry =
 
 /** What stands between two separators and not in angle brackets. */
 function readWithoutAngles(tokens: readonly Token[], followsAngles: boolean, context: Context): Entry {
+  if (tokens.length === 0) return { kind: 'empty' };
   const groups = groupTokens(tokens, context);
   if (groups.some(hasTwoAts)) return { kind: 'refused' };
   if (groups.some(({ address }) => address !== null))

@@ -49,8 +49,24 @@ interface Found {
   zone?: number | 'unknown';
 }
 
+/** What nearly every mail has; read in a tenth of the time. The long way gives the same. */
+const regular =
+  /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (\d{1,2}) ([A-Z][a-z]{2}) ([1-9]\d{3}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)([0-5]\d)(?: \([A-Z]{1,5}\))?$/;
+const monthIndexes: ReadonlyMap<string, number> = new Map(
+  ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'].map((name, i) => [name, i]),
+);
+
 /** `text` is decoded. Null when it is no date, or when the instant is not certain. */
 export function parseDate(text: string): Date | null {
+  const match = regular.exec(text);
+  const month = match === null ? undefined : monthIndexes.get(match[2] as string);
+  if (match === null || month === undefined) return parseIrregularDate(text);
+  const clock = { hour: Number(match[4]), minute: Number(match[5]), second: Number(match[6]), millisecond: 0 };
+  const minutes = offsetMinutes(`${match[7]}${match[8]}${match[9]}`);
+  return toDate({ day: Number(match[1]), month, year: Number(match[3]), clock }, minutes);
+}
+
+function parseIrregularDate(text: string): Date | null {
   const { outside, comments } = splitComments(text.slice(0, maxDateLength).normalize('NFC'));
   const found: Found = {};
   for (const [index, piece] of splitPieces(outside).entries()) {
