@@ -74,6 +74,9 @@ cases('brackets, quotes and links around the address', [
   ['Erika <erika@buyer.example.com.>', [erika]],
   ['Erika <erika @ buyer.example.com>', [erika]],
   ['erika @buyer . example . com', [nameless]],
+  ['Erika <erika@buyer. example.com>', [erika]],
+  ['Erika <first. last@x.example>', [['Erika', 'first.last@x.example']]],
+  ['Erika first .last@x.example', [['Erika', 'first.last@x.example']]],
   [utf8('Erika <\u200berika@buyer.example.com\u00a0>'), [erika]],
   ['<erika@buyer.example.com> (Erika)', [erika]],
   ['<erika@buyer.example.com> Erika', [erika]],
@@ -200,8 +203,14 @@ cases('names without an address', [
   ['Erika Muster', [['Erika Muster', '']]],
   ['"Erika"', [['Erika', '']]],
   ['Erika <>', [['Erika', '']]],
+  ['Erika <', [['Erika', '']]],
+  ['Dr. Who', [['Dr. Who', '']]],
+  ['John . Doe', [['John . Doe', '']]],
+  ['[Buyer]', [['[Buyer]', '']]],
   ['root', [[null, 'root']]],
   ['Ann <moderator>', [['Ann', 'moderator']]],
+  ['Ann <a@x.exam ple>', [['Ann', 'a@x.exam ple']]],
+  ['Ann <an n@x.example>', [['Ann', 'an n@x.example']]],
 ]);
 
 cases('what stays as it is', [
@@ -217,6 +226,7 @@ cases('what stays as it is', [
   ['Dr. Who j@x.example', [['Dr. Who', 'j@x.example']]],
   ['Who? <one@x.example>', [['Who?', 'one@x.example']]],
   ['Ann "the first" Lee <a@x.example>', [['Ann the first Lee', 'a@x.example']]],
+  ['Pete <(work) pete@x.example (his host)>', [['Pete (work his host)', 'pete@x.example']]],
   ['pete(his account)@x.example(his host)', [['his account his host', 'pete@x.example']]],
 ]);
 

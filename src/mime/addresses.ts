@@ -6,6 +6,18 @@
  * Spec: RFC 5322 §3.4, §4.4.
  */
 import { type Token, tokenizeAddresses } from './address-tokens.ts';
+import {
+  cleanAddress,
+  type Decode,
+  groupTokens,
+  hasTwoAts,
+  isAddress,
+  isAt,
+  isScheme,
+  phraseOf,
+  spellAddress,
+  type TokenGroup,
+} from './address-words.ts';
 import type { DefectCollector } from './defects.ts';
 import { decodeEncodedWords } from './encoded-words.ts';
 import type { MailAddress } from './types.ts';
@@ -18,7 +30,7 @@ const maxUnwrappings = 2;
 
 /** `text` carries bytes as Latin-1 code points. */
 export function parseAddresses(text: string, defects: DefectCollector): readonly MailAddress[] {
-  const decode = (raw: string): string => decodeEncodedWords(raw, defects);
+  const decode: Decode = (raw) => decodeEncodedWords(raw, defects);
   const list = readList(tokenizeAddresses(text), { decode, unwrappings: 0, defects });
   const addresses: MailAddress[] = [];
   for (const mailbox of list) {
@@ -36,21 +48,8 @@ export function firstAddress(addresses: readonly MailAddress[]): string | null {
   return addresses.find(({ address }) => isAddress(address))?.address ?? null;
 }
 
-/** Control characters, and those that show text in another order than it is in. */
-const hiding = '\\p{Cc}\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069';
-const invisible = /[\s\u200b-\u200f\u2060\ufeff]/;
-const localPart = `[^\\s${hiding}"(),:;<>@[\\]\\\\]+|"(?:[^"\\\\@${hiding}]|\\\\[^@${hiding}])+"`;
-const domainLabel = '[\\p{L}\\p{M}\\p{N}_-]+';
-const domain = `${domainLabel}(?:\\.${domainLabel})*|\\[[\\p{L}\\p{N}:.-]+\\]`;
-const addressPattern = new RegExp(`^(?:${localPart})@(?:${domain})$`, 'u');
-
-/** Exactly one "@": `a@evil.example@good.example` must not pass for either. */
-function isAddress(text: string): boolean {
-  return addressPattern.test(text);
-}
-
 interface Context {
-  readonly decode: (raw: string) => string;
+  readonly decode: Decode;
   /** How often the text was taken out of encoded words or quotes; in such text a comma or semicolon separates nothing. */
   readonly unwrappings: number;
   readonly defects: DefectCollector;
@@ -79,7 +78,7 @@ function readList(tokens: readonly Token[], context: Context): readonly Mailbox[
     const token = tokens[i] as Token;
     if (token.kind === '<') {
       const end = findAngleEnd(tokens, i + 1);
-      const closed = tokens[end]?.kind === '>';
+      const closed = tokens[end]?.kind === '>' || i + 1 === tokens.length;
       list.addAngles(tokens.slice(i + 1, end), closed);
       // What ended an open one may be the beginning of the next.
       i = closed ? end : end - 1;
@@ -183,7 +182,7 @@ function readAngles(words: readonly Token[], content: readonly Token[], context:
   return {
     name: context.decode(phraseOf(words)),
     comments: [...commentsOf(words, context), ...commentsOf(content, context)],
-    address: addressIn(withoutRoute(content), context),
+    address: addressIn(withoutRoute(content.filter(({ kind }) => kind !== 'comment')), context),
     inAngles: true,
   };
 }
@@ -193,16 +192,21 @@ function withoutRoute(content: readonly Token[]): readonly Token[] {
   return content.slice(content.findIndex(({ kind }) => kind === ':') + 1);
 }
 
-/** The address among what stands in angle brackets; their text when it has none, and nothing when it has several. */
+/**
+ * The address in angle brackets; their text when that is something else or more, since a blank may have cut the address
+ * in two; nothing when there are several.
+ */
 function addressIn(content: readonly Token[], context: Context): string {
-  const groups = groupTokens(content, context);
-  const addresses = groups.filter(({ address }) => address !== null);
-  if (addresses.length > 1 || groups.some(hasTwoAts)) return '';
-  if (addresses[0] !== undefined) return addresses[0].address ?? '';
+  const groups = groupTokens(content, context.decode);
+  if (groups.length === 1 && groups[0]?.address != null) return groups[0].address;
   const text = cleanAddress(context.decode(spellAddress(content)));
   // What an encoded word holds must not pass for one of two addresses either.
   if (text.indexOf('@') !== text.lastIndexOf('@')) return '';
-  return unwrap(content, context)?.address ?? text;
+  return unwrapInAngles(groups, content, context) ?? text;
+}
+
+function unwrapInAngles(groups: readonly TokenGroup[], content: readonly Token[], context: Context): string | null {
+  return groups.some(({ address }) => address !== null) ? null : (unwrap(content, context)?.address ?? null);
 }
 
 /** A name, or what might be a local user; no address. */
@@ -221,7 +225,7 @@ type Entry =
 /** What stands between two separators and not in angle brackets. */
 function readWithoutAngles(tokens: readonly Token[], followsAngles: boolean, context: Context): Entry {
   if (tokens.length === 0) return { kind: 'empty' };
-  const groups = groupTokens(tokens, context);
+  const groups = groupTokens(tokens, context.decode);
   if (groups.some(hasTwoAts)) return { kind: 'refused' };
   if (groups.some(({ address }) => address !== null))
     return { kind: 'mailboxes', mailboxes: splitAtAddresses(groups, context) };
@@ -232,8 +236,8 @@ function readWithoutAngles(tokens: readonly Token[], followsAngles: boolean, con
   if (significant.length === 0 || significant.at(-1)?.kind === ':') return { kind: 'empty' };
   const raw = phraseOf(tokens);
   const phrase = context.decode(raw);
-  const isPlain = groups.length === 1 && !raw.includes('=?');
-  const isLocalUser = isPlain && (significant.some(isAt) || significant[0]?.kind !== 'quoted');
+  const isOneWord = significant.length === 1 && significant[0]?.kind === 'word';
+  const isLocalUser = (isOneWord || (groups.length === 1 && significant.some(isAt))) && !raw.includes('=?');
   const address = isLocalUser ? context.decode(spellAddress(tokens)) : '';
   const comments = commentsOf(tokens, context);
   return { kind: 'text', phrase, mailbox: { name: isLocalUser ? '' : phrase, comments, address, inAngles: false } };
@@ -277,7 +281,7 @@ function unwrap(tokens: readonly Token[], context: Context): Mailbox | null {
   );
   const text = context.decode(phraseOf(wrapped));
   if (!text.includes('@')) return null;
-  const decode = (decoded: string): string => decoded;
+  const decode: Decode = (decoded) => decoded;
   const mailboxes = readList(tokenizeAddresses(text), {
     decode,
     unwrappings: context.unwrappings + 1,
@@ -285,114 +289,6 @@ function unwrap(tokens: readonly Token[], context: Context): Mailbox | null {
   });
   const [mailbox] = mailboxes;
   return mailboxes.length === 1 && mailbox !== undefined && isAddress(mailbox.address) ? mailbox : null;
-}
-
-/** Tokens that are one word or one address. */
-interface TokenGroup {
-  readonly tokens: Token[];
-  ats: number;
-  address: string | null;
-  /** It follows `mailto:`. */
-  readonly isLink: boolean;
-}
-
-function groupTokens(tokens: readonly Token[], context: Context): readonly TokenGroup[] {
-  const groups: TokenGroup[] = [];
-  let group: TokenGroup | null = null;
-  let previous: Token | null = null;
-  let isLink = false;
-  for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i] as Token;
-    if (isScheme(token) && tokens[i + 1]?.kind === ':') {
-      isLink = true;
-      previous = null;
-      i++;
-      continue;
-    }
-    if (token.kind === 'comment' && group !== null) {
-      group.tokens.push(token);
-      continue;
-    }
-    if (group === null || previous === null || !belongTogether(previous, token, group.ats > 0)) {
-      group = { tokens: [], ats: 0, address: null, isLink };
-      groups.push(group);
-      isLink = false;
-    }
-    group.tokens.push(token);
-    if (token.kind === '@') group.ats++;
-    previous = token;
-  }
-  for (const each of groups) if (each.ats === 1) each.address = readAddress(each, context);
-  return groups;
-}
-
-function isScheme({ kind, text }: Token): boolean {
-  return kind === 'word' && /^(?:mailto|smtp)$/i.test(text);
-}
-
-function isAt({ kind }: Token): boolean {
-  return kind === '@';
-}
-
-function hasTwoAts({ ats }: TokenGroup): boolean {
-  return ats > 1;
-}
-
-/** White space may stand around "@" and around the dots of a domain; a dot in a name (`John Q. Public`) joins nothing. */
-function belongTogether(previous: Token, next: Token, inDomain: boolean): boolean {
-  if (previous.kind === '@' || next.kind === '@') return true;
-  const dotBefore = previous.kind === 'word' && previous.text.endsWith('.');
-  const dotAfter = next.kind === 'word' && next.text.startsWith('.');
-  if (!dotBefore && !dotAfter) return false;
-  return !next.gap || inDomain || previous.text === '.' || next.text === '.';
-}
-
-function readAddress({ tokens, isLink }: TokenGroup, { decode }: Context): string | null {
-  const address = cleanAddress(decode(spellAddress(tokens)));
-  const withoutQuery = isLink ? (address.split('?', 1)[0] as string) : address;
-  return isAddress(withoutQuery) ? withoutQuery : null;
-}
-
-/** QUIRK: apostrophes around the address (Outlook), the dot of the DNS root, and invisible characters that were copied. */
-function cleanAddress(text: string): string {
-  const visible = trimInvisible(text);
-  const bare = /^'[^']*'$/.test(visible) ? visible.slice(1, -1) : visible;
-  return bare.includes('@') && bare.endsWith('.') ? bare.slice(0, -1) : bare;
-}
-
-function trimInvisible(text: string): string {
-  let start = 0;
-  let end = text.length;
-  while (start < end && invisible.test(text[start] as string)) start++;
-  while (end > start && invisible.test(text[end - 1] as string)) end--;
-  return text.slice(start, end);
-}
-
-function spellAddress(tokens: readonly Token[]): string {
-  let spelled = '';
-  let previous: Token | null = null;
-  for (const token of tokens) {
-    if (token.kind === 'comment') continue;
-    if (previous !== null && token.gap && !belongTogether(previous, token, true)) spelled += ' ';
-    if (token.kind === 'quoted') spelled += `"${token.text.replace(/["\\]/g, '\\$&')}"`;
-    else spelled += token.kind === 'bracketed' ? `[${token.text}]` : token.text;
-    previous = token;
-  }
-  return spelled;
-}
-
-/** The text of a name. Words and quoted strings are apart even where nothing stands between them. */
-function phraseOf(tokens: readonly Token[]): string {
-  let phrase = '';
-  let afterWord = false;
-  for (const token of tokens) {
-    if (token.kind === 'comment') continue;
-    const isWord = token.kind === 'word' || token.kind === 'quoted';
-    if (phrase !== '' && (token.gap || (afterWord && isWord))) phrase += ' ';
-    phrase += token.kind === 'bracketed' ? `[${token.text}]` : token.text;
-    afterWord = isWord;
-  }
-  return phrase;
 }
 
 function commentsOf(tokens: readonly Token[], { decode }: Context): string[] {
