@@ -13,11 +13,13 @@ const invisible = /[\s\u200b-\u200f\u2060\ufeff]/;
 const localPart = `[^\\s${hiding}"(),:;<>@[\\]\\\\]+|"(?:[^"\\\\@${hiding}]|\\\\[^@${hiding}])+"`;
 const domainLabel = '[\\p{L}\\p{M}\\p{N}_-]+';
 const domain = `${domainLabel}(?:\\.${domainLabel})*|\\[[\\p{L}\\p{N}:.-]+\\]`;
+/** Most addresses; tested in a fraction of the time. */
+const plainAddressPattern = /^[\w.+=-]+@[\w-]+(?:\.[\w-]+)*$/;
 const addressPattern = new RegExp(`^(?:${localPart})@(?:${domain})$`, 'u');
 
 /** Exactly one "@": `a@evil.example@good.example` must not pass for either. */
 export function isAddress(text: string): boolean {
-  return addressPattern.test(text);
+  return plainAddressPattern.test(text) || addressPattern.test(text);
 }
 
 /** Tokens that are one word or one address. */

@@ -84,15 +84,24 @@ function rawText(fields: readonly HeaderField[], name: string, defects: DefectCo
 
 /** Of the first field that is not empty; `''` when all are, null when there is none. */
 function boundedValue(fields: readonly HeaderField[], name: string): string | null {
-  const present = fields.filter((field) => field.name === name);
-  const chosen = present.find(({ value }) => value !== '') ?? present[0];
-  return chosen?.value.slice(0, defaultMimeLimits.maxHeaderFieldBytes) ?? null;
+  let whenEmpty: '' | null = null;
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    if (field.value !== '') return field.value.slice(0, defaultMimeLimits.maxHeaderFieldBytes);
+    whenEmpty = '';
+  }
+  return whenEmpty;
 }
 
 /** Fields that RFC 5322 §3.6 allows once, of those read here. */
 const singleFields = new Set(['message-id', 'subject', 'date', 'from', 'to', 'cc']);
 
 function isAnyRepeated(fields: readonly HeaderField[]): boolean {
-  const names = fields.map(({ name }) => name).filter((name) => singleFields.has(name));
-  return new Set(names).size < names.length;
+  const seen = new Set<string>();
+  for (const { name } of fields) {
+    if (!singleFields.has(name)) continue;
+    if (seen.has(name)) return true;
+    seen.add(name);
+  }
+  return false;
 }
