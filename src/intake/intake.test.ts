@@ -193,6 +193,30 @@ describe('who gets a mail', () => {
     const [row] = await house.rows();
     assert.deepEqual([row?.reverse_path, row?.from_email], ['Bounce+1@Example.com', 'Bounce+1@Example.com']);
   });
+
+  for (const [from, want] of [
+    ['Jan', null],
+    ['=?utf-8?Q?Erika_M=C3=BCller?=', null],
+    ['MAILER DAEMON <>', null],
+    ['a@evil.example@good.example', null],
+    ['Doe, Jane <mailto:jane@example.com>', 'jane@example.com'],
+    ['root, Jane <jane@example.com>', 'jane@example.com'],
+    ['=?utf-8?B?RXJpa2EgPGVyaWthQGV4YW1wbGUuY29tPg==?=', 'erika@example.com'],
+  ] as const) {
+    it(`null reverse-path and "From: ${from}": from_email is ${want}`, async (t) => {
+      const house = await openHouse(t);
+      await send(house, `From: ${from}\r\nMessage-ID: <f@b.example>\r\n\r\nOrder\r\n`, undefined, null);
+      const [row] = await house.rows();
+      assert.equal(row?.from_email, want);
+    });
+  }
+
+  it('keeps the reverse-path as from_email whatever the header says', async (t) => {
+    const house = await openHouse(t);
+    await send(house, 'From: Jan\r\nMessage-ID: <f@b.example>\r\n\r\nOrder\r\n', undefined, 'bounce@b.example');
+    const [row] = await house.rows();
+    assert.equal(row?.from_email, 'bounce@b.example');
+  });
 });
 
 describe('a transaction that does not come to its end', () => {

@@ -15,7 +15,7 @@
 import { randomUUID } from 'node:crypto';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { type MailHeader, readMailHeader } from '../mime/index.ts';
+import { firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -226,7 +226,7 @@ function describe(
     sourceMessageId,
     messageIdSynthetic: synthetic,
     reversePath: senderOf(mail),
-    fromEmail: senderOf(mail) ?? bounded(header.from[0]?.address ?? null),
+    fromEmail: senderOf(mail) ?? bounded(firstAddress(header.from)),
     toEmail,
     subject: bounded(header.subject),
     receivedAt,

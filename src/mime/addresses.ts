@@ -1,8 +1,23 @@
 /**
  * Address lists: mailboxes, groups (shown as their members), comments, quoted names, the obsolete routes. Read the way
- * long-lived mail software does, so that a list without commas still falls into its addresses.
- * Time: linear, whatever the text. Spec: RFC 5322 §3.4, §4.4.
+ * long-lived mail software does, so that a list without commas still falls into its addresses, and so that addresses
+ * come out of what senders do to them: encoded or quoted together with their names, in too many brackets, as `mailto:`.
+ * What stands in angle brackets counts before any other text. Time: linear, whatever the text.
+ * Spec: RFC 5322 §3.4, §4.4.
  */
+import { type Token, tokenizeAddresses } from './address-tokens.ts';
+import {
+  cleanAddress,
+  type Decode,
+  groupTokens,
+  hasTwoAts,
+  isAddress,
+  isAt,
+  isScheme,
+  phraseOf,
+  spellAddress,
+  type TokenGroup,
+} from './address-words.ts';
 import type { DefectCollector } from './defects.ts';
 import { decodeEncodedWords } from './encoded-words.ts';
 import type { MailAddress } from './types.ts';
@@ -10,230 +25,272 @@ import type { MailAddress } from './types.ts';
 /** A field of 256 KB could hold 128,000 addresses of one letter; what is shown of a mail needs no more than this. */
 const maxAddresses = 5_000;
 
-/** RFC 2047 §2 allows 75; some senders put a whole name into one. The bound keeps the time linear. */
-const maxEncodedWordLength = 1_000;
-
-const blanks = ' \t\r\n';
-const specials = '()<>@,:;."[]';
-const atomEnds = blanks + specials;
-const phraseEnds = atomEnds.replace('.', '');
-
-interface Cursor {
-  readonly text: string;
-  at: number;
-  comments: string[];
-}
-
-interface Mailbox {
-  readonly name: string;
-  readonly address: string;
-}
+/** An encoded word that holds a quoted string that holds a mailbox: nothing real is wrapped deeper. */
+const maxUnwrappings = 2;
 
 /** `text` carries bytes as Latin-1 code points. */
 export function parseAddresses(text: string, defects: DefectCollector): readonly MailAddress[] {
-  const cursor: Cursor = { text, at: 0, comments: [] };
+  const decode: Decode = (raw) => decodeEncodedWords(raw, defects);
+  const list = readList(tokenizeAddresses(text), { decode, unwrappings: 0, defects });
   const addresses: MailAddress[] = [];
-  while (cursor.at < text.length && addresses.length < maxAddresses) {
-    const mailbox = readMailbox(cursor);
-    const address = mailbox === null ? null : decodeMailbox(mailbox, defects);
-    if (address !== null) addresses.push(address);
+  for (const mailbox of list) {
+    if (addresses.length === maxAddresses) break;
+    const name = nameOf(mailbox).trim();
+    if (name === '' && mailbox.address === '') continue;
+    if (!isAddress(mailbox.address)) defects.add('address-malformed');
+    addresses.push({ name: name === '' ? null : name, address: mailbox.address });
   }
   return addresses;
 }
 
-/** Reads on to the end of one mailbox, or past something that is none; always moves forward. */
-function readMailbox(cursor: Cursor): Mailbox | null {
-  cursor.comments = [];
-  skipBlanks(cursor);
-  const leading = cursor.comments.length;
-  const start = cursor.at;
-  const phrase = readPhrase(cursor);
-  const next = cursor.text[cursor.at];
-  let mailbox: Mailbox | null = null;
-  if (next === '.' || next === '@') {
-    cursor.at = start;
-    cursor.comments.length = leading;
-    const address = readAddrSpec(cursor);
-    if (address !== '') mailbox = { name: cursor.comments.join(' '), address };
-    else skipToComma(cursor);
-  } else if (next === '<') {
-    const address = readAngleAddress(cursor);
-    const comments = cursor.comments.length === 0 ? '' : ` (${cursor.comments.join(' ')})`;
-    mailbox = { name: phrase.join(' ') + comments, address };
-  } else if (next === ':') {
-    // The name of a group: its members follow like others, and the semicolon after them is passed over.
-    cursor.at++;
-  } else if (phrase.length > 0) {
-    mailbox = { name: cursor.comments.join(' '), address: phrase[0] as string };
-  } else cursor.at++;
-  skipBlanks(cursor);
-  if (cursor.text[cursor.at] === ',') cursor.at++;
-  return mailbox;
+/** The first entry that has an address and not only a name, or null. */
+export function firstAddress(addresses: readonly MailAddress[]): string | null {
+  return addresses.find(({ address }) => isAddress(address))?.address ?? null;
 }
 
-/** What cannot be read must not be taken for an address from its middle on. */
-function skipToComma(cursor: Cursor): void {
-  while (cursor.at < cursor.text.length && cursor.text[cursor.at] !== ',') cursor.at++;
+interface Context {
+  readonly decode: Decode;
+  /** How often the text was taken out of encoded words or quotes; in such text a comma or semicolon separates nothing. */
+  readonly unwrappings: number;
+  readonly defects: DefectCollector;
 }
 
-function decodeMailbox(mailbox: Mailbox, defects: DefectCollector): MailAddress | null {
-  const name = decodeEncodedWords(mailbox.name, defects).trim();
-  const address = decodeEncodedWords(mailbox.address, defects);
-  if (name === '' && address === '') return null;
-  if (!/^[^@\s]+@[^@\s]+$/.test(address)) defects.add('address-malformed');
-  return { name: name === '' ? null : name, address };
+/** All of it is decoded. */
+interface Mailbox {
+  name: string;
+  readonly comments: string[];
+  readonly address: string;
+  /** Its name may have a comma: `Doe, Jane <jane@example.com>`. */
+  readonly inAngles: boolean;
 }
 
-function readPhrase(cursor: Cursor): string[] {
-  const words: string[] = [];
-  for (;;) {
-    skipBlanks(cursor);
-    const character = cursor.text[cursor.at];
-    if (character === undefined) return words;
-    if (character === '"') words.push(readDelimited(cursor, '"'));
-    else if (phraseEnds.includes(character)) return words;
-    else words.push(readAtom(cursor, phraseEnds));
+function nameOf({ name, comments, inAngles }: Mailbox): string {
+  if (comments.length === 0) return name;
+  if (name === '') return comments.join(' ');
+  return inAngles ? `${name} (${comments.join(' ')})` : `${name} ${comments.join(' ')}`;
+}
+
+function readList(tokens: readonly Token[], context: Context): readonly Mailbox[] {
+  const list = createList(context);
+  const separates = context.unwrappings === 0;
+  const lastSemicolon = tokens.findLastIndex(({ kind }) => kind === ';');
+  for (let i = 0; i < tokens.length && list.found.length < maxAddresses; i++) {
+    const token = tokens[i] as Token;
+    if (token.kind === '<') {
+      const end = findAngleEnd(tokens, i + 1);
+      const closed = tokens[end]?.kind === '>' || i + 1 === tokens.length;
+      list.addAngles(tokens.slice(i + 1, end), closed);
+      // What ended an open one may be the beginning of the next.
+      i = closed ? end : end - 1;
+    } else if (separates && (token.kind === ',' || token.kind === ';')) list.endEntry(token.kind);
+    // A group has a semicolon at its end, or else it is text with a colon.
+    else if (separates && token.kind === ':' && i < lastSemicolon && list.endsWithGroupName()) list.beginGroup();
+    else if (token.kind !== '>') list.addWord(token);
   }
+  list.endEntry(';');
+  return list.found;
 }
 
-function readAngleAddress(cursor: Cursor): string {
-  cursor.at++;
-  for (;;) {
-    skipBlanks(cursor);
-    const character = cursor.text[cursor.at];
-    if (character === undefined) return '';
-    if (character === '@') {
-      // `<@relay,@relay:local@domain>`, the obsolete route: passed over up to its colon.
-      cursor.at++;
-      readDomain(cursor);
-    } else if (character === ':' || character === ',') cursor.at++;
-    else if (character === '>') {
-      cursor.at++;
-      return '';
-    } else {
-      const address = readAddrSpec(cursor);
-      cursor.at++;
-      return address;
+interface List {
+  readonly found: readonly Mailbox[];
+  addWord(token: Token): void;
+  addAngles(content: readonly Token[], closed: boolean): void;
+  endsWithGroupName(): boolean;
+  beginGroup(): void;
+  endEntry(separator: ',' | ';'): void;
+}
+
+/** An entry is what stands between two separators: words, then perhaps angle brackets, and so on. */
+function createList(context: Context): List {
+  const found: Mailbox[] = [];
+  /** Entries without an address that a comma ended: parts of the next name when that has angle brackets. */
+  let pending: TextEntry[] = [];
+  /** Of the present entry, since its last mailbox. */
+  let words: Token[] = [];
+  let latest: Mailbox | null = null;
+  /** An "@" or angle brackets were in the present entry. */
+  let hasAddress = false;
+
+  const flushPending = (): void => {
+    for (const { mailbox } of pending) found.push(mailbox);
+    pending = [];
+  };
+  const emit = (mailbox: Mailbox): void => {
+    if (mailbox.inAngles) {
+      const names = [...pending.map(({ phrase }) => phrase), mailbox.name];
+      mailbox.name = names.filter((name) => name !== '').join(', ');
+      pending = [];
+    } else flushPending();
+    found.push(mailbox);
+    latest = mailbox;
+    hasAddress = true;
+  };
+
+  return {
+    found,
+    addWord(token) {
+      words.push(token);
+      if (token.kind === '@') hasAddress = true;
+    },
+    addAngles(content, closed) {
+      if (!closed && !content.some(isAt)) {
+        for (const token of content) words.push(token);
+        return;
+      }
+      emit(readAngles(words, content, context));
+      words = [];
+    },
+    endsWithGroupName() {
+      const last = words.at(-1);
+      return !hasAddress && last !== undefined && last.kind !== ':' && !isScheme(last);
+    },
+    beginGroup() {
+      // Its members follow like others, and its semicolon separates like a comma.
+      flushPending();
+      words = [];
+    },
+    endEntry(separator) {
+      const entry = readWithoutAngles(words, latest !== null, context);
+      if (entry.kind === 'mailboxes') for (const mailbox of entry.mailboxes) emit(mailbox);
+      else if (entry.kind === 'refused') context.defects.add('address-malformed');
+      else if (latest !== null) addToName(latest, words, context);
+      else if (entry.kind === 'text') pending.push(entry);
+      words = [];
+      latest = null;
+      hasAddress = false;
+      if (separator === ';' || entry.kind === 'refused') flushPending();
+    },
+  };
+}
+
+/** Where the angle brackets end that open before `from`: also at a second opening one or, after an address, a separator. */
+function findAngleEnd(tokens: readonly Token[], from: number): number {
+  // `<@relay,@relay:local@domain>`: the commas of an obsolete route separate nothing.
+  let inRoute = tokens[from]?.kind === '@';
+  let hasAt = false;
+  for (let i = from; i < tokens.length; i++) {
+    const kind = (tokens[i] as Token).kind;
+    if (kind === '<' || kind === '>') return i;
+    if (kind === ':') inRoute = false;
+    else if (kind === '@') hasAt = !inRoute;
+    else if (hasAt && (kind === ',' || kind === ';')) return i;
+  }
+  return tokens.length;
+}
+
+function readAngles(words: readonly Token[], content: readonly Token[], context: Context): Mailbox {
+  return {
+    name: context.decode(phraseOf(words)),
+    comments: [...commentsOf(words, context), ...commentsOf(content, context)],
+    address: addressIn(withoutRoute(content.filter(({ kind }) => kind !== 'comment')), context),
+    inAngles: true,
+  };
+}
+
+function withoutRoute(content: readonly Token[]): readonly Token[] {
+  if (content[0]?.kind !== '@') return content;
+  return content.slice(content.findIndex(({ kind }) => kind === ':') + 1);
+}
+
+/**
+ * The address in angle brackets; their text when that is something else or more, since a blank may have cut the address
+ * in two; nothing when there are several.
+ */
+function addressIn(content: readonly Token[], context: Context): string {
+  const groups = groupTokens(content, context.decode);
+  if (groups.length === 1 && groups[0]?.address != null) return groups[0].address;
+  const text = cleanAddress(context.decode(spellAddress(content)));
+  // What an encoded word holds must not pass for one of two addresses either.
+  if (text.indexOf('@') !== text.lastIndexOf('@')) return '';
+  return unwrapInAngles(groups, content, context) ?? text;
+}
+
+function unwrapInAngles(groups: readonly TokenGroup[], content: readonly Token[], context: Context): string | null {
+  return groups.some(({ address }) => address !== null) ? null : (unwrap(content, context)?.address ?? null);
+}
+
+/** A name, or what might be a local user; no address. */
+interface TextEntry {
+  readonly kind: 'text';
+  readonly phrase: string;
+  readonly mailbox: Mailbox;
+}
+
+type Entry =
+  | { readonly kind: 'mailboxes'; readonly mailboxes: readonly Mailbox[] }
+  | TextEntry
+  | { readonly kind: 'empty' }
+  | { readonly kind: 'refused' };
+
+/** What stands between two separators and not in angle brackets. */
+function readWithoutAngles(tokens: readonly Token[], followsAngles: boolean, context: Context): Entry {
+  if (tokens.length === 0) return { kind: 'empty' };
+  const groups = groupTokens(tokens, context.decode);
+  if (groups.some(hasTwoAts)) return { kind: 'refused' };
+  if (groups.some(({ address }) => address !== null))
+    return { kind: 'mailboxes', mailboxes: splitAtAddresses(groups, context) };
+  const unwrapped = followsAngles ? null : unwrap(tokens, context);
+  if (unwrapped !== null) return { kind: 'mailboxes', mailboxes: [unwrapped] };
+  const significant = tokens.filter(({ kind }) => kind !== 'comment');
+  // `Undisclosed recipients:` is a group without members that lost its semicolon.
+  if (significant.length === 0 || significant.at(-1)?.kind === ':') return { kind: 'empty' };
+  const raw = phraseOf(tokens);
+  const phrase = context.decode(raw);
+  const isOneWord = significant.length === 1 && significant[0]?.kind === 'word';
+  const isLocalUser = (isOneWord || (groups.length === 1 && significant.some(isAt))) && !raw.includes('=?');
+  const address = isLocalUser ? context.decode(spellAddress(tokens)) : '';
+  const comments = commentsOf(tokens, context);
+  return { kind: 'text', phrase, mailbox: { name: isLocalUser ? '' : phrase, comments, address, inAngles: false } };
+}
+
+/** Words before an address are its name; those behind the last one belong to it as well. */
+function splitAtAddresses(groups: readonly TokenGroup[], context: Context): readonly Mailbox[] {
+  const mailboxes: Mailbox[] = [];
+  let words: Token[] = [];
+  for (const { address, tokens } of groups) {
+    if (address === null) for (const token of tokens) words.push(token);
+    else {
+      const name = context.decode(phraseOf(words)).replace(/:$/, '');
+      const comments = [...commentsOf(words, context), ...commentsOf(tokens, context)];
+      mailboxes.push({ name, comments, address, inAngles: false });
+      words = [];
     }
   }
+  const last = mailboxes.at(-1);
+  if (last !== undefined) addToName(last, words, context);
+  return mailboxes;
 }
 
-function readAddrSpec(cursor: Cursor): string {
-  let localPart = '';
-  let gap = '';
-  skipBlanks(cursor);
-  for (;;) {
-    const character = cursor.text[cursor.at];
-    if (character === undefined) return localPart;
-    if (character !== '"' && character !== '.' && atomEnds.includes(character)) break;
-    if (character === '.') {
-      cursor.at++;
-      localPart += '.';
-      skipBlanks(cursor);
-      gap = '';
-    } else {
-      const word = character === '"' ? quote(readDelimited(cursor, '"')) : readAtom(cursor, atomEnds);
-      localPart += gap + word;
-      gap = skipBlanks(cursor);
-    }
-  }
-  if (cursor.text[cursor.at] !== '@') return localPart;
-  cursor.at++;
-  const domain = readDomain(cursor);
-  return domain === '' ? '' : `${localPart}@${domain}`;
+function addToName(mailbox: Mailbox, tokens: readonly Token[], context: Context): void {
+  // A comment behind angle brackets says something else than the name when there is one.
+  if (mailbox.name === '' || !mailbox.inAngles)
+    for (const text of commentsOf(tokens, context)) mailbox.comments.push(text);
+  mailbox.name = [mailbox.name, context.decode(phraseOf(tokens))].filter((name) => name !== '').join(' ');
 }
 
-/** Empty when it is none, as with two "@": `a@evil.example@good.example` must not pass for either. */
-function readDomain(cursor: Cursor): string {
-  let domain = '';
-  for (;;) {
-    skipBlanks(cursor);
-    const character = cursor.text[cursor.at];
-    if (character === undefined) return domain;
-    if (character === '@') return '';
-    if (character === '[') domain += `[${readDelimited(cursor, ']')}]`;
-    else if (character === '.') {
-      domain += '.';
-      cursor.at++;
-    } else if (atomEnds.includes(character)) return domain;
-    else domain += readAtom(cursor, atomEnds);
-  }
+/**
+ * The one mailbox that some senders wrap as a whole: into encoded words, quotes, brackets or parentheses. Only asked for
+ * where no address stands outside of these, so that no name can take the place of an address.
+ */
+function unwrap(tokens: readonly Token[], context: Context): Mailbox | null {
+  if (context.unwrappings === maxUnwrappings) return null;
+  const wrapped = tokens.map((token) =>
+    (token.kind === 'bracketed' || token.kind === 'comment') && token.text.includes('@')
+      ? { ...token, kind: 'word' as const, text: `<${token.text}>` }
+      : token,
+  );
+  const text = context.decode(phraseOf(wrapped));
+  if (!text.includes('@')) return null;
+  const decode: Decode = (decoded) => decoded;
+  const mailboxes = readList(tokenizeAddresses(text), {
+    decode,
+    unwrappings: context.unwrappings + 1,
+    defects: context.defects,
+  });
+  const [mailbox] = mailboxes;
+  return mailboxes.length === 1 && mailbox !== undefined && isAddress(mailbox.address) ? mailbox : null;
 }
 
-function readAtom(cursor: Cursor, ends: string): string {
-  const { text, at: start } = cursor;
-  let i = start;
-  while (i < text.length) {
-    // An encoded word may hold any special, though it must not.
-    if (text[i] === '=' && text[i + 1] === '?') i = skipEncodedWord(text, i);
-    if (i >= text.length || ends.includes(text[i] as string)) break;
-    i++;
-  }
-  cursor.at = i;
-  return text.slice(start, i);
-}
-
-/** Behind the encoded word at `open`, or `open` when there is none. */
-function skipEncodedWord(text: string, open: number): number {
-  const end = Math.min(text.length, open + maxEncodedWordLength);
-  let marks = 0;
-  for (let i = open + 2; i < end; i++) {
-    // Some senders leave blanks in the text itself.
-    if (marks < 2 && blanks.includes(text[i] as string)) return open;
-    if (text[i] !== '?') continue;
-    marks++;
-    if (marks > 2) return text[i + 1] === '=' ? i + 2 : open;
-  }
-  return open;
-}
-
-/** Text up to `close`, without the backslashes; the cursor stands on its opening mark. */
-function readDelimited(cursor: Cursor, close: string): string {
-  const { text } = cursor;
-  let out = '';
-  let i = cursor.at + 1;
-  while (i < text.length && text[i] !== close) {
-    if (text[i] === '\\' && i + 1 < text.length) i++;
-    out += text[i++];
-  }
-  cursor.at = i + 1;
-  return out;
-}
-
-/** White space and comments; gives the white space, and keeps the comments. Comments nest. */
-function skipBlanks(cursor: Cursor): string {
-  const { text } = cursor;
-  let gap = '';
-  for (;;) {
-    const character = text[cursor.at];
-    if (character === '(') cursor.comments.push(readComment(cursor));
-    else if (character !== undefined && blanks.includes(character)) {
-      if (character !== '\r' && character !== '\n') gap += character;
-      cursor.at++;
-    } else return gap;
-  }
-}
-
-function readComment(cursor: Cursor): string {
-  const { text } = cursor;
-  let out = '';
-  let depth = 1;
-  let i = cursor.at + 1;
-  for (; i < text.length; i++) {
-    if (text[i] === '\\' && i + 1 < text.length) i++;
-    else if (text[i] === '(') {
-      depth++;
-      continue;
-    } else if (text[i] === ')') {
-      if (--depth === 0) break;
-      continue;
-    }
-    out += text[i];
-  }
-  cursor.at = i + 1;
-  return out;
-}
-
-function quote(text: string): string {
-  return `"${text.replace(/["\\]/g, '\\$&')}"`;
+function commentsOf(tokens: readonly Token[], { decode }: Context): string[] {
+  return tokens.filter(({ kind }) => kind === 'comment').map(({ text }) => decode(text));
 }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { readMailHeader } from './index.ts';
+import { type MailHeader, readMailHeader } from './index.ts';
 
 const read = (...lines: string[]) => readMailHeader(Buffer.from(lines.join('\r\n'), 'latin1'));
+const codes = (header: MailHeader): readonly string[] => header.defects.map(({ code }) => code);
 const utf8 = (text: string): string => Buffer.from(text).toString('latin1');
 
 describe('dates, also the obsolete ones', () => {
@@ -19,6 +20,8 @@ describe('dates, also the obsolete ones', () => {
     ['21 Sep 102 14:30:00', '2002-09-21T14:30:00.000Z'],
     ['31 Feb 2022 14:30:00 +0000', null],
     ['21 Sep 2022 25:30:00 +0000', null],
+    ['=?utf-8?Q?Fri,_21_Nov_1997_09:55:06_-0600?=', '1997-11-21T15:55:06.000Z'],
+    [utf8('Fr, 1. M\u00e4rz 2024 10:11:12 +0100'), '2024-03-01T09:11:12.000Z'],
     ['yesterday', null],
     ['', null],
   ] as const) {
@@ -83,6 +86,41 @@ describe('Message-ID, by one rule', () => {
   test('one of 10 KB is given whole', () => {
     const id = `<${'a'.repeat(10_000)}@x>`;
     assert.equal(read(`Message-ID: ${id}`).messageId, id);
+  });
+});
+
+describe('fields given twice: the first that is not empty counts, and it is noted', () => {
+  const address = (list: readonly { readonly address: string }[]): string => list.map((each) => each.address).join();
+  const cases: readonly (readonly [name: string, first: string, second: string, get: (h: MailHeader) => unknown])[] = [
+    ['Subject', 'one', 'two', (header) => header.subject],
+    ['Subject', 'one', 'two', (header) => header.raw.subject],
+    ['From', 'one@x.example', 'two@x.example', (header) => address(header.from)],
+    ['From', 'one@x.example', 'two@x.example', (header) => header.raw.from],
+    ['To', 'one@x.example', 'two@x.example', (header) => address(header.to)],
+    ['Cc', 'one@x.example', 'two@x.example', (header) => address(header.cc)],
+    ['Message-ID', '<one@x.example>', '<two@x.example>', (header) => header.messageId],
+    ['Date', '3 Nov 2026 10:11:12 Z', '4 Nov 2026 10:11:12 Z', (header) => header.date?.getUTCDate()],
+    ['Date', '3 Nov 2026 10:11:12 Z', '4 Nov 2026 10:11:12 Z', (header) => header.raw.date],
+  ];
+  for (const [name, first, second, get] of cases) {
+    const alone = get(read(`${name}: ${first}`));
+    const other = get(read(`${name}: ${second}`));
+    test(`${name} ${first}`, () => {
+      assert.notEqual(alone, other);
+      assert.equal(get(read(`${name}: ${first}`, `${name}: ${second}`)), alone);
+      assert.equal(get(read(`${name}:`, `${name}: ${second}`)), other);
+      assert.equal(get(read(`${name}: \t`, ' ', 'X-Other: x', `${name.toUpperCase()}: ${second}`)), other);
+      assert.equal(get(read(`${name}: ${first}`, `${name}:`)), alone);
+      assert.deepEqual(codes(read(`${name}:`, `${name}: ${second}`)), ['field-repeated']);
+      assert.deepEqual(codes(read(`${name}: ${first}`)), []);
+    });
+  }
+  test('all of them empty', () => assert.equal(read('Subject:', 'Subject: ').subject, ''));
+  test('a first date that cannot be read is not replaced', () => {
+    assert.equal(read('Date: yesterday', 'Date: 3 Nov 2026 10:11:12 Z').date, null);
+  });
+  test('fields that may stand more than once are no repetition', () => {
+    assert.deepEqual(codes(read('Received: a', 'Received: b', 'X-Subject: a', 'X-Subject: b', 'Subject: c')), []);
   });
 });
 

@@ -5,7 +5,7 @@ import { decodeUndeclaredLatin1 } from './charset.ts';
 import { parseDate } from './dates.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
 import { decodeEncodedWords } from './encoded-words.ts';
-import { fieldValue, type HeaderField, readFields } from './header-block.ts';
+import { type HeaderField, readFields } from './header-block.ts';
 import { defaultMimeLimits } from './limits.ts';
 import type { MailAddress, MailHeader } from './types.ts';
 
@@ -27,9 +27,10 @@ export function readMailHeader(block: Uint8Array): MailHeader {
 }
 
 export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
+  if (isAnyRepeated(fields)) defects.add('field-repeated');
   const subject = boundedValue(fields, 'subject');
   const date = boundedValue(fields, 'date');
-  const parsedDate = date === null ? null : parseDate(date);
+  const parsedDate = date === null ? null : parseDate(decodeEncodedWords(date, defects));
   if (date !== null && parsedDate === null) defects.add('date-malformed');
   return {
     messageId: readMessageId(fields, defects),
@@ -81,6 +82,26 @@ function rawText(fields: readonly HeaderField[], name: string, defects: DefectCo
   return value === null ? null : decodeUndeclaredLatin1(value, defects);
 }
 
+/** Of the first field that is not empty; `''` when all are, null when there is none. */
 function boundedValue(fields: readonly HeaderField[], name: string): string | null {
-  return fieldValue(fields, name)?.slice(0, defaultMimeLimits.maxHeaderFieldBytes) ?? null;
+  let whenEmpty: '' | null = null;
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    if (field.value !== '') return field.value.slice(0, defaultMimeLimits.maxHeaderFieldBytes);
+    whenEmpty = '';
+  }
+  return whenEmpty;
+}
+
+/** Fields that RFC 5322 §3.6 allows once, of those read here. */
+const singleFields = new Set(['message-id', 'subject', 'date', 'from', 'to', 'cc']);
+
+function isAnyRepeated(fields: readonly HeaderField[]): boolean {
+  const seen = new Set<string>();
+  for (const { name } of fields) {
+    if (!singleFields.has(name)) continue;
+    if (seen.has(name)) return true;
+    seen.add(name);
+  }
+  return false;
 }

@@ -28,7 +28,7 @@ export interface MailRecord {
   /** The leaves that are no attachments, and why. */
   readonly left_out: readonly { readonly part: string; readonly reason: DocumentReason }[];
   readonly limit: string | null;
-  /** The codes of all defects of the parts, in the order they were met, each once. */
+  /** The codes of all defects of header and parts, in the order they were met, each once. */
   readonly defects: readonly string[];
 }
 
@@ -70,8 +70,10 @@ export function createRecorder(): Recorder {
       if (event.type === 'part-end' || event.type === 'multipart-end') {
         for (const { code } of event.defects) defects.add(code);
       }
-      if (event.type === 'header') header = event.header;
-      else if (event.type === 'limit') limit = event.limit;
+      if (event.type === 'header') {
+        header = event.header;
+        for (const { code } of header.defects) defects.add(code);
+      } else if (event.type === 'limit') limit = event.limit;
       else if (event.type === 'part-begin' && rule.verdict(event.part).document) {
         const entry = { part: event.part, hash: createHash('sha256'), size: 0, sha256: null };
         parts.push(entry);
