@@ -4,7 +4,7 @@ import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { createFileObjectStore } from '../../src/adapters/fs/object-store.ts';
 import { type Collected, createCollector } from '../../src/documents/collector.ts';
-import { createHeaderScan, type MailHeader, parseMail, readMailHeader } from '../../src/mime/index.ts';
+import { createHeaderScan, firstAddress, type MailHeader, parseMail, readMailHeader } from '../../src/mime/index.ts';
 import type { ObjectStore } from '../../src/ports/object-store.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 
@@ -96,7 +96,7 @@ function headerOf(mail: Buffer): Pick<Reading, 'subject' | 'from' | 'senders' | 
   const { subject, from, date } = intakeHeader(mail, mail.length);
   return {
     subject,
-    from: from[0]?.address ?? null,
+    from: firstAddress(from),
     senders: from,
     date: date?.toISOString().replace(/\.000Z$/, 'Z') ?? null,
   };
