@@ -1,8 +1,11 @@
 /** What the header of a part says of its content. Spec: RFC 2045 §5–§7, RFC 2183. */
 import { decodeUndeclaredLatin1 } from './charset.ts';
+import { blankComments } from './comments.ts';
 import type { DefectCollector } from './defects.ts';
-import { fieldValue, type HeaderField } from './header-block.ts';
-import { type ParameterizedValue, parameterValue, parseParameters } from './parameters.ts';
+import { namesFile, readFileName } from './file-name.ts';
+import type { HeaderField } from './header-block.ts';
+import { parameterValue } from './parameter-values.ts';
+import { type ParameterizedValue, parseParameters } from './parameters.ts';
 import type { MimeLimits, PartHeader } from './types.ts';
 
 export interface ReadPartHeader {
@@ -14,89 +17,133 @@ export interface ReadPartHeader {
 
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const wholeMediaType = /^[!#$%&'*+.^_`|~0-9a-z-]+\/[!#$%&'*+.^_`|~0-9a-z-]+$/;
-const spacedMediaType = /^([!#$%&'*+.^_`|~0-9a-z-]+)\s*\/\s*([!#$%&'*+.^_`|~0-9a-z-]+)/;
+const spacedMediaType = /^([!#$%&'*+.^_`|~0-9a-z-]+)\s*\/[\s/]*([!#$%&'*+.^_`|~0-9a-z-]+)/;
 
+/** `textCharset`: the charset of the mail's first text part, in which raw bytes are when they are not UTF-8. */
 export function readPartHeader(
   fields: readonly HeaderField[],
   defaultMediaType: string,
   limits: MimeLimits,
   defects: DefectCollector,
+  textCharset: string | null = null,
 ): ReadPartHeader {
-  const type = parse(fieldValue(fields, 'content-type'), limits, defects);
-  const disposition = parse(fieldValue(fields, 'content-disposition'), limits, defects);
-  const declared = type === null ? null : readMediaType(type.main, defects);
-  const contentLocation = fieldValue(fields, 'content-location');
-  const multipart = declared?.startsWith('multipart/') === true && type !== null;
+  const context: Context = { fields, limits, defects, textCharset };
+  const type = chooseContentType(context);
+  const disposition = chooseDisposition(context);
+  const { mediaType, declared } = readMediaType(type?.main ?? null, defaultMediaType, defects);
+  const contentLocation = firstFilled(context, 'content-location');
+  const description = firstFilled(context, 'content-description');
   return {
     header: {
-      mediaType: declared ?? (type === null ? defaultMediaType : 'text/plain'),
+      mediaType,
       declaredMediaType: declared,
       charset: type === null ? null : parameterValue(type.parameters, 'charset', defects),
       disposition: disposition === null ? null : readDisposition(disposition.main),
-      fileName: readFileName(disposition, type, defects),
-      transferEncoding: readTransferEncoding(fieldValue(fields, 'content-transfer-encoding')),
-      contentId: readContentId(fieldValue(fields, 'content-id'), defects),
-      contentLocation: contentLocation === null ? null : decodeUndeclaredLatin1(contentLocation, defects),
+      fileName: readFileName({ disposition, type, description, textCharset }, defects),
+      transferEncoding: readTransferEncoding(firstFilled(context, 'content-transfer-encoding')),
+      contentId: readContentId(firstFilled(context, 'content-id'), context),
+      contentLocation: contentLocation === null ? null : decodeUndeclaredLatin1(contentLocation, defects, textCharset),
     },
-    boundary: multipart ? readBoundary(type) : null,
+    boundary: type !== null && declared?.startsWith('multipart/') === true ? readBoundary(type) : null,
     limit: type?.tooMany || disposition?.tooMany ? 'maxParameters' : null,
   };
 }
 
-/** Null for a field that is absent or empty. */
-function parse(value: string | null, limits: MimeLimits, defects: DefectCollector): ParameterizedValue | null {
-  return value === null || value.trim() === '' ? null : parseParameters(value, limits.maxParameters, defects);
+interface Context {
+  readonly fields: readonly HeaderField[];
+  readonly limits: MimeLimits;
+  readonly defects: DefectCollector;
+  readonly textCharset: string | null;
 }
 
-function readMediaType(main: string, defects: DefectCollector): string | null {
-  const text = withoutComments(main).trim().toLowerCase();
-  if (wholeMediaType.test(text)) return text;
+/** Of several, one that names a file, else the first. */
+function chooseContentType(context: Context): ParameterizedValue | null {
+  return chooseNaming(context, filledValues(context, 'content-type'));
+}
+
+/** Of several, one that names a file, else the first. */
+function chooseDisposition(context: Context): ParameterizedValue | null {
+  return chooseNaming(context, filledValues(context, 'content-disposition'));
+}
+
+/** Null when there is none. What is odd in a field that is not chosen is no news. */
+function chooseNaming(context: Context, values: readonly string[]): ParameterizedValue | null {
+  let chosen = values[0];
+  if (values.length > 1) chosen = values.find((value) => namesFile(parse(value, context, new Set()))) ?? chosen;
+  return chosen === undefined ? null : parse(chosen, context, context.defects);
+}
+
+function parse(value: string, { limits, textCharset }: Context, defects: DefectCollector): ParameterizedValue {
+  return parseParameters(value, limits.maxParameters, defects, textCharset);
+}
+
+function firstFilled(context: Context, name: string): string | null {
+  return filledValues(context, name)[0] ?? null;
+}
+
+/** The values of a field that counts once: those that are not empty, and differ. */
+function filledValues({ fields, defects }: Context, name: string): readonly string[] {
+  const values: string[] = [];
+  const known = new Set<string>();
+  for (const field of fields) {
+    if (field.name !== name || field.value.trim() === '') continue;
+    const compared = field.value.trim().replace(/\s+/g, ' ').toLowerCase();
+    if (!known.has(compared)) values.push(field.value);
+    known.add(compared);
+  }
+  if (values.length > 1) defects.add('field-repeated');
+  return values;
+}
+
+/** `main`: what stands before the parameters, null without a field. */
+function readMediaType(
+  main: string | null,
+  defaultMediaType: string,
+  defects: DefectCollector,
+): { readonly mediaType: string; readonly declared: string | null } {
+  if (main === null) return { mediaType: defaultMediaType, declared: null };
+  const text = stripQuotes(blankComments(main).trim()).trim().toLowerCase();
+  if (wholeMediaType.test(text) && !text.includes('*')) return { mediaType: text, declared: text };
   defects.add('content-type-malformed');
-  const spaced = spacedMediaType.exec(text);
-  return spaced === null ? null : `${spaced[1]}/${spaced[2]}`;
+  const declared = mendMediaType(text);
+  return { mediaType: declared ?? guessMediaType(text), declared };
+}
+
+/** Null for nonsense. QUIRK: `application/application/pdf`, `application\pdf`, `application / pdf`. */
+function mendMediaType(text: string): string | null {
+  const slashed = text.replaceAll('\\', '/').replace(/^application\/application\/(?=.)/, 'application/');
+  const spaced = spacedMediaType.exec(slashed);
+  const mended = spaced === null ? '*' : `${spaced[1]}/${spaced[2]}`;
+  return mended.includes('*') ? null : mended;
+}
+
+/** A word such as `pdf`, or a wildcard, says that a file is there, though not of what type; the rest is text. */
+function guessMediaType(text: string): string {
+  return token.test(text.replace('/', '')) && !text.startsWith('text') ? 'application/octet-stream' : 'text/plain';
 }
 
 /** An unknown disposition counts as attachment (RFC 2183 §2.8); text after the word without a semicolon is ignored. */
 function readDisposition(main: string): string | null {
-  const text = stripQuotes(withoutComments(main).trim()).toLowerCase();
-  const known = /^(inline|attachment)\b/.exec(text);
+  const text = stripQuotes(blankComments(main).trim()).toLowerCase();
+  const known = /^(inline|attachment)s?\b/.exec(text);
   if (known !== null) return known[1] as string;
   return token.test(text) ? text : null;
 }
 
-/** Content-Disposition's filename, else Content-Type's name; then the two names in the wrong field. */
-function readFileName(
-  disposition: ParameterizedValue | null,
-  type: ParameterizedValue | null,
-  defects: DefectCollector,
-): string | null {
-  const places = [
-    [disposition, 'filename'],
-    [disposition, 'name'],
-    [type, 'name'],
-    [type, 'filename'],
-  ] as const;
-  for (const [field, name] of places) {
-    const value = field === null ? null : parameterValue(field.parameters, name, defects);
-    if (value !== null && value.trim() !== '') return value;
-  }
-  return null;
-}
-
 function readTransferEncoding(value: string | null): string {
   if (value === null) return '7bit';
-  const text = stripQuotes(withoutComments(value).trim());
+  const text = stripQuotes(blankComments(value).trim());
   return (text.split(';', 1)[0] as string).trim().toLowerCase() || '7bit';
 }
 
-function readContentId(value: string | null, defects: DefectCollector): string | null {
+function readContentId(value: string | null, { defects, textCharset }: Context): string | null {
   const text =
     value
       ?.trim()
       .replace(/^<+/, '')
       .replace(/>{1,9}$/, '')
       .trim() ?? '';
-  return text === '' ? null : decodeUndeclaredLatin1(text, defects);
+  return text === '' ? null : decodeUndeclaredLatin1(text, defects, textCharset);
 }
 
 /** The bytes as sent: a boundary is compared, never shown, so no charset is applied to it. */
@@ -107,10 +154,6 @@ function readBoundary(type: ParameterizedValue): string | null {
   let end = text.length;
   while (end > 0 && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--;
   return end === 0 ? null : text.slice(0, end);
-}
-
-function withoutComments(text: string): string {
-  return text.includes('(') ? text.replace(/\([^()]*\)/g, '') : text;
 }
 
 function stripQuotes(text: string): string {
