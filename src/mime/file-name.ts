@@ -25,7 +25,7 @@ export function readFileName(places: NamePlaces, defects: DefectCollector): stri
   let first: Candidate | null = null;
   for (const candidate of nameCandidates(places)) {
     if (first === null) addAll(defects, candidate.defects);
-    if (first === null && !candidate.damaged && !hasLostCharacters(candidate.text)) return nameText(candidate);
+    if (first === null && !candidate.damaged && !hasLost(candidate)) return nameText(candidate);
     if (first === null) first = candidate;
     else if (replaces(candidate, first)) {
       addAll(defects, candidate.defects);
@@ -71,15 +71,16 @@ function readDescription(description: string, textCharset: string | null): Candi
   if (text.length > maxDescriptionLength || !endsLikeFileName(text)) return null;
   const isProse = /[.:;,!?]\s|:\/\/|@/.test(text) || text.split(/\s+/).length > maxDescriptionWords;
   const isDomain = /(?:^www\.|\.(?:com|org|net)$)/i.test(text);
-  return isProse || isDomain ? null : { text, damaged: false, defects };
+  return isProse || isDomain ? null : { text, damaged: false, plain: true, defects };
 }
 
 function nameText(candidate: Candidate): string {
   return collapseControls(candidate.text);
 }
 
-function hasLostCharacters(text: string): boolean {
-  return text.includes('?') || text.includes('\ufffd');
+/** Characters that someone on the way replaced. */
+function hasLost({ text, plain }: Candidate): boolean {
+  return text.includes('\ufffd') || (plain && text.includes('?'));
 }
 
 /**
@@ -87,7 +88,7 @@ function hasLostCharacters(text: string): boolean {
  * takes a name that has a character beyond ASCII in its place; more of them in a row are no name.
  */
 function replaces(candidate: Candidate, damaged: Candidate): boolean {
-  if (candidate.damaged || hasLostCharacters(candidate.text)) return false;
+  if (candidate.damaged || hasLost(candidate)) return false;
   if (damaged.damaged || /\ufffd|\?\?/.test(damaged.text)) return true;
   return fitsLostCharacters(candidate.text, damaged.text);
 }

@@ -11,8 +11,10 @@ import type { DefectCode } from './types.ts';
 /** One of the values a parameter was sent with. */
 export interface Candidate {
   readonly text: string;
-  /** Its bytes are invalid in the charset it declares. */
+  /** In the extended form, with bytes that are invalid in the charset it declares. */
   readonly damaged: boolean;
+  /** In no charset of its own: senders write what they cannot write there as question marks. */
+  readonly plain: boolean;
   readonly defects: ReadonlySet<DefectCode>;
 }
 
@@ -44,24 +46,26 @@ export function* parameterCandidates(
   const extended = related.filter((parameter) => parameter.name === starred).map(({ value }) => value);
   for (const value of extended) {
     const split = splitCharset(value);
-    if (split !== null) yield* filled((defects) => decodeSplit(split, defects, textCharset));
+    if (split !== null) yield* filled(false, (defects) => decodeSplit(split, defects, textCharset));
   }
-  yield* filled((defects) => {
+  const isPlain = !related.some((parameter) => /\*\d+\*$/.test(parameter.name));
+  yield* filled(isPlain, (defects) => {
     const sections = collectSections(related, starred, defects);
     return sections.length === 0 ? '' : decodeSections(sections, defects, textCharset);
   });
   for (const { name: form, value } of related) {
-    if (form === name) yield* filled((defects) => decodePlain(value, defects, textCharset));
+    if (form === name) yield* filled(true, (defects) => decodePlain(value, defects, textCharset));
   }
   for (const value of extended) {
-    if (splitCharset(value) === null) yield* filled((defects) => decodeWithoutCharset(value, defects, textCharset));
+    if (splitCharset(value) === null)
+      yield* filled(false, (defects) => decodeWithoutCharset(value, defects, textCharset));
   }
 }
 
-function* filled(decode: (defects: DefectCollector) => string): Generator<Candidate> {
+function* filled(plain: boolean, decode: (defects: DefectCollector) => string): Generator<Candidate> {
   const defects: DefectCollector = new Set();
   const text = decode(defects);
-  if (text.trim() !== '') yield { text, damaged: defects.has('charset-bytes-invalid'), defects };
+  if (text.trim() !== '') yield { text, damaged: !plain && defects.has('charset-bytes-invalid'), plain, defects };
 }
 
 interface Split {

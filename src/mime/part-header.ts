@@ -103,23 +103,21 @@ function readMediaType(
 ): { readonly mediaType: string; readonly declared: string | null } {
   if (main === null) return { mediaType: defaultMediaType, declared: null };
   const text = stripQuotes(blankComments(main).trim()).trim().toLowerCase();
-  if (wholeMediaType.test(text) && !text.includes('*')) return { mediaType: text, declared: text };
+  if (wholeMediaType.test(text) && !anything.has(text)) return { mediaType: text, declared: text };
   defects.add('content-type-malformed');
+  if (anything.has(text)) return { mediaType: 'application/octet-stream', declared: null };
   const declared = mendMediaType(text);
-  return { mediaType: declared ?? guessMediaType(text), declared };
+  return { mediaType: declared ?? 'text/plain', declared };
 }
+
+/** Wildcards, which say that a file is there, though not of what type. */
+const anything = new Set(['*/*', '*', 'application/*']);
 
 /** Null for nonsense. QUIRK: `application/application/pdf`, `application\pdf`, `application / pdf`. */
 function mendMediaType(text: string): string | null {
   const slashed = text.replaceAll('\\', '/').replace(/^application\/application\/(?=.)/, 'application/');
   const spaced = spacedMediaType.exec(slashed);
-  const mended = spaced === null ? '*' : `${spaced[1]}/${spaced[2]}`;
-  return mended.includes('*') ? null : mended;
-}
-
-/** A word such as `pdf`, or a wildcard, says that a file is there, though not of what type; the rest is text. */
-function guessMediaType(text: string): string {
-  return token.test(text.replace('/', '')) && !text.startsWith('text') ? 'application/octet-stream' : 'text/plain';
+  return spaced === null ? null : `${spaced[1]}/${spaced[2]}`;
 }
 
 /** An unknown disposition counts as attachment (RFC 2183 §2.8); text after the word without a semicolon is ignored. */
