@@ -57,6 +57,7 @@ export function decodeEncodedWords(text: string, defects: DefectCollector, fallb
 
 /** Line ends, tabs and other control characters, with the blanks around them, as one blank. */
 export function collapseControls(text: string): string {
+  if (!/\p{Cc}/u.test(text)) return text;
   return text.replace(/[ \p{Cc}]+/gu, (run) => (/\p{Cc}/u.test(run) ? ' ' : run));
 }
 

@@ -4,7 +4,7 @@
  */
 import type { DefectCollector } from './defects.ts';
 import { collapseControls, decodeEncodedWords } from './encoded-words.ts';
-import { type Candidate, parameterCandidates } from './parameter-values.ts';
+import { type Candidate, hasParameter, parameterCandidates } from './parameter-values.ts';
 import { endsLikeFileName, type ParameterizedValue } from './parameters.ts';
 import type { DefectCode } from './types.ts';
 
@@ -53,7 +53,7 @@ function* nameCandidates(places: NamePlaces): Generator<Candidate> {
     [disposition, 'file'],
   ] as const;
   for (const [field, name] of parameters) {
-    if (field === null) continue;
+    if (field === null || !hasParameter(field.parameters, name)) continue;
     for (const candidate of parameterCandidates(field.parameters, name, textCharset)) {
       if (nameText(candidate).trim() !== '') yield candidate;
     }

@@ -25,6 +25,7 @@ export function parameterValue(
   defects: DefectCollector,
   textCharset: string | null = null,
 ): string | null {
+  if (!hasParameter(parameters, name)) return null;
   let damaged: Candidate | null = null;
   for (const candidate of parameterCandidates(parameters, name, textCharset)) {
     for (const code of candidate.defects) defects.add(code);
@@ -32,6 +33,12 @@ export function parameterValue(
     damaged ??= candidate;
   }
   return damaged?.text ?? null;
+}
+
+/** Whether there is any value to look for, which takes less than looking. */
+export function hasParameter(parameters: readonly Parameter[], name: string): boolean {
+  for (const parameter of parameters) if (parameter.name.startsWith(name)) return true;
+  return false;
 }
 
 /** Every value of `name` that is not empty, the best form first; those after the one that is used are not decoded. */
@@ -48,11 +55,13 @@ export function* parameterCandidates(
     const split = splitCharset(value);
     if (split !== null) yield* filled(false, (defects) => decodeSplit(split, defects, textCharset));
   }
-  const isPlain = !related.some((parameter) => /\*\d+\*$/.test(parameter.name));
-  yield* filled(isPlain, (defects) => {
-    const sections = collectSections(related, starred, defects);
-    return sections.length === 0 ? '' : decodeSections(sections, defects, textCharset);
-  });
+  if (related.some((parameter) => parameter.name !== name)) {
+    const isPlain = !related.some((parameter) => /\*\d+\*$/.test(parameter.name));
+    yield* filled(isPlain, (defects) => {
+      const sections = collectSections(related, starred, defects);
+      return sections.length === 0 ? '' : decodeSections(sections, defects, textCharset);
+    });
+  }
   for (const { name: form, value } of related) {
     if (form === name) yield* filled(true, (defects) => decodePlain(value, defects, textCharset));
   }

@@ -82,9 +82,9 @@ export function endsLikeFileName(text: string): boolean {
 }
 
 function readMain(field: Field): Read {
-  const { text, comments, defects } = field;
+  const { text, defects } = field;
   let end = 0;
-  while (end < text.length && !endsMain(text.charCodeAt(end))) end = comments.get(end) ?? end + 1;
+  while (end < text.length && !endsMain(text.charCodeAt(end))) end = nextOrPastComment(field, end);
   const before = blankComments(text.slice(0, end));
   if (end >= text.length || text[end] === ';') return { value: before.trim(), next: end };
   defects.add('parameter-malformed');
@@ -106,10 +106,15 @@ function endsMain(code: number): boolean {
   return code === 59 || code === 61 || code === 34;
 }
 
-function findNameEnd({ text, comments }: Field, from: number): number {
+function findNameEnd(field: Field, from: number): number {
+  const { text } = field;
   let i = from;
-  while (i < text.length && text[i] !== '=' && text[i] !== ';') i = comments.get(i) ?? i + 1;
-  return Math.min(i, text.length);
+  while (i < text.length && text[i] !== '=' && text[i] !== ';') i = nextOrPastComment(field, i);
+  return i;
+}
+
+function nextOrPastComment({ text, comments }: Field, at: number): number {
+  return text[at] === '(' ? (comments.get(at) ?? at + 1) : at + 1;
 }
 
 /** QUIRK: folding in the middle leaves blanks in a name; a word before it is no part of it. */

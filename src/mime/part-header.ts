@@ -83,16 +83,11 @@ function firstFilled(context: Context, name: string): string | null {
 
 /** The values of a field that counts once: those that are not empty, and differ. */
 function filledValues({ fields, defects }: Context, name: string): readonly string[] {
-  const values: string[] = [];
-  const known = new Set<string>();
-  for (const field of fields) {
-    if (field.name !== name || field.value.trim() === '') continue;
-    const compared = field.value.trim().replace(/\s+/g, ' ').toLowerCase();
-    if (!known.has(compared)) values.push(field.value);
-    known.add(compared);
-  }
-  if (values.length > 1) defects.add('field-repeated');
-  return values;
+  const values = fields.filter((field) => field.name === name && field.value.trim() !== '').map(({ value }) => value);
+  if (values.length < 2) return values;
+  const distinct = new Map(values.toReversed().map((value) => [value.replace(/\s+/g, ' ').toLowerCase(), value]));
+  if (distinct.size > 1) defects.add('field-repeated');
+  return [...distinct.values()].toReversed();
 }
 
 /** `main`: what stands before the parameters, null without a field. */
