@@ -4,7 +4,7 @@
  */
 import type { DefectCollector } from './defects.ts';
 import { collapseControls, decodeEncodedWords } from './encoded-words.ts';
-import { type Candidate, hasParameter, parameterCandidates } from './parameter-values.ts';
+import { type Candidate, parameterCandidates, simpleValue } from './parameter-values.ts';
 import { endsLikeFileName, type ParameterizedValue } from './parameters.ts';
 import type { DefectCode } from './types.ts';
 
@@ -22,6 +22,8 @@ const maxDescriptionLength = 200;
 const maxDescriptionWords = 12;
 
 export function readFileName(places: NamePlaces, defects: DefectCollector): string | null {
+  const atOnce = simpleName(places);
+  if (atOnce !== null) return atOnce;
   let first: Candidate | null = null;
   for (const candidate of nameCandidates(places)) {
     if (first === null) addAll(defects, candidate.defects);
@@ -36,25 +38,37 @@ export function readFileName(places: NamePlaces, defects: DefectCollector): stri
   return first === null ? null : nameText(first);
 }
 
+/** The name when the first place that has one has nothing to decode. */
+function simpleName(places: NamePlaces): string | null {
+  for (const [field, name] of parameterPlaces) {
+    const value = simpleValue(places[field]?.parameters ?? [], name);
+    if (value !== null) return value ?? null;
+  }
+  return null;
+}
+
 /** Whether a field names a file, as far as a choice between two fields needs to know. */
 export function namesFile(field: ParameterizedValue): boolean {
   const noted: NamePlaces = { disposition: field, type: null, description: null, textCharset: null };
   return !nameCandidates(noted).next().done;
 }
 
+/** Where names stand, the best place first. */
+const parameterPlaces = [
+  ['disposition', 'filename'],
+  ['disposition', 'name'],
+  ['type', 'name'],
+  ['type', 'filename'],
+  ['type', 'file'],
+  ['disposition', 'file'],
+] as const;
+
 function* nameCandidates(places: NamePlaces): Generator<Candidate> {
-  const { disposition, type, description, textCharset } = places;
-  const parameters = [
-    [disposition, 'filename'],
-    [disposition, 'name'],
-    [type, 'name'],
-    [type, 'filename'],
-    [type, 'file'],
-    [disposition, 'file'],
-  ] as const;
-  for (const [field, name] of parameters) {
-    if (field === null || !hasParameter(field.parameters, name)) continue;
-    for (const candidate of parameterCandidates(field.parameters, name, textCharset)) {
+  const { description, textCharset } = places;
+  for (const [field, name] of parameterPlaces) {
+    const parameters = places[field]?.parameters ?? [];
+    if (simpleValue(parameters, name) === null) continue;
+    for (const candidate of parameterCandidates(parameters, name, textCharset)) {
       if (nameText(candidate).trim() !== '') yield candidate;
     }
   }

@@ -25,7 +25,8 @@ export function parameterValue(
   defects: DefectCollector,
   textCharset: string | null = null,
 ): string | null {
-  if (!hasParameter(parameters, name)) return null;
+  const atOnce = simpleValue(parameters, name);
+  if (atOnce !== undefined) return atOnce;
   let damaged: Candidate | null = null;
   for (const candidate of parameterCandidates(parameters, name, textCharset)) {
     for (const code of candidate.defects) defects.add(code);
@@ -35,10 +36,19 @@ export function parameterValue(
   return damaged?.text ?? null;
 }
 
-/** Whether there is any value to look for, which takes less than looking. */
-export function hasParameter(parameters: readonly Parameter[], name: string): boolean {
-  for (const parameter of parameters) if (parameter.name.startsWith(name)) return true;
-  return false;
+/** Text that no rule here would change: most values are that. */
+const simple = /^[A-Za-z0-9][A-Za-z0-9 ._()+,-]*$/;
+
+/** The value of `name` when it stands there once and needs no decoding; null when it is absent, else undefined. */
+export function simpleValue(parameters: readonly Parameter[], name: string): string | null | undefined {
+  let found: Parameter | null = null;
+  for (const parameter of parameters) {
+    if (!parameter.name.startsWith(name)) continue;
+    if (found !== null || parameter.name !== name) return undefined;
+    found = parameter;
+  }
+  if (found === null) return null;
+  return simple.test(found.value) ? found.value : undefined;
 }
 
 /** Every value of `name` that is not empty, the best form first; those after the one that is used are not decoded. */

@@ -56,6 +56,8 @@ export function parseParameters(
   defects: DefectCollector,
   textCharset: string | null = null,
 ): ParameterizedValue {
+  const regular = parseRegular(value, maxParameters);
+  if (regular !== null) return regular;
   const text = rawIso2022ToUtf8(value, defects);
   const twoByte = hasBackslashTrails(textCharset) && !isUtf8(Buffer.from(text, 'latin1'));
   const field: Field = { text, comments: findCommentEnds(text), defects, twoByteCharset: twoByte ? textCharset : null };
@@ -74,6 +76,25 @@ export function parseParameters(
     }
   }
   return { main: start.value, parameters, tooMany: false };
+}
+
+const regularMain = /[^\s;="'(),:\\\x1b]+(?=;|$)/y;
+const regularParameter = /;[ \t]*([A-Za-z0-9*-]+)=(?:"([^"\\\x1b]*)"|([^\s;"'(),=\\\x1b]+))(?=;|$)/y;
+
+/** A field as it should be, which most are, without the care that the others need; null for any other. */
+function parseRegular(text: string, maxParameters: number): ParameterizedValue | null {
+  regularMain.lastIndex = 0;
+  const main = regularMain.exec(text)?.[0];
+  if (main === undefined) return null;
+  const parameters: Parameter[] = [];
+  for (let at = main.length; at < text.length; at = regularParameter.lastIndex) {
+    regularParameter.lastIndex = at;
+    const match = regularParameter.exec(text);
+    if (match === null || parameters.length === maxParameters) return null;
+    const [, name = '', quoted, unquoted = ''] = match;
+    parameters.push({ name: name.toLowerCase(), value: quoted ?? unquoted, quoted: quoted !== undefined });
+  }
+  return { main, parameters, tooMany: false };
 }
 
 /** Whether a text ends as a file name does: a dot, and two to five letters and digits, at least one letter. */
@@ -119,6 +140,8 @@ function nextOrPastComment({ text, comments }: Field, at: number): number {
 
 /** QUIRK: folding in the middle leaves blanks in a name; a word before it is no part of it. */
 function readName(text: string, defects: DefectCollector): string {
+  const trimmed = text.trim();
+  if (/^[A-Za-z0-9*.-]+$/.test(trimmed)) return trimmed.toLowerCase();
   const words = blankComments(text)
     .replaceAll('"', '')
     .trim()

@@ -83,7 +83,8 @@ function firstFilled(context: Context, name: string): string | null {
 
 /** The values of a field that counts once: those that are not empty, and differ. */
 function filledValues({ fields, defects }: Context, name: string): readonly string[] {
-  const values = fields.filter((field) => field.name === name && field.value.trim() !== '').map(({ value }) => value);
+  const values: string[] = [];
+  for (const field of fields) if (field.name === name && field.value.trim() !== '') values.push(field.value);
   if (values.length < 2) return values;
   const distinct = new Map(values.toReversed().map((value) => [value.replace(/\s+/g, ' ').toLowerCase(), value]));
   if (distinct.size > 1) defects.add('field-repeated');
@@ -97,7 +98,7 @@ function readMediaType(
   defects: DefectCollector,
 ): { readonly mediaType: string; readonly declared: string | null } {
   if (main === null) return { mediaType: defaultMediaType, declared: null };
-  const text = stripQuotes(blankComments(main).trim()).trim().toLowerCase();
+  const text = wholeMediaType.test(main) ? main : stripQuotes(blankComments(main).trim()).trim().toLowerCase();
   if (wholeMediaType.test(text) && !anything.has(text)) return { mediaType: text, declared: text };
   defects.add('content-type-malformed');
   if (anything.has(text)) return { mediaType: 'application/octet-stream', declared: null };
