@@ -63,6 +63,20 @@ describe('fields that count once, given twice', () => {
       'field-repeated',
     ],
     [
+      'the multipart with a boundary',
+      ['Content-Type: application/pdf; name=a.pdf', 'Content-Type: multipart/mixed; boundary=b'],
+      'mediaType',
+      'multipart/mixed',
+      'field-repeated',
+    ],
+    [
+      'a multipart without a boundary is none',
+      ['Content-Type: multipart/mixed', 'Content-Type: application/pdf; name=a.pdf'],
+      'mediaType',
+      'application/pdf',
+      'field-repeated',
+    ],
+    [
       'an empty name is none',
       ['Content-Type: application/pdf; name=""', 'Content-Type: text/csv; name=a.csv'],
       'mediaType',

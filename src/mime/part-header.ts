@@ -56,9 +56,16 @@ interface Context {
   readonly textCharset: string | null;
 }
 
-/** Of several, one that names a file, else the first. */
+/** Of several, a multipart with a boundary, without which its parts are lost; else one that names a file; else the first. */
 function chooseContentType(context: Context): ParameterizedValue | null {
-  return chooseNaming(context, filledValues(context, 'content-type'));
+  const values = filledValues(context, 'content-type');
+  const multipart =
+    values.length < 2 ? undefined : values.find((value) => isMultipart(parse(value, context, new Set())));
+  return chooseNaming(context, multipart === undefined ? values : [multipart]);
+}
+
+function isMultipart(type: ParameterizedValue): boolean {
+  return type.main.toLowerCase().startsWith('multipart/') && readBoundary(type) !== null;
 }
 
 /** Of several, one that names a file, else the first. */
