@@ -21,7 +21,7 @@ export type HeaderField = 'message_id' | 'subject' | 'from' | 'to' | 'date';
 
 /** One difference between what is expected and what was read, and what it is about. */
 export type Difference = { readonly text: string } & (
-  | { readonly kind: 'header'; readonly field: HeaderField; readonly got: unknown }
+  | { readonly kind: 'header'; readonly field: HeaderField; readonly want: unknown; readonly got: unknown }
   | { readonly kind: 'missing'; readonly want: ExpectedAttachment }
   | { readonly kind: 'other'; readonly want: ExpectedAttachment; readonly got: AttachmentRecord }
   | { readonly kind: 'too-many'; readonly got: AttachmentRecord }
@@ -40,7 +40,13 @@ export function checkHeader(expected: ExpectedMail, actual: MailRecord): readonl
   ] as const) {
     const [want, got] = [JSON.stringify(expected[field]), JSON.stringify(actual[field])];
     if (doubtful.includes(name) || want === got) continue;
-    differences.push({ kind: 'header', field, got: actual[field], text: `${field} ${got}, not ${want}` });
+    differences.push({
+      kind: 'header',
+      field,
+      want: expected[field],
+      got: actual[field],
+      text: `${field} ${got}, not ${want}`,
+    });
   }
   return differences;
 }

@@ -15,8 +15,9 @@ const practicalCharset: ReadonlyMap<string, string> = new Map(
     gb18030: 'gb2312 gbk gb18030 gb180302000 xgbk gb231280 cp936 eucgb2312cn xmacsimpchinese',
     cp932: 'shiftjis sjis xsjis windows31j cp932 mskanji xmacjapanese',
     cp949: 'ksc56011987 ksc5601 ksx1001 euckr korean cp949 uhc xmackorean',
-    cp950: 'big5 xxbig5 cp950 big5tw xmactradchinese',
-    big5hkscs: 'big5hkscs hkscs',
+    cp950: 'cp950 big5tw',
+    // The index of the Encoding Standard, as browsers and mail programs read it.
+    big5hkscs: 'big5 xxbig5 csbig5 cnbig5 xmactradchinese big5hkscs hkscs',
     eucjp: 'eucjp xeucjp ujis',
     cp874: 'windows874 tis620 iso885911',
     cp1254: 'iso88599 windows1254',
@@ -42,43 +43,93 @@ const nodeCharset: ReadonlyMap<string, string> = new Map([
 /** Names iconv-lite knows that are no charsets. */
 const notCharsets = new Set(['base64', 'hex', 'binary']);
 
+const replacement = '\ufffd';
+
 export function decodeText(bytes: Buffer, charset: string | null, defects: DefectCollector): string {
-  const label = stripQuotes(charset ?? '').toLowerCase();
-  const practical = label === '' ? '' : (practicalCharset.get(label.replace(/[^a-z0-9]/g, '')) ?? label);
+  const practical = practicalName(charset);
   if (practical === '') return decodeUndeclared(bytes, defects);
-  if (practical === 'utf8') {
-    if (!isUtf8(bytes)) defects.add('charset-bytes-invalid');
-    return bytes.toString('utf8');
+  const text = decodeAs(bytes, practical);
+  if (text === null) {
+    defects.add('charset-unknown');
+    return decodeUndeclared(bytes, new Set());
   }
-  if (practical === 'iso2022jp') {
-    const text = decodeIso2022Jp(bytes);
-    if (text !== null) return text;
-    defects.add('charset-bytes-invalid');
-    return bytes.toString('latin1').replace(/[\x1b\x80-\xff]/g, '\ufffd');
-  }
-  if (practical === 'iso2022kr') return decodeIso2022Kr(bytes);
-  if (practical === 'hz') return decodeHz(bytes);
-  const known = nodeCharset.get(practical);
-  return known === undefined ? decodeByTable(bytes, practical, defects) : new TextDecoder(known).decode(bytes);
+  if (!text.includes(replacement) || (practical === 'utf8' && isUtf8(bytes))) return text;
+  defects.add('charset-bytes-invalid');
+  return mendInvalid(bytes, text, practical);
 }
 
-/** Bytes whose charset nobody named: UTF-8 when they are, or were before damage, else windows-1252. */
-export function decodeUndeclared(bytes: Buffer, defects: DefectCollector): string {
+/**
+ * Bytes whose charset nobody named: UTF-8 when they are, or were before damage; else `fallback`, the charset of the
+ * mail's text, when they are valid in it; else windows-1252.
+ */
+export function decodeUndeclared(bytes: Buffer, defects: DefectCollector, fallback: string | null = null): string {
   const text = bytes.toString('utf8');
   if (isUtf8(bytes)) return text;
-  defects.add('charset-bytes-invalid');
-  let high = 0;
-  let replaced = 0;
-  for (const character of text) {
-    if (character === '\ufffd') replaced++;
-    if (character > '\x7f') high++;
+  const { valid, replaced } = countNonAscii(text);
+  if (valid > replaced) {
+    defects.add('charset-bytes-invalid');
+    return text;
   }
-  return high > 2 * replaced ? text : iconv.decode(bytes, 'cp1252');
+  defects.add('charset-undeclared');
+  const practical = practicalName(fallback);
+  const guess = practical === '' || practical === 'utf8' ? null : decodeAs(bytes, practical);
+  return guess === null || guess.includes(replacement) ? iconv.decode(bytes, 'cp1252') : guess;
 }
 
 /** Text that carries bytes as Latin-1 code points, as header fields do until their charset is known. */
-export function decodeUndeclaredLatin1(text: string, defects: DefectCollector): string {
-  return isAscii(text) ? text : decodeUndeclared(Buffer.from(text, 'latin1'), defects);
+export function decodeUndeclaredLatin1(text: string, defects: DefectCollector, fallback: string | null = null): string {
+  return isAscii(text) ? text : decodeUndeclared(Buffer.from(text, 'latin1'), defects, fallback);
+}
+
+/**
+ * Raw ISO-2022-JP or ISO-2022-KR in a field, both in Latin-1 code points, as raw UTF-8. Two-byte text holds quotes,
+ * semicolons and `=?` by chance, so this comes before anything looks for those.
+ */
+export function rawIso2022ToUtf8(text: string, defects: DefectCollector): string {
+  if (!text.includes('\x1b') || !isAscii(text)) return text;
+  const bytes = Buffer.from(text, 'latin1');
+  const decoded = text.includes('\x1b$)C') ? decodeIso2022Kr(bytes) : decodeIso2022Jp(bytes);
+  if (decoded.includes(replacement)) return text;
+  defects.add('charset-undeclared');
+  return Buffer.from(decoded, 'utf8').toString('latin1');
+}
+
+/** One name for all labels of a charset, to compare them; the label itself when it is unknown. */
+export function practicalName(label: string | null): string {
+  if (label === null) return '';
+  const stripped = stripQuotes(label).toLowerCase();
+  // A label that is there and empty: such senders write UTF-8.
+  if (stripped === '') return 'utf8';
+  return practicalCharset.get(stripped.replace(/[^a-z0-9]/g, '')) ?? stripped;
+}
+
+export function isKnownCharset(label: string): boolean {
+  return label !== '' && decodeAs(Buffer.alloc(0), practicalName(label)) !== null;
+}
+
+const twoByteCharsets = new Set(['cp932', 'big5hkscs', 'cp950', 'gb18030', 'cp949']);
+
+/** Whether a backslash may be the second byte of a character. */
+export function hasBackslashTrails(charset: string | null): boolean {
+  return twoByteCharsets.has(practicalName(charset));
+}
+
+/** Whether a byte begins a two-byte character, in any of those charsets. */
+export function isLeadByte(code: number, charset: string | null): boolean {
+  if (code < 0x81 || code > 0xfe) return false;
+  // In Shift_JIS these are half-width katakana.
+  return practicalName(charset) !== 'cp932' || code < 0xa1 || code > 0xdf;
+}
+
+/** How much of `bytes` makes no sense in the charset: invalid ones, and control characters, which no header shows. */
+export function countNonsense(bytes: Buffer, charset: string): number {
+  const practical = practicalName(charset);
+  const text = decodeAs(practical === 'utf8' ? withoutCutCharacters(bytes) : bytes, practical);
+  let count = 0;
+  for (const character of text ?? bytes.toString('latin1')) {
+    if (character === replacement || /\p{Cc}/u.test(character)) count++;
+  }
+  return count;
 }
 
 export function isAscii(text: string): boolean {
@@ -86,18 +137,64 @@ export function isAscii(text: string): boolean {
   return true;
 }
 
-function decodeByTable(bytes: Buffer, charset: string, defects: DefectCollector): string {
+/** Null for a charset that nobody knows; U+FFFD for what is invalid in it. */
+function decodeAs(bytes: Buffer, practical: string): string | null {
+  if (practical === 'utf8') return bytes.toString('utf8');
+  if (practical === 'iso2022jp') return decodeIso2022Jp(bytes);
+  if (practical === 'iso2022kr') return decodeIso2022Kr(bytes);
+  if (practical === 'hz') return decodeHz(bytes);
+  const known = nodeCharset.get(practical);
+  return known === undefined ? decodeByTable(bytes, practical) : new TextDecoder(known).decode(bytes);
+}
+
+/** Charsets of which every byte sequence looks alike: their invalid bytes are damage, not another charset. */
+const unmistakable = /^(?:utf[-_]?(?:7|16|32)|ucs|iso2022kr|hz)/;
+
+/**
+ * Text that is invalid in the charset it claims. When most of its characters are valid, a few are damaged and the rest
+ * is worth more than a guess; else another charset was written under this name: UTF-8, or windows-1252.
+ */
+function mendInvalid(bytes: Buffer, text: string, practical: string): string {
+  if (unmistakable.test(practical) || (practical === 'iso2022jp' && bytes.includes(0x1b))) return text;
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  const { valid, replaced } = countNonAscii(text);
+  return valid > 0 && valid >= replaced ? text : iconv.decode(bytes, 'cp1252');
+}
+
+function countNonAscii(text: string): { valid: number; replaced: number } {
+  let valid = 0;
+  let replaced = 0;
+  for (const character of text) {
+    if (character === replacement) replaced++;
+    else if (character > '\x7f') valid++;
+  }
+  return { valid, replaced };
+}
+
+/** Without the rest of a UTF-8 character at the start, and the beginning of one at the end. */
+function withoutCutCharacters(bytes: Buffer): Buffer {
+  let start = 0;
+  while (start < Math.min(3, bytes.length) && isContinuation(bytes[start] as number)) start++;
+  let end = bytes.length;
+  while (end > Math.max(start, bytes.length - 3) && isContinuation(bytes[end - 1] as number)) end--;
+  const lead = end > start ? (bytes[end - 1] as number) : 0;
+  const wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1;
+  return bytes.subarray(start, lead >= 0xc0 && bytes.length - end + 1 < wanted ? end - 1 : bytes.length);
+}
+
+function isContinuation(byte: number): boolean {
+  return (byte & 0xc0) === 0x80;
+}
+
+function decodeByTable(bytes: Buffer, charset: string): string | null {
   try {
     if (!notCharsets.has(charset) && iconv.encodingExists(charset)) {
-      const text = iconv.decode(bytes, charset, { stripBOM: /^utf[-_]?(16|32)$/.test(charset) }).toWellFormed();
-      if (text.includes('\ufffd')) defects.add('charset-bytes-invalid');
-      return text;
+      return iconv.decode(bytes, charset, { stripBOM: /^utf[-_]?(16|32)$/.test(charset) }).toWellFormed();
     }
   } catch {
     // A name such as "constructor" gets through encodingExists and fails in decode: an unknown charset like others.
   }
-  defects.add('charset-unknown');
-  return decodeUndeclared(bytes, new Set());
+  return null;
 }
 
 function stripQuotes(label: string): string {

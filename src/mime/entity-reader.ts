@@ -26,7 +26,7 @@ import {
 import { createHeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
 import { type Boundary, findBoundary, isFile, maxOpeningBytes } from './multipart-opening.ts';
-import { readPartHeader } from './part-header.ts';
+import { readPartHeader, type TypeChoice } from './part-header.ts';
 import type { Arena } from './transfer/decoder.ts';
 import { createPartDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
@@ -94,9 +94,11 @@ interface MultipartFrame {
 
 /** What is known of a body in the state `opening`. */
 interface Opening {
+  readonly fields: readonly HeaderField[];
   readonly header: PartHeader;
   readonly declared: boolean;
-  readonly boundary: string | null;
+  /** The declared ones, of which the first that appears counts: a header may have several Content-Type fields. */
+  readonly boundaries: readonly string[];
   readonly encodingDeclared: boolean;
   readonly bodyStart: number;
   readonly defects: DefectCollector;
@@ -287,55 +289,74 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   };
 
   const openEntity = (fields: readonly HeaderField[], bodyStart: number, defects: DefectCollector): void => {
-    const { header: partHeader, boundary, limit } = readPartHeader(fields, place.defaultMediaType, limits, defects);
+    const read = readPartHeader(fields, place.defaultMediaType, limits, defects, context.textCharset);
+    const { header: partHeader, boundary, limit } = read;
     const declared = partHeader.mediaType.startsWith('multipart/');
-    const isMessage = partHeader.mediaType === 'message/rfc822' || partHeader.mediaType === 'message/global';
-    const reached = limit ?? limitReached(declared || isMessage, isMessage, declared ? boundary : null);
+    const reached = limit ?? limitReached(declared || isMessage(partHeader), declared ? boundary : null);
+    if (reached !== null) {
+      stop(reached);
+      return;
+    }
+    const boundaries = boundary === null ? [] : [boundary, ...read.otherBoundaries];
+    const fit = boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
     const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
-    if (reached !== null) stop(reached);
-    else if (isMessage) openMessage(partHeader, bodyStart, defects);
-    else if (declared || (boundary !== null && boundary.length <= limits.maxBoundaryBytes))
-      beginOpening({ header: partHeader, declared, boundary, encodingDeclared, bodyStart, defects });
+    const isOpen = declared || (fit.length > 0 && !isMessage(partHeader));
+    if (isOpen)
+      beginOpening({ fields, header: partHeader, declared, boundaries: fit, encodingDeclared, bodyStart, defects });
+    else openPart(partHeader, bodyStart, defects, encodingDeclared);
+  };
+
+  const openPart = (
+    partHeader: PartHeader,
+    bodyStart: number,
+    defects: DefectCollector,
+    encodingDeclared: boolean,
+  ): void => {
+    if (isMessage(partHeader)) openMessage(partHeader, bodyStart, defects);
     else openLeaf(partHeader, bodyStart, defects, { encodingDeclared });
   };
 
-  const limitReached = (nests: boolean, isMessage: boolean, boundary: string | null): keyof MimeLimits | null => {
+  const limitReached = (nests: boolean, boundary: string | null): keyof MimeLimits | null => {
     if (++context.parts > limits.maxParts) return 'maxParts';
     if (nests && place.depth >= limits.maxDepth) return 'maxDepth';
-    if (isMessage && place.messageDepth >= limits.maxMessageDepth) return 'maxMessageDepth';
     return boundary !== null && boundary.length > limits.maxBoundaryBytes ? 'maxBoundaryBytes' : null;
   };
 
   /** Own delimiters are looked for before the multipart is there; they count as those of the frame it would be. */
   const beginOpening = (of: Opening): void => {
     opening = of;
-    if (of.boundary !== null) delimiters.open(of.boundary, frames.length);
+    for (const boundary of of.boundaries) delimiters.open(boundary, frames.length);
     beginBody('opening', of.bodyStart);
   };
 
-  /** `guessed`: a boundary that nobody declared, besides the declared one. */
-  const openMultipart = (of: Opening, guessed: Boundary | null): void => {
-    const { header: partHeader, boundary, defects, bodyStart } = of;
+  const endOpening = (of: Opening): void => {
     opening = null;
+    for (const boundary of of.boundaries) delimiters.close(boundary);
+  };
+
+  const readAgain = (of: Opening, choice: TypeChoice): PartHeader =>
+    readPartHeader(of.fields, place.defaultMediaType, limits, of.defects, context.textCharset, choice).header;
+
+  const openMultipart = (of: Opening, boundaries: readonly Boundary[]): void => {
+    const { defects, bodyStart, encodingDeclared } = of;
     if (!of.declared && place.depth >= limits.maxDepth) {
       stop('maxDepth');
       return;
     }
-    if (!of.declared) defects.add('multipart-guessed');
-    else if (guessed === null && boundary === null) defects.add('boundary-missing');
-    if (guessed !== null) {
-      defects.add(guessed.indented ? 'delimiter-indented' : 'boundary-guessed');
-      delimiters.open(guessed.text, frames.length, guessed.indented);
-    }
+    endOpening(of);
+    const [first] = boundaries;
+    const partHeader = of.boundaries.length > 1 && first ? readAgain(of, { boundary: first.text }) : of.header;
     const mediaType = of.declared ? partHeader.mediaType : 'multipart/mixed';
-    const declaredBoundary = boundary === null ? [] : [{ text: boundary, indented: false }];
+    if (!of.declared) defects.add('multipart-guessed');
+    else if (first === undefined) defects.add('boundary-missing');
+    for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
     frames.push({
       kind: 'multipart',
       place,
       mediaType,
-      boundaries: guessed === null ? declaredBoundary : [...declaredBoundary, guessed],
+      boundaries,
       defects,
-      inheritsBase64: of.encodingDeclared ? partHeader.transferEncoding === 'base64' : place.inheritsBase64,
+      inheritsBase64: encodingDeclared ? partHeader.transferEncoding === 'base64' : place.inheritsBase64,
       enclosing: [...place.enclosing, mediaType],
       children: 0,
       seen: false,
@@ -346,28 +367,36 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     state = 'between';
   };
 
-  /** Its boundary does not appear at [bodyStart, upTo), which is all of it or as much as is held of one. */
+  /** No declared boundary appears at [bodyStart, upTo), which is all of it or as much as is held of one. */
   const openWithoutBoundary = (of: Opening, upTo: number): void => {
     const { bytes, base } = window;
     const held = bytes.subarray(of.bodyStart - base, upTo - base);
+    const declared = of.boundaries.map((text) => ({ text, indented: false }));
     const guessed = of.declared || of.header.declaredMediaType === null ? findBoundary(held, limits) : null;
     if (guessed !== null) {
-      openMultipart(of, guessed);
+      of.defects.add(guessed.indented ? 'delimiter-indented' : 'boundary-guessed');
+      // The declared ones may still appear.
+      openMultipart(of, [...declared, guessed]);
       if (!context.stopped) beginBody('between', of.bodyStart);
       return;
     }
-    if (of.declared && !isFile(of.header)) {
-      openMultipart(of, null);
+    const partHeader = of.declared ? readAgain(of, 'no-multipart') : of.header;
+    const stillDeclared = partHeader.mediaType.startsWith('multipart/');
+    if (stillDeclared && !isFile(partHeader)) {
+      openMultipart(of, declared);
       return;
     }
-    opening = null;
-    if (of.boundary !== null) delimiters.close(of.boundary);
-    if (of.declared) of.defects.add('multipart-is-file');
-    const mediaType = of.declared ? 'application/octet-stream' : of.header.mediaType;
-    openLeaf({ ...of.header, mediaType }, of.bodyStart, of.defects, of);
+    endOpening(of);
+    if (stillDeclared) of.defects.add('multipart-is-file');
+    const mediaType = stillDeclared ? 'application/octet-stream' : partHeader.mediaType;
+    openPart({ ...partHeader, mediaType }, of.bodyStart, of.defects, of.encodingDeclared);
   };
 
   const openMessage = (partHeader: PartHeader, bodyStart: number, defects: DefectCollector): void => {
+    if (place.messageDepth >= limits.maxMessageDepth) {
+      stop('maxMessageDepth');
+      return;
+    }
     const path = place.path || '1';
     const inside: Place = {
       ...mailPlace,
@@ -455,7 +484,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       const opens = isOwnDelimiter(of, outcome, last);
       if (opens === 'more') return false;
       if (opens) {
-        openMultipart(of, null);
+        openMultipart(of, [{ text: boundaryOf(of, outcome), indented: false }]);
         if (!context.stopped) delimit(outcome.position, outcome.after, outcome.match);
       } else body.begin(outcome.after, 'lines');
       return true;
@@ -463,6 +492,13 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (outcome.type === 'more' && upTo <= bound && !last) return false;
     openWithoutBoundary(of, Math.min(upTo, bound));
     return true;
+  };
+
+  /** Which of the declared boundaries the delimiter is of. */
+  const boundaryOf = ({ boundaries }: Opening, { position, after }: BodyOutcome & { type: 'delimiter' }): string => {
+    const line = window.bytes.toString('latin1', position - window.base, after - window.base).trimEnd();
+    const found = boundaries.find((boundary) => line === `--${boundary}` || line === `--${boundary}--`);
+    return found ?? (boundaries[0] as string);
   };
 
   /** A body that is not said to be a multipart is one only where its delimiter stands before the header of a part. */
@@ -546,4 +582,8 @@ function headerKind({ path, defaultMediaType, insideMessage }: Place): HeaderKin
 
 function isBlank(byte: number | undefined): boolean {
   return byte === 32 || byte === 9 || byte === 13 || byte === 10;
+}
+
+function isMessage({ mediaType }: PartHeader): boolean {
+  return mediaType === 'message/rfc822' || mediaType === 'message/global';
 }

@@ -1,6 +1,6 @@
 /**
  * ISO-2022-JP as it is really sent: with the NEC and IBM characters that the standard lacks, so read through CP932.
- * Returns null when the bytes are none. Spec: RFC 1468.
+ * What is none of it becomes U+FFFD, and reading goes on. Spec: RFC 1468.
  */
 import iconv from 'iconv-lite';
 
@@ -14,26 +14,38 @@ const escapes: ReadonlyMap<string, Mode> = new Map([
   ['(I', 'kana'],
 ]);
 
-export function decodeIso2022Jp(bytes: Buffer): string | null {
-  const cp932: number[] = [];
+const escapeByte = 0x1b;
+const replacement = '\ufffd';
+
+export function decodeIso2022Jp(bytes: Buffer): string {
+  const out: string[] = [];
+  let cp932: number[] = [];
   let mode: Mode = 'ascii';
+  const replaceOne = () => {
+    out.push(iconv.decode(Buffer.from(cp932), 'cp932'), replacement);
+    cp932 = [];
+  };
   for (let i = 0; i < bytes.length; ) {
-    if (bytes[i] === 0x1b) {
+    const byte = bytes[i] as number;
+    if (byte === escapeByte) {
       const next = escapes.get(bytes.toString('latin1', i + 1, i + 3));
-      if (next === undefined) return null;
-      mode = next;
-      i += 3;
-    } else if (mode === 'jis') {
-      if (!pushJis(cp932, bytes[i] as number, bytes[i + 1] ?? 0)) return null;
-      i += 2;
+      if (next === undefined) replaceOne();
+      mode = next ?? 'ascii';
+      i += next === undefined ? 1 : 3;
+    } else if (mode === 'jis' && byte > 0x20) {
+      const pair = pushJis(cp932, byte, bytes[i + 1] ?? 0);
+      if (!pair) replaceOne();
+      i += pair ? 2 : 1;
     } else {
-      const byte = bytes[i] as number;
-      if (mode === 'ascii' && byte > 127) return null;
-      cp932.push(mode === 'kana' ? byte | 0x80 : byte);
+      // A line end within two-byte text returns to ASCII; a blank there is what some senders leave in it.
+      if (byte === 10 || byte === 13) mode = 'ascii';
+      if (byte > 127) replaceOne();
+      else cp932.push(mode === 'kana' && byte > 0x20 ? byte | 0x80 : byte);
       i++;
     }
   }
-  return iconv.decode(Buffer.from(cp932), 'cp932');
+  out.push(iconv.decode(Buffer.from(cp932), 'cp932'));
+  return out.join('');
 }
 
 /** JIS X 0208 row and cell to their place in Shift_JIS: two rows share one lead byte. */

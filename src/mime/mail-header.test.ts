@@ -129,7 +129,7 @@ describe('subjects', () => {
     ['two words of one character', '=?utf-8?B?w7w=?= =?utf-8?Q?=C3?= =?utf-8?Q?=BC?=', 'üü'],
     ['a language after the charset', '=?utf-8*de?Q?f=C3=BCr?=', 'für'],
     ['words and text', 'Re: =?iso-8859-1?Q?f=FCr_?= you', 'Re: für  you'],
-    ['words that are none', 'a =?utf-8?X?b?= =?utf-8?Q?c', 'a =?utf-8?X?b?= =?utf-8?Q?c'],
+    ['words that are none', 'a =?utf-8?X?b?= =?utf-8?Q?', 'a =?utf-8?X?b?= =?utf-8?Q?'],
     ['raw UTF-8', utf8('für'), 'für'],
     ['raw Latin-1', 'f\xfcr', 'für'],
     ['an unknown charset that is UTF-8', '=?x-none?Q?f=C3=BCr?=', 'für'],
