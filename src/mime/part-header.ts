@@ -41,7 +41,9 @@ export function readPartHeader(
   const disposition = chooseDisposition(context);
   const { mediaType, declared } = readMediaType(type?.main ?? null, defaultMediaType, defects);
   const contentLocation = firstFilled(context, 'content-location');
-  const description = firstFilled(context, 'content-description');
+  const isText = /^(text|message)\//.test(mediaType) && !/^attachment/i.test(disposition?.main ?? '');
+  // What describes the mail's own text must not make a file of it.
+  const description = isText ? null : firstFilled(context, 'content-description');
   return {
     header: {
       mediaType,
