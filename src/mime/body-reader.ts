@@ -16,7 +16,7 @@ export type BodyOutcome =
       readonly position: number;
       readonly after: number;
       readonly match: DelimiterMatch;
-      /** It stands behind content in the same line. */
+      /** It shares its line with content before it, or with text behind it. */
       readonly glued: boolean;
     };
 
@@ -109,9 +109,11 @@ export function createBodyReader(window: Window, delimiters: Delimiters, limits:
     return Math.max(i + 1, (found < 0 ? window.bytes.length : found) - longestDelimiter);
   };
 
-  const match = (i: number, end: number): DelimiterMatch | null => {
+  const match = (i: number, end: number): { match: DelimiterMatch; isWhole: boolean } | null => {
     const whole = delimiters.match(window.bytes, i, end);
-    return whole === null && mode === 'base64' ? delimiters.matchClosingStart(window.bytes, i, end) : whole;
+    if (whole !== null) return { match: whole, isWhole: true };
+    const closing = mode === 'base64' ? delimiters.matchClosingStart(window.bytes, i, end) : null;
+    return closing === null ? null : { match: closing, isWhole: false };
   };
 
   return {
@@ -138,7 +140,7 @@ export function createBodyReader(window: Window, delimiters: Delimiters, limits:
         if (found !== null) {
           moveTo(i);
           const after = window.base + Math.min((end as number) + 1, window.bytes.length);
-          return { type: 'delimiter', position: at, after, match: found, glued: !atLineStart };
+          return { type: 'delimiter', position: at, after, match: found.match, glued: !atLineStart || !found.isWhole };
         }
         isCandidate = false;
         i = behindFailure(i, end);

@@ -40,7 +40,7 @@ export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'multipart-guessed': noted('not declared as a multipart, split because its boundary appears'),
   'multipart-is-file': noted('a file declared as a multipart'),
   'multipart-not-closed': noted('a multipart without its closing boundary: the end may be missing'),
-  'delimiter-glued': noted('a delimiter at the end of a line of base64'),
+  'delimiter-glued': noted('a delimiter that shares its line with base64 or text'),
   'delimiter-indented': noted('delimiters that are indented'),
   'base64-junk': noted('base64 with characters outside its alphabet, left out'),
   'base64-after-padding': noted('text after the end of base64, left out'),

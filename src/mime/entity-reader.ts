@@ -485,6 +485,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       if (opens === 'more') return false;
       if (opens) {
         openMultipart(of, [{ text: boundaryOf(of, outcome), indented: false }]);
+        noteBlank(outcome.position);
         if (!context.stopped) delimit(outcome.position, outcome.after, outcome.match);
       } else body.begin(outcome.after, 'lines');
       return true;

@@ -239,7 +239,7 @@ function isStrayText(block: Buffer, text: string, maxFields: number): boolean {
   const fields = readFields(block, new Set(), maxFields);
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const encoding = fieldValue(fields, 'content-transfer-encoding')?.toLowerCase() ?? '';
-  if (encoding.includes('base64') && lines.every((line) => /^[A-Za-z0-9+/=\s]+$/.test(line))) return false;
+  if (encoding.includes('base64') && lines.every((line) => /^[A-Za-z0-9+/=]+$/.test(line.trim()))) return false;
   if (/base64|quoted-printable|uu/.test(encoding)) return lines.length <= maxStrayLines;
   const hasFile =
     fieldValue(fields, 'content-disposition') !== null ||

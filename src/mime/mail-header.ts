@@ -34,7 +34,7 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
   if (date !== null && parsedDate === null) defects.add('date-malformed');
   return {
     messageId: readMessageId(fields, defects),
-    subject: subject === null ? null : decodeEncodedWords(subject, defects).trim(),
+    subject: subject === null ? null : withoutControls(decodeEncodedWords(subject, defects)).trim(),
     from: readAddresses(fields, 'from', defects),
     to: readAddresses(fields, 'to', defects),
     cc: readAddresses(fields, 'cc', defects),
@@ -47,6 +47,11 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
     },
     defects: listDefects(defects),
   };
+}
+
+/** Line ends and other controls that an encoded word brought along, as one blank. A tab is how some senders fold. */
+function withoutControls(text: string): string {
+  return text.replace(/[ \p{Cc}]+/gu, (run) => (/[^ \t]/.test(run) ? ' ' : run));
 }
 
 /** A UTF-8 byte order mark is what an editor left in front of a saved mail. */
@@ -96,12 +101,13 @@ function boundedValue(fields: readonly HeaderField[], name: string): string | nu
 /** Fields that RFC 5322 §3.6 allows once, of those read here. */
 const singleFields = new Set(['message-id', 'subject', 'date', 'from', 'to', 'cc']);
 
+/** Twice with the same value is no news. */
 function isAnyRepeated(fields: readonly HeaderField[]): boolean {
-  const seen = new Set<string>();
-  for (const { name } of fields) {
+  const seen = new Map<string, string>();
+  for (const { name, value } of fields) {
     if (!singleFields.has(name)) continue;
-    if (seen.has(name)) return true;
-    seen.add(name);
+    if (seen.has(name) && seen.get(name) !== value) return true;
+    seen.set(name, value);
   }
   return false;
 }

@@ -41,7 +41,9 @@ export function readPartHeader(
   const disposition = chooseDisposition(context);
   const { mediaType, declared } = readMediaType(type?.main ?? null, defaultMediaType, defects);
   const contentLocation = firstFilled(context, 'content-location');
-  const description = firstFilled(context, 'content-description');
+  const isText = /^(text|message)\//.test(mediaType) && !/^attachment/i.test(disposition?.main ?? '');
+  // What describes the mail's own text must not make a file of it.
+  const description = isText ? null : firstFilled(context, 'content-description');
   return {
     header: {
       mediaType,
@@ -112,13 +114,23 @@ function firstFilled(context: Context, name: string): string | null {
 
 /** The values of a field that counts once: those that are not empty, and differ. */
 function filledValues({ fields, defects }: Context, name: string): readonly string[] {
-  const values: string[] = [];
-  for (const field of fields) if (field.name === name && field.value.trim() !== '') values.push(field.value);
-  if (values.length < 2) return values;
-  const distinct = new Map(values.toReversed().map((value) => [value.replace(/\s+/g, ' ').toLowerCase(), value]));
+  let values: string[] | null = null;
+  for (const field of fields) {
+    if (field.name !== name) continue;
+    if (values === null) values = [field.value];
+    else values.push(field.value);
+  }
+  if (values === null) return noValues;
+  if (values.length === 1) return values[0]?.trim() === '' ? noValues : values;
+  const distinct = new Map(
+    values.toReversed().map((value) => [value.replace(/\s+/g, ' ').trim().toLowerCase(), value]),
+  );
   if (distinct.size > 1) defects.add('field-repeated');
+  distinct.delete('');
   return [...distinct.values()].toReversed();
 }
+
+const noValues: readonly string[] = [];
 
 /** `main`: what stands before the parameters, null without a field. */
 function readMediaType(

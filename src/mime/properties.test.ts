@@ -196,6 +196,68 @@ describe('properties', () => {
     );
   });
 
+  /** Whole lines, with the ways in which structures are bent, and fillers that cross what is held of a body. */
+  const bent = fc
+    .array(
+      fc.constantFrom(
+        '\r\n',
+        '\n',
+        ' \r\n',
+        'Subject: x\r\n',
+        'Content-Type: multipart/mixed\r\n',
+        'Content-Type: multipart/mixed; boundary=b\r\n',
+        'Content-Type: multipart/x-zip; name=a.zip; boundary=never\r\n',
+        'Content-Type: text/plain; boundary=b\r\n',
+        'Content-Type: ; boundary=b\r\n',
+        'Content-Type: message/rfc822\r\n',
+        ' Content-Type: application/pdf\r\n',
+        'Content-Transfer-Encoding: base64\r\n',
+        'Content-Disposition: attachment; filename="a\r\n',
+        'b.pdf"\r\n',
+        '--b\r\n',
+        '--b--\r\n',
+        ' --b\r\n',
+        '--c\r\n',
+        '\t--c--\r\n',
+        'QUJD--b\r\n',
+        'QUJDRA==\r\n',
+        'JVBERi0xLjQKMSAwIG9iago8PC9UeXBlL0NhdGFsb2c+PgplbmRvYmoKJSVFT0YK\r\n',
+        'data:application/pdf;base64,JVBE',
+        '+OK 12 octets\r\n',
+        'From x@y Mon\r\n',
+        'text, and more; text: "x"\r\n',
+        `${'x'.repeat(9_000)}\r\n`,
+        'filler of forty characters and line end\r\n'.repeat(1_700),
+        `--${'-'.repeat(9_500)}`,
+      ),
+      { maxLength: 25 },
+    )
+    .map((lines) => Buffer.from(lines.join(''), 'latin1'));
+
+  test('any cutting of a bent mail gives the same events', () => {
+    fc.assert(
+      fc.property(
+        bent,
+        fc.array(fc.nat(200_000), { maxLength: 12 }),
+        fc.integer({ min: 1, max: 9 }),
+        (mail, at, size) => {
+          const whole = traceMail(mail, []);
+          const cuts = [...new Set(at.map((position) => position % (mail.length + 1)))].sort((a, b) => a - b);
+          assert.equal(traceMail(mail, cuts), whole);
+          const every = mail.length < 5_000 ? 1 : size * 1_000 + 1;
+          assert.equal(
+            traceMail(
+              mail,
+              Array.from({ length: Math.ceil(mail.length / every) }, (_, i) => i * every),
+            ),
+            whole,
+          );
+        },
+      ),
+      { numRuns: 1_500 },
+    );
+  });
+
   test('no bytes make it throw', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
