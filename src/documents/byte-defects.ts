@@ -31,6 +31,7 @@ export const isAboutBytes: Readonly<Record<DefectCode, boolean>> = {
   'boundary-guessed': false,
   'multipart-guessed': false,
   'multipart-is-file': false,
+  'multipart-encoded': false,
   // The end of the file may be missing.
   'multipart-not-closed': true,
   // Where the file ends was guessed.

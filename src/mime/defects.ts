@@ -39,6 +39,7 @@ export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'boundary-guessed': noted('a multipart split at a delimiter other than the declared one'),
   'multipart-guessed': noted('not declared as a multipart, split because its boundary appears'),
   'multipart-is-file': noted('a file declared as a multipart'),
+  'multipart-encoded': noted('a multipart that is encoded as a whole, decoded'),
   'multipart-not-closed': noted('a multipart without its closing boundary: the end may be missing'),
   'delimiter-glued': noted('a delimiter that shares its line with base64 or text'),
   'delimiter-indented': noted('delimiters that are indented'),

@@ -201,9 +201,9 @@ export function startsWithField(bytes: Buffer, start: number): boolean {
   return fieldNameEnd(bytes, start, found < 0 ? bytes.length : found) >= 0;
 }
 
-/** Whether `bytes` begin with a header, as far as they go: with a field, and one that mails have before an empty line. */
+/** Whether `bytes`, the beginning of a message, have a header as it is sent, perhaps behind stray lines. */
 export function beginsWithHeader(bytes: Buffer): boolean {
-  return startsWithField(bytes, 0) && typeof findHeader(bytes, 0, true, 'mail') === 'number';
+  return typeof findHeader(bytes, 0, true, 'mail') === 'number';
 }
 
 /** How far the first lines are searched for a field. */

@@ -115,6 +115,7 @@ export type DefectCode =
   | 'boundary-guessed'
   | 'multipart-guessed'
   | 'multipart-is-file'
+  | 'multipart-encoded'
   | 'multipart-not-closed'
   | 'delimiter-glued'
   | 'delimiter-indented'
