@@ -121,6 +121,7 @@ const recoveries: ReadonlySet<string> = new Set<DefectCode>([
   'header-continuation-unindented',
   'header-line-malformed',
   'field-repeated',
+  'parameter-malformed',
   'file-name-damaged',
   'encoded-word-cut',
   'encoded-word-malformed',
