@@ -118,6 +118,7 @@ const shownImage = /^image\/(?:(?:x-)?png|p?jpe?g|gif|webp|(?:x-)?(?:ms-)?bmp|sv
 const recoveries: ReadonlySet<string> = new Set<DefectCode>([
   'header-late',
   'header-indented',
+  'header-line-joined',
   'header-continuation-unindented',
   'header-line-malformed',
   'field-repeated',

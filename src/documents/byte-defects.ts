@@ -7,6 +7,7 @@ import type { Defect, DefectCode } from '../mime/index.ts';
  */
 export const isAboutBytes: Readonly<Record<DefectCode, boolean>> = {
   'header-line-malformed': false,
+  'header-line-joined': false,
   'header-continuation-unindented': false,
   'header-late': false,
   'header-indented': false,

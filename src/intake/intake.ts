@@ -256,7 +256,7 @@ function contentDigest(header: MailHeader, raw: StoredRawMail): string {
   return raw.plainHeader && !textInHeader ? raw.contentSha256 : raw.rawSha256;
 }
 
-const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-continuation-unindented']);
+const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-line-joined']);
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(

@@ -16,6 +16,7 @@ const minor = (message: string): DefectMeaning => ({ message, noted: false });
 
 export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'header-line-malformed': noted('a line among the header fields that is no field, left out'),
+  'header-line-joined': noted('a line that is no field, read as the rest of the field before it'),
   'header-continuation-unindented': noted('a header field that continues in a line without indentation'),
   'header-late': noted('lines before the header that are no header fields, left out'),
   'header-indented': noted('a header whose fields are indented'),

@@ -273,7 +273,7 @@ export function readFields(block: Buffer, defects: DefectCollector, maxFields: n
       folded.push({ name, pieces: [block.toString('latin1', block.indexOf(colon, nameEnd) + 1, textEnd)] });
       fieldStart = nameStart;
     } else if (kind === 'none' && fieldStart >= 0 && isFreeText(folded.at(-1)?.name)) {
-      defects.add('header-continuation-unindented');
+      defects.add('header-line-joined');
       folded.at(-1)?.pieces.push(' ', block.toString('latin1', start, textEnd));
     } else {
       fieldStart = -1;

@@ -92,6 +92,7 @@ export interface Defect {
 
 export type DefectCode =
   | 'header-line-malformed'
+  | 'header-line-joined'
   | 'header-continuation-unindented'
   | 'header-late'
   | 'header-indented'
