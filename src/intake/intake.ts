@@ -55,7 +55,7 @@ export function createIntake(o: IntakeOptions): MailReceiver {
       const traceId = randomUUID().replaceAll('-', '');
       const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
       const span = o.tracing?.transaction({ traceId, sessionId: session.sessionId });
-      const verdict = await asking(o, log, () => o.router.senderVerdict(senderOf(mail), null, signal));
+      const verdict = await asking(o, log, () => o.router.senderVerdict(mail.reversePath, null, signal));
       if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
       span?.set({ 'orderflow.outcome': 'refused', 'orderflow.refusal': verdict });
       span?.end();
@@ -187,7 +187,7 @@ async function judge(
 ): Promise<Organisation | Verdict> {
   const routed = await router.route(recipient, signal);
   if ('verdict' in routed) return routed.verdict;
-  const blocked = await router.senderVerdict(senderOf(mail), routed.organisation.id, signal);
+  const blocked = await router.senderVerdict(mail.reversePath, routed.organisation.id, signal);
   return blocked ?? routed.organisation;
 }
 
