@@ -15,7 +15,7 @@
 import { randomUUID } from 'node:crypto';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
+import { countFields, firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -134,8 +134,9 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         storing?.end();
       }
       state = 'stored';
-      if (aborted) await discard();
-      return undefined;
+      const looping = countFields(raw.headerBlock, 'received') > MAX_RECEIVED_FIELDS;
+      if (aborted || looping) await discard();
+      return looping ? refuseLoop(o, facts, [...deliveries.keys()]) : undefined;
     },
 
     async commit() {
@@ -201,6 +202,17 @@ async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>)
     fault(o, log, error, 'directory-unavailable');
     return 'unavailable';
   }
+}
+
+/** Spec: RFC 5321 §6.3 (a limit of at least 100) */
+const MAX_RECEIVED_FIELDS = 100;
+
+function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, orgIds: readonly string[]): Refused {
+  const refusal = 'routing-loop';
+  log.info({ from: senderOf(mail), reason: refusal }, 'mail refused');
+  for (const orgId of orgIds) o.metrics.emailReceived(orgId, 'rejected');
+  span?.set({ 'orderflow.refusal': refusal });
+  return { refusal };
 }
 
 /** Logs and counts a fault of ours, and says how the client hears of it. */

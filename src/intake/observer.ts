@@ -12,6 +12,7 @@ const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
   'sender-blocked',
   'unavailable',
   'storage-full',
+  'routing-loop',
 ]);
 
 export function createSmtpObserver(o: {
