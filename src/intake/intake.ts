@@ -134,8 +134,9 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         storing?.end();
       }
       state = 'stored';
+      if (aborted) await discard();
+      // The abort that follows a refusal takes the objects away.
       const looping = countFields(raw.headerBlock, 'received') > MAX_RECEIVED_FIELDS;
-      if (aborted || looping) await discard();
       return looping ? refuseLoop(o, facts, [...deliveries.keys()]) : undefined;
     },
 

@@ -110,8 +110,8 @@ function namesOf(certificate: X509Certificate): readonly string[] {
 }
 
 /**
- * OpenSSL 3 has the SHA-1 signatures of TLS 1.0 and 1.1 at its security level 0 only. The ciphers stay Node's, whose list
- * has those of TLS 1.3: without them Node would speak 1.2 at most.
+ * OpenSSL 3 has the SHA-1 signatures of TLS 1.0 and 1.1 at its security level 0 only. The ciphers stay Node's: its list
+ * excludes what `DEFAULT` may still have.
  */
 const OLD_DEVICES_CIPHERS = `${DEFAULT_CIPHERS}:@SECLEVEL=0`;
 const OLD_VERSIONS: ReadonlySet<SecureVersion> = new Set(['TLSv1', 'TLSv1.1']);
