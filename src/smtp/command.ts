@@ -48,7 +48,9 @@ export function parseCommand(line: Buffer, extended: boolean): Command | Malform
   // RFC 5321 §4.1.1: trailing white space is tolerated.
   const text = withoutTrailingBlanks(decode(line));
   const verbEnd = skipWhile(text, 0, (character) => !isBlank(character));
-  const verb = text.slice(0, verbEnd).toUpperCase();
+  // Letters only: `toUpperCase` makes an S of a long s, and STARTTLS of what nobody on the way takes for it.
+  const written = text.slice(0, verbEnd);
+  const verb = /^[a-z]+$/i.test(written) ? written.toUpperCase() : '';
   const rest = text.slice(skipWhile(text, verbEnd, isBlank));
   switch (verb) {
     case 'EHLO':
@@ -208,9 +210,10 @@ function parseParameters(
   for (const word of rest.slice(start).split(/[ \t]/)) {
     if (word === '') continue;
     const equals = word.indexOf('=');
-    const keyword = (equals === -1 ? word : word.slice(0, equals)).toUpperCase();
+    const written = equals === -1 ? word : word.slice(0, equals);
     const value = equals === -1 ? null : word.slice(equals + 1);
-    if (!/^[A-Z0-9][A-Z0-9-]*$/.test(keyword)) return null;
+    if (!/^[a-z0-9][a-z0-9-]*$/i.test(written)) return null;
+    const keyword = written.toUpperCase();
     if (value !== null && !(ignored.has(keyword) ? isPrintable(value) : isParameterValue(value))) return null;
     if (found.has(keyword)) return null;
     found.set(keyword, value);

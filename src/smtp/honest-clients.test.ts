@@ -215,6 +215,18 @@ test('white space anywhere else is refused', () => {
   }
 });
 
+test('letters that only become ASCII in upper case make no verb and no parameter', () => {
+  for (const [command, expected] of [
+    ['RſET', /^500 5\.5\.2/],
+    ['MAıL FROM:<a@b>', /^500 5\.5\.2/],
+    ['ſTARTTLS', /^500 5\.5\.2/],
+    ['MAIL FROM:<a@b> ſIZE=1', /^501 5\.5\.4/],
+  ] as const) {
+    const log = converse([wire('EHLO c.example', utf8(command))], { tls: 'offered' });
+    assert.match(log.at(-1) ?? '', expected, command);
+  }
+});
+
 test('addresses without angle brackets, with a dot at the end of the domain, and as docomo gave them', () => {
   assertTaken(
     [
