@@ -31,6 +31,7 @@ export function createSmtp(
 ): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
     domains: settings.smtp.domains,
+    postmasterOrg: settings.smtp.postmasterOrg,
     organisations: createPostgresOrganisations({ pool: pools.intake }),
     blockedSenders: createPostgresBlockList({ pool: pools.intake }),
   });

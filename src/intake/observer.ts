@@ -12,6 +12,7 @@ const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
   'sender-blocked',
   'unavailable',
   'storage-full',
+  'routing-loop',
 ]);
 
 export function createSmtpObserver(o: {
@@ -27,7 +28,7 @@ export function createSmtpObserver(o: {
       o.log.debug(told(session), 'session opened');
     },
     sessionClosed(session, { durationMs, acceptedMails, transactions, bytesRead }) {
-      o.metrics.connectionClosed();
+      o.metrics.connectionClosed(session.tls?.version ?? null);
       const facts = { duration_ms: Math.round(durationMs), accepted: acceptedMails, transactions, bytes: bytesRead };
       o.log.debug({ ...told(session), ...facts }, 'session closed');
       o.tracing?.connectionClosed(session, {
@@ -43,10 +44,10 @@ export function createSmtpObserver(o: {
     proxyHeaderRefused(peerAddress, reason) {
       o.log.warn({ remote_address: peerAddress, reason }, 'no usable PROXY header from a listed balancer');
     },
-    tlsHandshake({ session, outcome, reason, durationMs }) {
+    tlsHandshake({ session, outcome, reason, offered, durationMs }) {
       o.metrics.tlsHandshake(outcome);
       if (outcome === 'completed') return;
-      const facts = { outcome, reason, duration_ms: Math.round(durationMs) };
+      const facts = { outcome, reason, offered, duration_ms: Math.round(durationMs) };
       o.log.info({ ...told(session), ...facts }, 'TLS handshake failed');
     },
     replied({ session, code, enhanced, condition, stage, address }) {

@@ -3,6 +3,7 @@
  * Imports nothing but Node.
  */
 export { MailIncomplete } from './body-queue.ts';
+export { asciiDomain } from './domain-name.ts';
 export type { ReplyStage } from './engine.ts';
 export { defaultLimits, type SmtpLimits } from './limits.ts';
 export type {
