@@ -37,9 +37,7 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
   return {
     messageId: readMessageId(fields, defects),
     subject:
-      subject === null
-        ? null
-        : withoutControls(decodeEncodedWords(subject, defects, charsetFor(subject, fields))).trim(),
+      subject === null ? null : onOneLine(decodeEncodedWords(subject, defects, charsetFor(subject, fields))).trim(),
     from: readAddresses(fields, 'from', defects),
     to: readAddresses(fields, 'to', defects),
     cc: readAddresses(fields, 'cc', defects),
@@ -63,9 +61,9 @@ function charsetFor(text: string, fields: readonly HeaderField[]): string | null
   return parameterValue(parameters, 'charset', new Set());
 }
 
-/** Line ends and other controls that an encoded word brought along, as one blank. A tab is how some senders fold. */
-function withoutControls(text: string): string {
-  return text.replace(/[ \p{Cc}]+/gu, (run) => (/[^ \t]/.test(run) ? ' ' : run));
+/** Line ends that an encoded word brought along, as one blank. A tab is how some senders fold; NUL shows as U+FFFD later. */
+function onOneLine(text: string): string {
+  return /[\r\n]/.test(text) ? text.replace(/[ \t\r\n]+/g, (run) => (/[\r\n]/.test(run) ? ' ' : run)) : text;
 }
 
 /** A UTF-8 byte order mark is what an editor left in front of a saved mail. */

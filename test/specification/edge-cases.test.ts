@@ -199,8 +199,8 @@ test('Email Parsing Edge Cases', async (t) => {
     });
     assert.deepEqual(
       documents.map(({ file_name }) => file_name),
-      ['2026 €.pdf'],
-      'the last segment of a path',
+      ['Aufträge_2026 €.pdf'],
+      'a slash in a name that is no path',
     );
   });
 });
