@@ -95,7 +95,7 @@ function isSignature(part: PartBegin): boolean {
   const { mediaType, fileName } = part.header;
   // What is named .p7m holds the signed file itself, also when it is declared as the signature.
   if (signatureTypes.has(mediaType)) return extensionOf(fileName) !== 'p7m';
-  return fileName !== null && signatureNames.has(fileName.trim().toLowerCase()) && saysNothing(part.header);
+  return fileName !== null && saysNothing(part.header) && signatureNames.has(fileName.trim().toLowerCase());
 }
 
 /** The part that says `Version: 1` (RFC 3156 §4). Named and elsewhere, the type is that of an encrypted file. */

@@ -63,6 +63,8 @@ interface Fragment {
 }
 
 function decodeBase64Words(contents: readonly string[], charset: string, defects: DefectCollector): Buffer {
+  const [only = ''] = contents;
+  if (contents.length === 1 && isRegularBase64(only)) return Buffer.from(only, 'base64');
   const fragments = contents.flatMap((content) => base64Fragments(content, defects));
   const cutsAnywhere = fragments.some(({ text }) => !canEndWord(text));
   const pieces: Buffer[] = [];
@@ -93,6 +95,13 @@ function decodeBase64Words(contents: readonly string[], charset: string, defects
   }
   flush();
   return Buffer.concat(pieces);
+}
+
+/** Nothing in it needs the care that follows, and an encoder can have ended it so. */
+function isRegularBase64(content: string): boolean {
+  const padding = /^[A-Za-z0-9+/]+(={0,2})$/.exec(content)?.[1];
+  if (padding === undefined || content.length % 4 !== 0) return false;
+  return padding === '' || canEndWord(content.slice(-4, content.length - padding.length));
 }
 
 /** Apart where padding divides them: some senders join what they had encoded apart. */

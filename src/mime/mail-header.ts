@@ -27,23 +27,23 @@ export function readMailHeader(block: Uint8Array): MailHeader {
 }
 
 export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
-  if (isAnyRepeated(fields)) defects.add('field-repeated');
-  const subject = boundedValue(fields, 'subject');
-  const date = boundedValue(fields, 'date');
+  const values = readValues(fields, defects);
+  const subject = values.get('subject') ?? null;
+  const date = values.get('date') ?? null;
   const parsedDate = date === null ? null : parseDate(decodeEncodedWords(date, defects));
   if (date !== null && parsedDate === null) defects.add('date-malformed');
   return {
     messageId: readMessageId(fields, defects),
     subject: subject === null ? null : withoutControls(decodeEncodedWords(subject, defects)).trim(),
-    from: readAddresses(fields, 'from', defects),
-    to: readAddresses(fields, 'to', defects),
-    cc: readAddresses(fields, 'cc', defects),
+    from: readAddresses(values, 'from', defects),
+    to: readAddresses(values, 'to', defects),
+    cc: readAddresses(values, 'cc', defects),
     date: parsedDate,
     raw: {
-      from: rawText(fields, 'from', defects),
-      to: rawText(fields, 'to', defects),
-      subject: rawText(fields, 'subject', defects),
-      date: rawText(fields, 'date', defects),
+      from: rawText(values, 'from', defects),
+      to: rawText(values, 'to', defects),
+      subject: rawText(values, 'subject', defects),
+      date: rawText(values, 'date', defects),
     },
     defects: listDefects(defects),
   };
@@ -51,6 +51,7 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
 
 /** Line ends and other controls that an encoded word brought along, as one blank. A tab is how some senders fold. */
 function withoutControls(text: string): string {
+  if (!/\p{Cc}/u.test(text)) return text;
   return text.replace(/[ \p{Cc}]+/gu, (run) => (/[^ \t]/.test(run) ? ' ' : run));
 }
 
@@ -77,37 +78,36 @@ function betweenAngles(value: string): string | null {
   return null;
 }
 
-function readAddresses(fields: readonly HeaderField[], name: string, defects: DefectCollector): readonly MailAddress[] {
-  const value = boundedValue(fields, name);
-  return value === null ? [] : parseAddresses(value, defects);
+function readAddresses(values: Values, name: string, defects: DefectCollector): readonly MailAddress[] {
+  const value = values.get(name);
+  return value === undefined ? [] : parseAddresses(value, defects);
 }
 
-function rawText(fields: readonly HeaderField[], name: string, defects: DefectCollector): string | null {
-  const value = boundedValue(fields, name);
-  return value === null ? null : decodeUndeclaredLatin1(value, defects);
+function rawText(values: Values, name: string, defects: DefectCollector): string | null {
+  const value = values.get(name);
+  return value === undefined ? null : decodeUndeclaredLatin1(value, defects);
 }
 
-/** Of the first field that is not empty; `''` when all are, null when there is none. */
-function boundedValue(fields: readonly HeaderField[], name: string): string | null {
-  let whenEmpty: '' | null = null;
-  for (const field of fields) {
-    if (field.name !== name) continue;
-    if (field.value !== '') return field.value.slice(0, defaultMimeLimits.maxHeaderFieldBytes);
-    whenEmpty = '';
-  }
-  return whenEmpty;
-}
+/** Of each of these fields the first that is not empty, bounded; `''` when all are. */
+type Values = ReadonlyMap<string, string>;
 
 /** Fields that RFC 5322 §3.6 allows once, of those read here. */
 const singleFields = new Set(['message-id', 'subject', 'date', 'from', 'to', 'cc']);
 
 /** Twice with the same value is no news. */
-function isAnyRepeated(fields: readonly HeaderField[]): boolean {
-  const seen = new Map<string, string>();
-  for (const { name, value } of fields) {
-    if (!singleFields.has(name)) continue;
-    if (seen.has(name) && seen.get(name) !== value) return true;
-    seen.set(name, value);
+function readValues(fields: readonly HeaderField[], defects: DefectCollector): Values {
+  const values = new Map<string, string>();
+  for (const field of fields) {
+    if (!singleFields.has(field.name)) continue;
+    const known = values.get(field.name);
+    if (known !== undefined && known !== field.value) defects.add('field-repeated');
+    if (known === undefined || known === '') values.set(field.name, field.value);
   }
-  return false;
+  for (const [name, value] of values) {
+    if (value.length > maxValueLength) values.set(name, value.slice(0, maxValueLength));
+  }
+  return values;
 }
+
+/** The header may be read alone, by someone whose bound on a field is another one than that of the engine. */
+const maxValueLength = defaultMimeLimits.maxHeaderFieldBytes;
