@@ -27,8 +27,8 @@ import { createHeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
 import { type Boundary, findBoundary, isFile, maxOpeningBytes } from './multipart-opening.ts';
 import { readPartHeader, type TypeChoice } from './part-header.ts';
-import type { Arena } from './transfer/decoder.ts';
-import { createPartDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
+import type { Arena, TransferDecoder } from './transfer/decoder.ts';
+import { createPartDecoder, isIdentity } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
 import { createWindow } from './window.ts';
 
@@ -115,7 +115,9 @@ interface MessageFrame {
 
 interface Leaf {
   readonly path: string;
-  readonly decoder: PartDecoder;
+  readonly decoder: TransferDecoder;
+  /** It is declared as base64: no dash belongs to it. */
+  readonly isBase64: boolean;
   readonly defects: DefectCollector;
   /** Reads the message that the part carries in encoded form. */
   readonly inner: EntityReader | null;
@@ -275,14 +277,15 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   const beginBody = (next: 'opening' | 'leaf' | 'between', position: number): void => {
     state = next;
-    body.begin(position, leaf?.decoder.isBase64 === true ? 'base64' : 'lines');
+    body.begin(position, leaf?.isBase64 === true ? 'base64' : 'lines');
   };
 
   const endHeader = (headerEnd: number, bodyStart: number): void => {
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    const defects: DefectCollector = new Set(header.isLate() ? ['header-late'] : []);
-    const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
+    const defects: DefectCollector = new Set();
+    if (header.isLate()) defects.add('header-late');
     const isMail = place === mailPlace;
+    const fields = readFields(isMail ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
     if (isMail) emit({ type: 'header', header: toMailHeader(fields, defects) });
     // What was odd about the mail's header is told with it, and is no defect of its only part.
     openEntity(fields, bodyStart, isMail ? new Set() : defects);
@@ -297,14 +300,16 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       stop(reached);
       return;
     }
-    const boundaries = boundary === null ? [] : [boundary, ...read.otherBoundaries];
-    const fit = boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
     const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
-    const isOpen = declared || (fit.length > 0 && !isMessage(partHeader));
+    const boundaries = boundary === null ? [] : fittingBoundaries([boundary, ...read.otherBoundaries]);
+    const isOpen = declared || (boundaries.length > 0 && !isMessage(partHeader));
     if (isOpen)
-      beginOpening({ fields, header: partHeader, declared, boundaries: fit, encodingDeclared, bodyStart, defects });
+      beginOpening({ fields, header: partHeader, declared, boundaries, encodingDeclared, bodyStart, defects });
     else openPart(partHeader, bodyStart, defects, encodingDeclared);
   };
+
+  const fittingBoundaries = (boundaries: readonly string[]): readonly string[] =>
+    boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
 
   const openPart = (
     partHeader: PartHeader,
@@ -343,13 +348,18 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       stop('maxDepth');
       return;
     }
-    endOpening(of);
     const [first] = boundaries;
+    const isConfirmed = boundaries.length === 1 && of.boundaries.length === 1 && first?.text === of.boundaries[0];
+    // The one boundary that was looked for has appeared, as in nearly every mail: its delimiters stay open.
+    if (isConfirmed && first?.indented === false) opening = null;
+    else {
+      endOpening(of);
+      for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
+    }
     const partHeader = of.boundaries.length > 1 && first ? readAgain(of, { boundary: first.text }) : of.header;
     const mediaType = of.declared ? partHeader.mediaType : 'multipart/mixed';
     if (!of.declared) defects.add('multipart-guessed');
     else if (first === undefined) defects.add('boundary-missing');
-    for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
     frames.push({
       kind: 'multipart',
       place,
@@ -363,7 +373,8 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
       blank: true,
       blankTo: bodyStart,
     });
-    emit({ type: 'multipart-begin', path: place.path, header: { ...partHeader, mediaType } });
+    const ofMultipart = mediaType === partHeader.mediaType ? partHeader : { ...partHeader, mediaType };
+    emit({ type: 'multipart-begin', path: place.path, header: ofMultipart });
     state = 'between';
   };
 
@@ -424,7 +435,15 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     const { inheritsBase64 } = place;
     const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: context.arena, defects });
     if (partHeader.mediaType.startsWith('text/')) context.textCharset ??= partHeader.charset;
-    leaf = { path: place.path || '1', decoder, defects, inner: how.inner ?? null, from: bodyStart, sizeBytes: 0 };
+    leaf = {
+      path: place.path || '1',
+      decoder,
+      isBase64: partHeader.transferEncoding === 'base64',
+      defects,
+      inner: how.inner ?? null,
+      from: bodyStart,
+      sizeBytes: 0,
+    };
     beginPart(partHeader);
     beginBody('leaf', bodyStart);
   };
@@ -497,6 +516,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   /** Which of the declared boundaries the delimiter is of. */
   const boundaryOf = ({ boundaries }: Opening, { position, after }: BodyOutcome & { type: 'delimiter' }): string => {
+    if (boundaries.length === 1) return boundaries[0] as string;
     const line = window.bytes.toString('latin1', position - window.base, after - window.base).trimEnd();
     const found = boundaries.find((boundary) => line === `--${boundary}` || line === `--${boundary}--`);
     return found ?? (boundaries[0] as string);

@@ -339,7 +339,8 @@ function isFreeText(name: string): boolean {
 
 /** The value of the first field of that name; `name` in lower case. */
 export function fieldValue(fields: readonly HeaderField[], name: string): string | null {
-  return fields.find((field) => field.name === name)?.value ?? null;
+  for (const field of fields) if (field.name === name) return field.value;
+  return null;
 }
 
 function stripBlanks(text: string): string {

@@ -59,6 +59,7 @@ export function maxDelimiterLineBytes(limits: MimeLimits): number {
   return limits.maxBoundaryBytes + 4 + maxDelimiterPaddingBytes;
 }
 
+const dash = 45;
 const more: HeaderOutcome = { type: 'more' };
 
 export function createHeaderReader(window: Window, delimiters: Delimiters, limits: MimeLimits): HeaderReader {
@@ -154,8 +155,10 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
       : 0;
   };
 
-  const matchDelimiter = (lineStart: number, lineEnd: number): DelimiterMatch | null =>
-    lineEnd - lineStart > longestDelimiter ? null : delimiters.match(window.bytes, lineStart, lineEnd);
+  const matchDelimiter = (lineStart: number, lineEnd: number): DelimiterMatch | null => {
+    if (window.bytes[lineStart] !== dash && !delimiters.mayBeIndented()) return null;
+    return lineEnd - lineStart > longestDelimiter ? null : delimiters.match(window.bytes, lineStart, lineEnd);
+  };
 
   const readPartOfLine = (lineStart: number): HeaderOutcome => {
     const lineEnd = window.bytes.length;
