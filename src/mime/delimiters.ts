@@ -32,9 +32,8 @@ export function createDelimiters(): Delimiters {
   const lengths = new Map<number, number>();
   let count = 0;
   let indentedCount = 0;
-  const addLengths = (boundary: string, by: number) => {
-    for (const length of [boundary.length + 2, boundary.length + 4])
-      lengths.set(length, (lengths.get(length) ?? 0) + by);
+  const addLength = (length: number, by: number): void => {
+    lengths.set(length, (lengths.get(length) ?? 0) + by);
   };
   return {
     isEmpty: () => count === 0,
@@ -42,14 +41,16 @@ export function createDelimiters(): Delimiters {
     open(boundary, frame, indented = false) {
       count++;
       if (indented) indentedCount++;
-      addLengths(boundary, 1);
+      addLength(boundary.length + 2, 1);
+      addLength(boundary.length + 4, 1);
       push(opening, `--${boundary}`, frame);
       push(closing, `--${boundary}--`, frame);
     },
     close(boundary, indented = false) {
       count--;
       if (indented) indentedCount--;
-      addLengths(boundary, -1);
+      addLength(boundary.length + 2, -1);
+      addLength(boundary.length + 4, -1);
       pop(opening, `--${boundary}`);
       pop(closing, `--${boundary}--`);
     },

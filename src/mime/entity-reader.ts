@@ -34,8 +34,8 @@ import {
   multipartHeader,
 } from './multipart-opening.ts';
 import { readPartHeader, type TypeChoice } from './part-header.ts';
-import type { Arena } from './transfer/decoder.ts';
-import { createPartDecoder, createTransferDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
+import type { Arena, TransferDecoder } from './transfer/decoder.ts';
+import { createPartDecoder, createTransferDecoder, isIdentity } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
 import { createWindow } from './window.ts';
 
@@ -122,7 +122,9 @@ interface MessageFrame {
 
 interface Leaf {
   readonly path: string;
-  readonly decoder: PartDecoder;
+  readonly decoder: TransferDecoder;
+  /** It is declared as base64: no dash belongs to it. */
+  readonly isBase64: boolean;
   readonly defects: DefectCollector;
   /** Reads the message, or the parts, that it carries in encoded form. */
   readonly inner: EntityReader | null;
@@ -234,6 +236,7 @@ export function createEntityReader(
 
   /** Ends the frames above `keep`; `endOf` says where the bytes of a message end. */
   const closeFrames = (keep: number, endOf: (from: number) => number): void => {
+    if (frames.length <= keep) return;
     const cutFrom = firstMultipart(keep);
     while (frames.length > keep) {
       const frame = frames.pop() as MultipartFrame | MessageFrame;
@@ -249,8 +252,9 @@ export function createEntityReader(
 
   /** Index of the outermost multipart that ends with the frames above `keep`, and so without its closing delimiter. */
   const firstMultipart = (keep: number): number => {
-    const found = frames.findIndex((frame, i) => i >= keep && frame.kind === 'multipart');
-    return found < 0 ? frames.length : found;
+    let i = keep;
+    while (i < frames.length && frames[i]?.kind !== 'multipart') i++;
+    return i;
   };
 
   /** A delimiter [position, after). */
@@ -290,7 +294,7 @@ export function createEntityReader(
   const beginBody = (next: 'opening' | 'leaf' | 'between', position: number): void => {
     state = next;
     // Where delimiters are indented, what stands before them in a line says nothing.
-    const isBase64 = leaf?.decoder.isBase64 === true && !delimiters.mayBeIndented();
+    const isBase64 = leaf?.isBase64 === true && !delimiters.mayBeIndented();
     body.begin(position, isBase64 ? 'base64' : 'lines');
   };
 
@@ -298,8 +302,8 @@ export function createEntityReader(
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
     const defects: DefectCollector = new Set(place === root ? rootDefects : []);
     if (header.isLate()) defects.add('header-late');
-    const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
     const isMail = place === mailPlace;
+    const fields = readFields(isMail ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
     if (isMail) emit({ type: 'header', header: toMailHeader(fields, defects) });
     // What was odd about the mail's header is told with it, and is no defect of its only part.
     openEntity(fields, bodyStart, isMail ? new Set() : defects);
@@ -314,14 +318,16 @@ export function createEntityReader(
       stop(reached);
       return;
     }
-    const boundaries = boundary === null ? [] : [boundary, ...read.otherBoundaries];
-    const fit = boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
     const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
-    const isOpen = declared || (fit.length > 0 && !isMessage(partHeader));
+    const boundaries = boundary === null ? [] : fittingBoundaries([boundary, ...read.otherBoundaries]);
+    const isOpen = declared || (boundaries.length > 0 && !isMessage(partHeader));
     if (isOpen)
-      beginOpening({ fields, header: partHeader, declared, boundaries: fit, encodingDeclared, bodyStart, defects });
+      beginOpening({ fields, header: partHeader, declared, boundaries, encodingDeclared, bodyStart, defects });
     else openPart(partHeader, bodyStart, defects, encodingDeclared);
   };
+
+  const fittingBoundaries = (boundaries: readonly string[]): readonly string[] =>
+    boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
 
   const openPart = (
     partHeader: PartHeader,
@@ -360,13 +366,18 @@ export function createEntityReader(
       stop('maxDepth');
       return;
     }
-    endOpening(of);
     const [first] = boundaries;
+    const isConfirmed = boundaries.length === 1 && of.boundaries.length === 1 && first?.text === of.boundaries[0];
+    // The one boundary that was looked for has appeared, as in nearly every mail: its delimiters stay open.
+    if (isConfirmed && first?.indented === false) opening = null;
+    else {
+      endOpening(of);
+      for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
+    }
     const partHeader = of.boundaries.length > 1 && first ? readAgain(of, { boundary: first.text }) : of.header;
     const mediaType = of.declared ? partHeader.mediaType : 'multipart/mixed';
     if (!of.declared) defects.add('multipart-guessed');
     else if (first === undefined) defects.add('boundary-missing');
-    for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
     frames.push({
       kind: 'multipart',
       place,
@@ -380,7 +391,8 @@ export function createEntityReader(
       blank: true,
       blankTo: bodyStart,
     });
-    emit({ type: 'multipart-begin', path: place.path, header: { ...partHeader, mediaType } });
+    const ofMultipart = mediaType === partHeader.mediaType ? partHeader : { ...partHeader, mediaType };
+    emit({ type: 'multipart-begin', path: place.path, header: ofMultipart });
     state = 'between';
   };
 
@@ -419,7 +431,7 @@ export function createEntityReader(
     const inner = createEntityReader(context, { ...place }, [...of.defects, 'multipart-encoded']);
     inner.push(multipartHeader(partHeader.mediaType, boundary));
     const decoder = createTransferDecoder(partHeader.transferEncoding, { arena: context.arena, defects: new Set() });
-    leaf = leafOf({ ...decoder, isBase64: true }, new Set(), inner, of.bodyStart, true);
+    leaf = leafOf({ decoder, isBase64: true, defects: new Set(), inner, from: of.bodyStart, isHidden: true });
     beginBody('leaf', of.bodyStart);
   };
 
@@ -455,18 +467,13 @@ export function createEntityReader(
     const { inheritsBase64 } = place;
     const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: context.arena, defects });
     if (partHeader.mediaType.startsWith('text/')) context.textCharset ??= partHeader.charset;
-    leaf = leafOf(decoder, defects, how.inner ?? null, bodyStart, false);
+    const isBase64 = partHeader.transferEncoding === 'base64';
+    leaf = leafOf({ decoder, isBase64, defects, inner: how.inner ?? null, from: bodyStart, isHidden: false });
     beginPart(partHeader);
     beginBody('leaf', bodyStart);
   };
 
-  const leafOf = (
-    decoder: PartDecoder,
-    defects: DefectCollector,
-    inner: EntityReader | null,
-    from: number,
-    isHidden: boolean,
-  ): Leaf => ({ path: place.path || '1', decoder, defects, inner, from, sizeBytes: 0, isHidden });
+  const leafOf = (o: Omit<Leaf, 'path' | 'sizeBytes'>): Leaf => ({ path: place.path || '1', ...o, sizeBytes: 0 });
 
   const beginPart = (partHeader: PartHeader): void => {
     const { enclosing, messagePath } = place;
@@ -546,6 +553,7 @@ export function createEntityReader(
 
   /** Which of the declared boundaries the delimiter is of. */
   const boundaryOf = ({ boundaries }: Opening, { position, after }: BodyOutcome & { type: 'delimiter' }): string => {
+    if (boundaries.length === 1) return boundaries[0] as string;
     const line = window.bytes.toString('latin1', position - window.base, after - window.base).trimEnd();
     const found = boundaries.find((boundary) => line === `--${boundary}` || line === `--${boundary}--`);
     return found ?? (boundaries[0] as string);

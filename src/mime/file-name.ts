@@ -23,7 +23,7 @@ const maxDescriptionWords = 12;
 
 export function readFileName(places: NamePlaces, defects: DefectCollector): string | null {
   const atOnce = simpleName(places);
-  if (atOnce !== null) return atOnce;
+  if (atOnce !== undefined) return atOnce;
   let first: Candidate | null = null;
   for (const candidate of nameCandidates(places)) {
     if (first === null) addAll(defects, candidate.defects);
@@ -38,13 +38,13 @@ export function readFileName(places: NamePlaces, defects: DefectCollector): stri
   return first === null ? null : nameText(first);
 }
 
-/** The name when the first place that has one has nothing to decode. */
-function simpleName(places: NamePlaces): string | null {
+/** The name when the first place that has one has nothing to decode; null when there is none, else undefined. */
+function simpleName(places: NamePlaces): string | null | undefined {
   for (const [field, name] of parameterPlaces) {
     const value = simpleValue(places[field]?.parameters ?? [], name);
-    if (value !== null) return value ?? null;
+    if (value !== null) return value;
   }
-  return null;
+  return places.description === null ? null : undefined;
 }
 
 /** Whether a field names a file, as far as a choice between two fields needs to know. */

@@ -15,10 +15,10 @@
  */
 import type { DelimiterMatch, Delimiters } from './delimiters.ts';
 import {
-  type BlockState,
   classifyLine,
   fieldValue,
   findHeader,
+  findLineEnd,
   type HeaderKind,
   type HeaderLine,
   indentOf,
@@ -59,7 +59,7 @@ export function maxDelimiterLineBytes(limits: MimeLimits): number {
   return limits.maxBoundaryBytes + 4 + maxDelimiterPaddingBytes;
 }
 
-const lineFeed = 10;
+const dash = 45;
 const more: HeaderOutcome = { type: 'more' };
 
 export function createHeaderReader(window: Window, delimiters: Delimiters, limits: MimeLimits): HeaderReader {
@@ -118,8 +118,8 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
       if (at === start || line === 'dashes') return endAt(at, at);
       return upTo - (doubtfulFrom < 0 ? at : doubtfulFrom) > maxLookaheadBytes ? endDoubt() : null;
     }
-    const settles = line === 'field' && isCertain(lineStart, lineEnd);
-    if (doubtfulFrom >= 0 && !settles) return upTo - doubtfulFrom > maxLookaheadBytes ? endDoubt() : null;
+    if (doubtfulFrom >= 0 && !(line === 'field' && isCertain(lineStart, lineEnd)))
+      return upTo - doubtfulFrom > maxLookaheadBytes ? endDoubt() : null;
     if (line === 'field' && fields >= limits.maxHeaderFields) return exceeded('maxHeaderFields');
     return checkSizes(upTo, line === 'field' || line === 'envelope' ? at : fieldStart);
   };
@@ -135,7 +135,7 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
       if (doubtfulFrom < 0) doubtfulFrom = at;
       inField = false;
     } else if (line === 'field') {
-      if (isCertain(lineStart, lineEnd)) doubtfulFrom = -1;
+      if (doubtfulFrom >= 0 && isCertain(lineStart, lineEnd)) doubtfulFrom = -1;
       inField = true;
       fieldStart = at;
       fields++;
@@ -143,8 +143,8 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
   };
 
   const classify = (lineStart: number, lineEnd: number): HeaderLine => {
-    const state: BlockState = { fieldStart: inField ? fieldStart - window.base : -1, indent };
-    return classifyLine(window.bytes, lineStart + markLength(lineStart), lineEnd, state);
+    const ofField = inField ? fieldStart - window.base : -1;
+    return classifyLine(window.bytes, lineStart + markLength(lineStart), lineEnd, ofField, indent);
   };
 
   /** The first line of a mail may have a byte order mark in front. */
@@ -155,8 +155,10 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
       : 0;
   };
 
-  const matchDelimiter = (lineStart: number, lineEnd: number): DelimiterMatch | null =>
-    lineEnd - lineStart > longestDelimiter ? null : delimiters.match(window.bytes, lineStart, lineEnd);
+  const matchDelimiter = (lineStart: number, lineEnd: number): DelimiterMatch | null => {
+    if (window.bytes[lineStart] !== dash && !delimiters.mayBeIndented()) return null;
+    return lineEnd - lineStart > longestDelimiter ? null : delimiters.match(window.bytes, lineStart, lineEnd);
+  };
 
   const readPartOfLine = (lineStart: number): HeaderOutcome => {
     const lineEnd = window.bytes.length;
@@ -186,8 +188,7 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
     if (found === 'more') return false;
     leading = false;
     if (found === 'none') return true;
-    const lineEnd = bytes.indexOf(lineFeed, found);
-    indent = indentOf(bytes, found, lineEnd < 0 ? bytes.length : lineEnd);
+    indent = indentOf(bytes, found, bytes.length);
     if (found === first) return true;
     late = true;
     start = at = searched = fieldStart = base + found;
@@ -212,14 +213,14 @@ export function createHeaderReader(window: Window, delimiters: Delimiters, limit
       const { bytes, base } = window;
       for (;;) {
         const lineStart = at - base;
-        const found = bytes.indexOf(lineFeed, searched - base);
-        if (found < 0 && !last) {
+        const lineEnd = findLineEnd(bytes, searched - base);
+        if (lineEnd === bytes.length && !last) {
           searched = base + bytes.length;
           return readPartOfLine(lineStart);
         }
         if (lineStart === bytes.length) return endAt(at, at);
-        const next = found < 0 ? base + bytes.length : base + found + 1;
-        const outcome = readLine(lineStart, found < 0 ? bytes.length : found, next);
+        const next = base + Math.min(lineEnd + 1, bytes.length);
+        const outcome = readLine(lineStart, lineEnd, next);
         if (outcome !== null) return outcome;
         at = searched = next;
       }

@@ -5,7 +5,7 @@ import { decodeUndeclaredLatin1, isAscii } from './charset.ts';
 import { parseDate } from './dates.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
 import { decodeEncodedWords } from './encoded-words.ts';
-import { type HeaderField, readFields } from './header-block.ts';
+import { fieldValue, type HeaderField, readFields } from './header-block.ts';
 import { defaultMimeLimits } from './limits.ts';
 import { parameterValue } from './parameter-values.ts';
 import { parseParameters } from './parameters.ts';
@@ -29,24 +29,24 @@ export function readMailHeader(block: Uint8Array): MailHeader {
 }
 
 export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
-  if (isAnyRepeated(fields)) defects.add('field-repeated');
-  const subject = boundedValue(fields, 'subject');
-  const date = boundedValue(fields, 'date');
+  const values = readValues(fields, defects);
+  const subject = values.get('subject') ?? null;
+  const date = values.get('date') ?? null;
   const parsedDate = date === null ? null : parseDate(decodeEncodedWords(date, defects));
   if (date !== null && parsedDate === null) defects.add('date-malformed');
   return {
     messageId: readMessageId(fields, defects),
     subject:
       subject === null ? null : onOneLine(decodeEncodedWords(subject, defects, charsetFor(subject, fields))).trim(),
-    from: readAddresses(fields, 'from', defects),
-    to: readAddresses(fields, 'to', defects),
-    cc: readAddresses(fields, 'cc', defects),
+    from: readAddresses(values, 'from', defects),
+    to: readAddresses(values, 'to', defects),
+    cc: readAddresses(values, 'cc', defects),
     date: parsedDate,
     raw: {
-      from: rawText(fields, 'from', defects),
-      to: rawText(fields, 'to', defects),
-      subject: rawText(fields, 'subject', defects),
-      date: rawText(fields, 'date', defects),
+      from: rawText(values, 'from', defects),
+      to: rawText(values, 'to', defects),
+      subject: rawText(values, 'subject', defects),
+      date: rawText(values, 'date', defects),
     },
     defects: listDefects(defects),
   };
@@ -55,7 +55,7 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
 /** For raw 8-bit text: the charset that the mail names for its body, where that is text. */
 function charsetFor(text: string, fields: readonly HeaderField[]): string | null {
   if (isAscii(text)) return null;
-  const type = boundedValue(fields, 'content-type');
+  const type = fieldValue(fields, 'content-type');
   if (type === null || !/^text\//i.test(type)) return null;
   const { parameters } = parseParameters(type, defaultMimeLimits.maxParameters, new Set());
   return parameterValue(parameters, 'charset', new Set());
@@ -89,37 +89,36 @@ function betweenAngles(value: string): string | null {
   return null;
 }
 
-function readAddresses(fields: readonly HeaderField[], name: string, defects: DefectCollector): readonly MailAddress[] {
-  const value = boundedValue(fields, name);
-  return value === null ? [] : parseAddresses(value, defects);
+function readAddresses(values: Values, name: string, defects: DefectCollector): readonly MailAddress[] {
+  const value = values.get(name);
+  return value === undefined ? [] : parseAddresses(value, defects);
 }
 
-function rawText(fields: readonly HeaderField[], name: string, defects: DefectCollector): string | null {
-  const value = boundedValue(fields, name);
-  return value === null ? null : decodeUndeclaredLatin1(value, defects);
+function rawText(values: Values, name: string, defects: DefectCollector): string | null {
+  const value = values.get(name);
+  return value === undefined ? null : decodeUndeclaredLatin1(value, defects);
 }
 
-/** Of the first field that is not empty; `''` when all are, null when there is none. */
-function boundedValue(fields: readonly HeaderField[], name: string): string | null {
-  let whenEmpty: '' | null = null;
-  for (const field of fields) {
-    if (field.name !== name) continue;
-    if (field.value !== '') return field.value.slice(0, defaultMimeLimits.maxHeaderFieldBytes);
-    whenEmpty = '';
-  }
-  return whenEmpty;
-}
+/** Of each of these fields the first that is not empty, bounded; `''` when all are. */
+type Values = ReadonlyMap<string, string>;
 
 /** Fields that RFC 5322 §3.6 allows once, of those read here. */
 const singleFields = new Set(['message-id', 'subject', 'date', 'from', 'to', 'cc']);
 
 /** Twice with the same value is no news. */
-function isAnyRepeated(fields: readonly HeaderField[]): boolean {
-  const seen = new Map<string, string>();
-  for (const { name, value } of fields) {
-    if (!singleFields.has(name)) continue;
-    if (seen.has(name) && seen.get(name) !== value) return true;
-    seen.set(name, value);
+function readValues(fields: readonly HeaderField[], defects: DefectCollector): Values {
+  const values = new Map<string, string>();
+  for (const field of fields) {
+    if (!singleFields.has(field.name)) continue;
+    const known = values.get(field.name);
+    if (known !== undefined && known !== field.value) defects.add('field-repeated');
+    if (known === undefined || known === '') values.set(field.name, field.value);
   }
-  return false;
+  for (const [name, value] of values) {
+    if (value.length > maxValueLength) values.set(name, value.slice(0, maxValueLength));
+  }
+  return values;
 }
+
+/** The header may be read alone, by someone whose bound on a field is another one than that of the engine. */
+const maxValueLength = defaultMimeLimits.maxHeaderFieldBytes;

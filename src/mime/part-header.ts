@@ -17,6 +17,11 @@ export interface ReadPartHeader {
   readonly limit: keyof MimeLimits | null;
 }
 
+// What nearly every part has. The readers below take it as it is, and give any other value the care that it needs.
+const regularMediaType = /^[A-Za-z]+\/[A-Za-z0-9.+-]+$/;
+const regularContentId = /^<([!-;=?-~]+)>$/;
+const regularEncodings = new Set(['7bit', '8bit', 'binary', 'base64', 'quoted-printable']);
+
 const token = /^[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const wholeMediaType = /^[!#$%&'*+.^_`|~0-9a-z-]+\/[!#$%&'*+.^_`|~0-9a-z-]+$/;
 const spacedMediaType = /^([!#$%&'*+.^_`|~0-9a-z-]+)\s*\/[\s/]*([!#$%&'*+.^_`|~0-9a-z-]+)/;
@@ -41,7 +46,8 @@ export function readPartHeader(
   const disposition = chooseDisposition(context);
   const { mediaType, declared } = readMediaType(type?.main ?? null, defaultMediaType, defects);
   const contentLocation = firstFilled(context, 'content-location');
-  const isText = /^(text|message)\//.test(mediaType) && !/^attachment/i.test(disposition?.main ?? '');
+  const isAttached = disposition !== null && /^attachment/i.test(disposition.main);
+  const isText = !isAttached && (mediaType.startsWith('text/') || mediaType.startsWith('message/'));
   // What describes the mail's own text must not make a file of it.
   const description = isText ? null : firstFilled(context, 'content-description');
   return {
@@ -139,6 +145,10 @@ function readMediaType(
   defects: DefectCollector,
 ): { readonly mediaType: string; readonly declared: string | null } {
   if (main === null) return { mediaType: defaultMediaType, declared: null };
+  if (regularMediaType.test(main)) {
+    const mediaType = main.toLowerCase();
+    return { mediaType, declared: mediaType };
+  }
   const text = wholeMediaType.test(main) ? main : stripQuotes(blankComments(main).trim()).trim().toLowerCase();
   if (wholeMediaType.test(text) && !anything.has(text)) return { mediaType: text, declared: text };
   defects.add('content-type-malformed');
@@ -159,6 +169,7 @@ function mendMediaType(text: string): string | null {
 
 /** An unknown disposition counts as attachment (RFC 2183 §2.8); text after the word without a semicolon is ignored. */
 function readDisposition(main: string): string | null {
+  if (main === 'attachment' || main === 'inline') return main;
   const text = stripQuotes(blankComments(main).trim()).toLowerCase();
   const known = /^(inline|attachment)s?\b/.exec(text);
   if (known !== null) return known[1] as string;
@@ -167,25 +178,28 @@ function readDisposition(main: string): string | null {
 
 function readTransferEncoding(value: string | null): string {
   if (value === null) return '7bit';
+  const regular = value.toLowerCase();
+  if (regularEncodings.has(regular)) return regular;
   const text = stripQuotes(blankComments(value).trim());
   return (text.split(';', 1)[0] as string).trim().toLowerCase() || '7bit';
 }
 
 function readContentId(value: string | null, { defects, textCharset }: Context): string | null {
-  const text =
-    value
-      ?.trim()
-      .replace(/^<+/, '')
-      .replace(/>{1,9}$/, '')
-      .trim() ?? '';
+  if (value === null) return null;
+  const regular = regularContentId.exec(value)?.[1];
+  if (regular !== undefined) return regular;
+  const text = value
+    .trim()
+    .replace(/^<+/, '')
+    .replace(/>{1,9}$/, '')
+    .trim();
   return text === '' ? null : decodeUndeclaredLatin1(text, defects, textCharset);
 }
 
 /** The bytes as sent: a boundary is compared, never shown, so no charset is applied to it. */
 function readBoundary(type: ParameterizedValue): string | null {
-  const joined = parameterValue(type.parameters, 'boundary', new Set());
   const plain = type.parameters.find((parameter) => parameter.name === 'boundary');
-  const text = plain?.value ?? joined ?? '';
+  const text = plain?.value ?? parameterValue(type.parameters, 'boundary', new Set()) ?? '';
   let end = text.length;
   while (end > 0 && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--;
   return end === 0 ? null : text.slice(0, end);

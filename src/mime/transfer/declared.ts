@@ -2,9 +2,10 @@
  * Parts that say base64 or quoted-printable, and are not: programs and gateways write the field and leave the bytes as
  * they were. Also base64 behind the prefix of a `data:` URL, as web front ends send it.
  */
+import type { DefectCollector } from '../defects.ts';
 import { beginsWithHeader } from '../header-block.ts';
 import { type DecoderContext, identityDecoder, type TransferDecoder } from './decoder.ts';
-import { type Choice, createHeadDecoder } from './head.ts';
+import { type Choice, HeadDecoder } from './head.ts';
 import { startsLikeBinaryFile } from './signatures.ts';
 
 /** Some twenty lines; a `data:` prefix has less than a hundred bytes. */
@@ -17,30 +18,55 @@ export function createDeclaredDecoder(
   o: { readonly decoder: TransferDecoder; readonly isBase64: boolean; readonly isMessage: boolean },
   { defects }: DecoderContext,
 ): TransferDecoder {
-  const declared: Choice = { decoder: o.decoder, skip: 0 };
-  const untrue = (): Choice => {
-    defects.add('encoding-untrue');
-    return { decoder: identityDecoder, skip: 0 };
-  };
+  if (o.isBase64) return new DeclaredBase64(o.decoder, o.isMessage, defects);
+  return o.isMessage ? new DeclaredQuotedPrintableMessage(o.decoder, defects) : o.decoder;
+}
 
-  const chooseBase64 = (head: Buffer, whole: boolean): Choice => {
-    if (head.length >= certainBytes && isAlphabet(head, certainBytes)) return declared;
+abstract class DeclaredDecoder extends HeadDecoder {
+  protected readonly decoder: TransferDecoder;
+  protected readonly defects: DefectCollector;
+
+  constructor(decoder: TransferDecoder, defects: DefectCollector) {
+    super(maxHeadBytes);
+    this.decoder = decoder;
+    this.defects = defects;
+  }
+
+  protected declared(): Choice {
+    return { decoder: this.decoder, skip: 0 };
+  }
+
+  protected untrue(): Choice {
+    this.defects.add('encoding-untrue');
+    return { decoder: identityDecoder, skip: 0 };
+  }
+}
+
+class DeclaredBase64 extends DeclaredDecoder {
+  private readonly isMessage: boolean;
+
+  constructor(decoder: TransferDecoder, isMessage: boolean, defects: DefectCollector) {
+    super(decoder, defects);
+    this.isMessage = isMessage;
+  }
+
+  protected choose(head: Buffer, whole: boolean): Choice {
+    if (head.length >= certainBytes && isAlphabet(head, certainBytes)) return this.declared();
     if (!whole && head.length < maxHeadBytes) return 'more';
     const prefix = /^\s{0,64}data:[^,\s]{0,200};base64,/i.exec(head.toString('latin1', 0, 400));
     if (prefix !== null) {
-      defects.add('base64-data-url');
-      return { decoder: o.decoder, skip: prefix[0].length };
+      this.defects.add('base64-data-url');
+      return { decoder: this.decoder, skip: prefix[0].length };
     }
-    return isPlain(head, o.isMessage) ? untrue() : declared;
-  };
+    return isPlain(head, this.isMessage) ? this.untrue() : this.declared();
+  }
+}
 
-  const chooseQuotedPrintable = (head: Buffer, whole: boolean): Choice => {
-    if (!o.isMessage) return declared;
+class DeclaredQuotedPrintableMessage extends DeclaredDecoder {
+  protected choose(head: Buffer, whole: boolean): Choice {
     if (!whole && head.length < maxHeadBytes) return 'more';
-    return beginsWithHeader(head) && isNotQuotedPrintable(head.toString('latin1')) ? untrue() : declared;
-  };
-
-  return createHeadDecoder({ maxBytes: maxHeadBytes, choose: o.isBase64 ? chooseBase64 : chooseQuotedPrintable });
+    return beginsWithHeader(head) && isNotQuotedPrintable(head.toString('latin1')) ? this.untrue() : this.declared();
+  }
 }
 
 function isAlphabet(bytes: Buffer, length: number): boolean {

@@ -26,15 +26,18 @@ export function createArena(): Arena {
   let slab = noBytes;
   let used = 0;
   let wanted = 0;
+  /** What the feeding before this one needed; the slab grows when bytes are asked for, so not at the end of a mail. */
+  let wantedBefore = 0;
   return {
     take(sizeBytes) {
+      if (used === 0 && wantedBefore > slab.length) slab = Buffer.allocUnsafeSlow(wantedBefore);
       wanted += sizeBytes;
-      if (used + sizeBytes > slab.length) return Buffer.allocUnsafeSlow(sizeBytes);
+      if (used + sizeBytes > slab.length) return Buffer.allocUnsafe(sizeBytes);
       used += sizeBytes;
       return slab.subarray(used - sizeBytes, used);
     },
     reset() {
-      if (wanted > slab.length && wanted <= maxSlabBytes) slab = Buffer.allocUnsafeSlow(wanted);
+      wantedBefore = wanted > maxSlabBytes ? 0 : wanted;
       used = 0;
       wanted = 0;
     },

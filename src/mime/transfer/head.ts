@@ -7,38 +7,48 @@ import { noBytes, type TransferDecoder } from './decoder.ts';
 /** `more`: it takes more bytes than these to say. What stands before `skip` is left out. */
 export type Choice = { readonly decoder: TransferDecoder; readonly skip: number } | 'more';
 
-export function createHeadDecoder(o: {
-  readonly maxBytes: number;
+/** A class, as each part gets one: its functions are made once for all of them. */
+export abstract class HeadDecoder implements TransferDecoder {
+  private chosen: TransferDecoder | null = null;
+  private held: Buffer = noBytes;
+  private readonly maxBytes: number;
+
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes;
+  }
+
   /** `whole`: the part has no more than `head`. It must choose for `maxBytes` bytes, and for a whole part. */
-  readonly choose: (head: Buffer, whole: boolean) => Choice;
-}): TransferDecoder {
-  let chosen: TransferDecoder | null = null;
-  let held: Buffer = noBytes;
+  protected abstract choose(head: Buffer, whole: boolean): Choice;
 
-  const settle = (bytes: Buffer, whole: boolean): { decoder: TransferDecoder; rest: Buffer } | null => {
-    const choice = o.choose(bytes.subarray(0, o.maxBytes), whole && bytes.length <= o.maxBytes);
-    if (choice === 'more') return null;
-    chosen = choice.decoder;
-    held = noBytes;
-    return { decoder: choice.decoder, rest: bytes.subarray(choice.skip) };
-  };
+  write(encoded: Buffer): Uint8Array {
+    if (this.chosen !== null) return this.chosen.write(encoded);
+    const bytes = this.held.length === 0 ? encoded : Buffer.concat([this.held, encoded]);
+    const choice = this.chooseFor(bytes, false);
+    if (choice !== 'more') return choice.decoder.write(withoutStart(bytes, choice.skip));
+    // The chunk belongs to the caller; what is held of it is a copy.
+    this.held = this.held.length === 0 ? Buffer.from(bytes) : bytes;
+    return noBytes;
+  }
 
-  return {
-    write(encoded) {
-      if (chosen !== null) return chosen.write(encoded);
-      const bytes = held.length === 0 ? encoded : Buffer.concat([held, encoded]);
-      const settled = settle(bytes, false);
-      if (settled !== null) return settled.decoder.write(settled.rest);
-      // The chunk belongs to the caller; what is held of it is a copy.
-      held = held.length === 0 ? Buffer.from(bytes) : bytes;
-      return noBytes;
-    },
-    end() {
-      if (chosen !== null) return chosen.end();
-      const settled = settle(held, true);
-      if (settled === null) throw new Error('a whole part leaves nothing open');
-      // Both results may lie in the decoder's arena, or in what was held.
-      return Buffer.concat([settled.decoder.write(settled.rest), settled.decoder.end()]);
-    },
-  };
+  end(): Uint8Array {
+    if (this.chosen !== null) return this.chosen.end();
+    const { held } = this;
+    const choice = this.chooseFor(held, true);
+    if (choice === 'more') throw new Error('a whole part leaves nothing open');
+    // Both results may lie in the decoder's arena, or in what was held.
+    return Buffer.concat([choice.decoder.write(withoutStart(held, choice.skip)), choice.decoder.end()]);
+  }
+
+  private chooseFor(bytes: Buffer, last: boolean): Choice {
+    const head = bytes.length > this.maxBytes ? bytes.subarray(0, this.maxBytes) : bytes;
+    const choice = this.choose(head, last && bytes.length <= this.maxBytes);
+    if (choice === 'more') return choice;
+    this.chosen = choice.decoder;
+    this.held = noBytes;
+    return choice;
+  }
+}
+
+function withoutStart(bytes: Buffer, skip: number): Buffer {
+  return skip === 0 ? bytes : bytes.subarray(skip);
 }

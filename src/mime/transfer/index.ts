@@ -4,7 +4,7 @@ import { createBase64Decoder } from './base64.ts';
 import { createDeclaredDecoder } from './declared.ts';
 import { type DecoderContext, identityDecoder, type TransferDecoder } from './decoder.ts';
 import { createQuotedPrintableDecoder } from './quoted-printable.ts';
-import { createUndeclaredDecoder } from './undeclared.ts';
+import { UndeclaredDecoder } from './undeclared.ts';
 import { createUuencodeDecoder } from './uuencode.ts';
 
 /** How the part came to its encoding. */
@@ -15,28 +15,18 @@ export interface EncodingOrigin {
   readonly inheritsBase64: boolean;
 }
 
-export interface PartDecoder extends TransferDecoder {
-  /** The part is declared as base64: no dash belongs to it. */
-  readonly isBase64: boolean;
-}
-
-export function createPartDecoder(part: PartHeader, origin: EncodingOrigin, context: DecoderContext): PartDecoder {
+export function createPartDecoder(part: PartHeader, origin: EncodingOrigin, context: DecoderContext): TransferDecoder {
   const { mediaType, transferEncoding } = part;
   const decoder = createTransferDecoder(transferEncoding, context);
   const isBase64 = transferEncoding === 'base64';
-  if (isBase64 || transferEncoding === 'quoted-printable') {
-    const { write, end } = createDeclaredDecoder({ decoder, isBase64, isMessage: isMessage(mediaType) }, context);
-    return { write, end, isBase64 };
-  }
+  if (isBase64 || transferEncoding === 'quoted-printable')
+    return createDeclaredDecoder({ decoder, isBase64, isMessage: isMessage(mediaType) }, context);
   if (isIdentity(transferEncoding) && !isMessage(mediaType)) {
     const inherited = origin.inheritsBase64 && !origin.encodingDeclared;
     const isText = mediaType.startsWith('text/') && part.fileName === null;
-    if (inherited || !isText) {
-      const { write, end } = createUndeclaredDecoder({ inherited, isText }, context);
-      return { write, end, isBase64: false };
-    }
+    if (inherited || !isText) return new UndeclaredDecoder({ inherited, isText }, context);
   }
-  return { write: decoder.write, end: decoder.end, isBase64 };
+  return decoder;
 }
 
 export function createTransferDecoder(transferEncoding: string, context: DecoderContext): TransferDecoder {

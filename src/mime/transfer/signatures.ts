@@ -21,11 +21,25 @@ export function startsLikeBinaryFile(bytes: Uint8Array): boolean {
   return signatures.some((signature) => signature.every((byte, i) => bytes[i] === byte));
 }
 
-/** How each of them begins in base64; every one has at least three bytes. */
-const encoded: readonly string[] = signatures.map((signature) => signature.toString('base64', 0, 3));
+/** Every beginning of up to four characters of their base64; each of them has at least three bytes. */
+const encodedBeginnings = new Set(
+  signatures.flatMap((signature) => {
+    const first = signature.toString('base64', 0, 3);
+    return [0, 1, 2, 3, 4].map((length) => first.slice(0, length));
+  }),
+);
 
 /** Whether text may be the base64 of such a file, as far as its first characters tell. */
 export function mayEncodeBinaryFile(text: string): boolean {
-  const first = text.slice(0, 4);
-  return encoded.some((beginning) => beginning.startsWith(first));
+  return encodedBeginnings.has(text.slice(0, 4));
+}
+
+/** By a first byte: white space, or what one of them begins with. */
+const mayBegin = new Uint8Array(256);
+for (const white of '\t\n\v\f\r \xa0') mayBegin[white.charCodeAt(0)] = 1;
+for (const beginning of encodedBeginnings) if (beginning !== '') mayBegin[beginning.charCodeAt(0)] = 1;
+
+/** Whether a first byte alone says that the text is no base64 of such a file, as that of most texts does. */
+export function beginsNoFile(byte: number): boolean {
+  return mayBegin[byte] === 0;
 }
