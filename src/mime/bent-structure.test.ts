@@ -290,6 +290,10 @@ describe('a line that is no field, right before the empty line', () => {
     const found = withJunk(['Content-Disposition: attachment; filename=o.csv'], ['checked by x'], 'a;b');
     assert.deepEqual(found.leaves, ['1 text/plain: a;b']);
   });
+  it('may be the first line of a file whose empty line is missing', () => {
+    const found = withJunk(['Content-Type: text/csv; name=a.csv'], ['sku,qty'], '1,2');
+    assert.deepEqual(found.leaves, ['1 text/csv: sku,qty\r\n\r\n1,2']);
+  });
   it('is text where the empty line is missing', () => {
     const found = withJunk(['Content-Type: text/plain'], ['Hello'], 'Bye');
     assert.deepEqual(found.leaves, ['1 text/plain: Hello\r\n\r\nBye']);
@@ -445,4 +449,72 @@ describe('a multipart without a part', () => {
       );
     });
   }
+});
+
+describe('good mails that look bent', () => {
+  const mixed = (...parts: readonly (readonly string[])[]) =>
+    read(['Content-Type: multipart/mixed; boundary=b', '', ...parts.flatMap((each) => ['--b', ...each]), '--b--', '']);
+  const pdf = '%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n';
+  const base64 = Buffer.from(pdf).toString('base64');
+
+  it('parts that repeat the boundary of the mail', () => {
+    const found = mixed(part('application/pdf; boundary=b; name=a.pdf', '%PDF'), part('text/html; boundary=b', 'x'));
+    assert.deepEqual([found.leaves, found.defects], [['1 application/pdf: %PDF', '2 text/html: x'], []]);
+  });
+  it('files whose type names a boundary', () => {
+    const body = [
+      'From: saved',
+      'Content-Type: multipart/related; boundary="z"',
+      '',
+      '--z',
+      ...part('text/html', 'x'),
+      '--z--',
+    ];
+    for (const type of ['application/x-mimearchive', 'application/http', 'application/octet-stream']) {
+      const found = mixed(part(`${type}; boundary="z"; name=page.mht`, ...body));
+      assert.deepEqual([found.leaves, found.defects], [[`1 ${type}: ${body.join('\r\n')}`], []]);
+    }
+  });
+  it('base64 with blanks inside its lines, and with a footer', () => {
+    const spaced = base64.replace(/(.{4})/g, '$1 ');
+    const encoded = (...body: readonly string[]) => [
+      'Content-Transfer-Encoding: base64',
+      ...part('a/b; name=a', ...body),
+    ];
+    assert.deepEqual(mixed(encoded(spaced)).leaves, [`1 a/b: ${pdf}`]);
+    const footer = mixed(encoded('YTtiCjE7Mgo=', '', 'This e-mail was scanned; it is clean.'));
+    assert.deepEqual([footer.leaves, footer.defects], [['1 a/b: a;b\n1;2\n'], ['base64-after-padding@1']]);
+  });
+  it('files that are base64 on purpose', () => {
+    for (const name of ['order.pdf.b64', 'base64.txt', 'log.json']) {
+      const found = mixed(['Content-Transfer-Encoding: 7bit', ...part(`text/plain; name="${name}"`, base64)]);
+      assert.deepEqual([found.leaves, found.defects], [[`1 text/plain: ${base64}`], []]);
+    }
+  });
+  it('words in a multipart that says base64', () => {
+    const head = ['Content-Transfer-Encoding: base64', 'Content-Type: multipart/mixed; boundary=b', ''];
+    const found = read([...head, '--b', ...part('text/plain; name=o.txt', 'ORDER 4711 ABC 5 PCS'), '--b--', '']);
+    assert.deepEqual([found.leaves, found.defects], [['1 text/plain: ORDER 4711 ABC 5 PCS'], []]);
+  });
+  it('the body of a part without a header', () => {
+    const found = mixed(['', 'ISA*00', 'Content-Type: application/pdf; name=q.pdf', '', 'foo']);
+    assert.deepEqual(found.defects, []);
+    assert.deepEqual(found.leaves, ['1 text/plain: ISA*00\r\nContent-Type: application/pdf; name=q.pdf\r\n\r\nfoo']);
+  });
+  it('a bounce that carries the header of a mail alone', () => {
+    const found = mixed(part('message/rfc822', 'Subject: s', 'Content-Type: multipart/mixed; boundary=z', ''));
+    assert.deepEqual(found.defects, []);
+  });
+  it('parts behind a closing delimiter with text behind it', () => {
+    const coded = ['Content-Transfer-Encoding: base64', ...part('a/b', 'QUJD', '--b--B', 'text')];
+    assert.deepEqual(mixed(coded, part('text/csv', 'a;b')).leaves, ['1 a/b: ABC', '2 text/csv: a;b']);
+  });
+  it('base64 that begins another piece with a long line', () => {
+    const mail = [
+      'Content-Transfer-Encoding: base64',
+      ...part('a/b', `${'QUJD'.repeat(20)}QQ==`, `${'QUJD'.repeat(300)}!`),
+    ];
+    const found = read(mail);
+    assert.deepEqual(found.leaves, [`1 a/b: ${'ABC'.repeat(20)}A${'ABC'.repeat(300)}`]);
+  });
 });

@@ -7,6 +7,8 @@ export interface Delimiters {
   open(boundary: string, frame: number, indented?: boolean): void;
   close(boundary: string, indented?: boolean): void;
   isEmpty(): boolean;
+  /** An open multipart has that boundary. */
+  has(boundary: string): boolean;
   /** A delimiter may have blanks before it. */
   mayBeIndented(): boolean;
   /** What the line [start, end) is, its line feed not counted; white space at its end does not matter. */
@@ -22,6 +24,8 @@ export interface DelimiterMatch {
   /** Index of the multipart among the open frames. */
   readonly frame: number;
   readonly closing: boolean;
+  /** Text stands behind it in its line. */
+  readonly hasText: boolean;
 }
 
 export function createDelimiters(): Delimiters {
@@ -37,6 +41,7 @@ export function createDelimiters(): Delimiters {
   };
   return {
     isEmpty: () => count === 0,
+    has: (boundary) => opening.has(`--${boundary}`),
     mayBeIndented: () => indentedCount > 0,
     open(boundary, frame, indented = false) {
       count++;
@@ -61,16 +66,16 @@ export function createDelimiters(): Delimiters {
       if (!lengths.get(textEnd - start)) return null;
       const line = bytes.toString('latin1', start, textEnd);
       const opened = opening.get(line)?.at(-1);
-      if (opened !== undefined) return { frame: opened, closing: false };
+      if (opened !== undefined) return { frame: opened, closing: false, hasText: false };
       const closed = closing.get(line)?.at(-1);
-      return closed === undefined ? null : { frame: closed, closing: true };
+      return closed === undefined ? null : { frame: closed, closing: true, hasText: false };
     },
     matchClosingStart(bytes, start, end) {
       const line = bytes.toString('latin1', start, Math.min(end, start + maxClosingBytes));
       let longest = '';
       for (const text of closing.keys()) if (text.length > longest.length && line.startsWith(text)) longest = text;
       const frame = closing.get(longest)?.at(-1);
-      return frame === undefined ? null : { frame, closing: true };
+      return frame === undefined ? null : { frame, closing: true, hasText: true };
     },
   };
 }

@@ -65,6 +65,11 @@ interface Fragment {
 function decodeBase64Words(contents: readonly string[], charset: string, defects: DefectCollector): Buffer {
   if (areRegular(contents)) return Buffer.from(contents.join(''), 'base64');
   const fragments = contents.flatMap((content) => base64Fragments(content, defects));
+  // Each padded as it should be, and text as they stand: that some begin inside a character is no sign of more.
+  if (fragments.every(({ text, padding }) => (text.length + padding) % 4 === 0 && canEndWord(text))) {
+    const apart = Buffer.concat(fragments.map(({ text }) => Buffer.from(text, 'base64')));
+    if (countNonsense(apart, charset) === 0) return apart;
+  }
   const cutsAnywhere = fragments.some(({ text }) => !canEndWord(text));
   const pieces: Buffer[] = [];
   /** Of the quantum that is not whole. */

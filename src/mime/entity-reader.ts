@@ -94,6 +94,8 @@ interface MultipartFrame {
   readonly enclosing: readonly string[];
   children: number;
   seen: boolean;
+  /** A closing delimiter with text behind it was met; it ends the part before it, and others may follow. */
+  closed: boolean;
   /** Nothing but white space stood in it, up to `blankTo`. */
   blank: boolean;
   blankTo: number;
@@ -228,9 +230,11 @@ export function createEntityReader(
 
   const endMultipart = (frame: MultipartFrame, defect: DefectCode | null): void => {
     for (const { text, indented } of frame.boundaries) delimiters.close(text, indented);
-    if (defect !== null && frame.boundaries.length > 0)
-      frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
     const blank = frame.children === 0 && frame.blank;
+    // Bounces carry the header of a mail alone, as a message: that nothing follows it is no news.
+    const isHeaderAlone = blank && frame.place.messageDepth > 0;
+    if (defect !== null && frame.boundaries.length > 0 && !frame.closed && !isHeaderAlone)
+      frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
     emit({ type: 'multipart-end', path: frame.place.path, defects: listDefects(frame.defects), blank });
   };
 
@@ -267,7 +271,9 @@ export function createEntityReader(
     closeFrames(match.frame + 1, (from) => withoutLineEnd(from, position));
     const frame = frames[match.frame] as MultipartFrame;
     frame.seen = true;
-    if (match.closing) {
+    frame.closed = match.closing;
+    if (match.hasText) beginBody('between', after);
+    else if (match.closing) {
       frames.pop();
       endMultipart(frame, null);
       beginBody('between', after);
@@ -320,7 +326,8 @@ export function createEntityReader(
     }
     const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
     const boundaries = boundary === null ? [] : fittingBoundaries([boundary, ...read.otherBoundaries]);
-    const isOpen = declared || (boundaries.length > 0 && !isMessage(partHeader));
+    // A boundary that is open already is repeated by programs that give every part the same fields.
+    const isOpen = declared || (boundaries.length > 0 && maySplit(partHeader) && !boundaries.some(delimiters.has));
     if (isOpen)
       beginOpening({ fields, header: partHeader, declared, boundaries, encodingDeclared, bodyStart, defects });
     else openPart(partHeader, bodyStart, defects, encodingDeclared);
@@ -388,6 +395,7 @@ export function createEntityReader(
       enclosing: [...place.enclosing, mediaType],
       children: 0,
       seen: false,
+      closed: false,
       blank: true,
       blankTo: bodyStart,
     });
@@ -636,6 +644,13 @@ function headerKind({ path, defaultMediaType, insideMessage }: Place): HeaderKin
   // In a digest the empty line is the whole header of a part, and the message's own follows.
   if (defaultMediaType === 'message/rfc822') return 'exact';
   return path === '' || insideMessage ? 'mail' : 'part';
+}
+
+/** Nonsense, or the mail's text: a boundary that another type names is that of a file (an archived page, a batch). */
+function maySplit({ declaredMediaType, mediaType, fileName, disposition }: PartHeader): boolean {
+  return (
+    declaredMediaType === null || (mediaType.startsWith('text/') && fileName === null && disposition !== 'attachment')
+  );
 }
 
 function isBlank(byte: number | undefined): boolean {

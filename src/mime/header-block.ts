@@ -249,6 +249,8 @@ export function findHeader(
       if (indented && isKnownField(bytes, at + blanks, textEnd, kind)) return at;
       if (bytes[at] === dash && bytes[at + 1] === dash) return 'none';
       junk ||= firstField < 0;
+      // An empty line is the whole header of a part, unless fields stand right behind it.
+      if (kind === 'part' && junk && blankLines > 0) return 'none';
     }
     at = Math.min(end + 1, bytes.length);
   }

@@ -8,7 +8,7 @@
  * - `block`: fields are read.
  * - doubtful (`doubtfulFrom`): a line that is no field was met. When more fields follow before an empty line, a line of
  *   dashes or the lookahead's end, the line was an accident and is left out; so it was when it stands right before the
- *   empty line of a part with a file or an encoding. Else the body begins with it.
+ *   empty line of a part that is encoded or a file. Else the body begins with it.
  *
  * Every decision rests on positions, never on what happens to be in the window, so that any cutting of the mail gives
  * the same answer.
@@ -233,8 +233,8 @@ const maxStrayLines = 3;
 
 /**
  * Whether `text`, lines that are no fields right before the empty line, are an accident among the fields of `block` and
- * not the body: they would spoil an encoded part, and a file should not begin with them. Lines that are base64
- * themselves are the body, of a part whose empty line is missing.
+ * not the body: they would spoil an encoded part, and one such line should not begin a file. Lines that are base64
+ * themselves are the body, of a part whose empty line is missing; so is a line with the separators of a table or of EDI.
  */
 function isStrayText(block: Buffer, text: string, maxFields: number): boolean {
   const fields = readFields(block, new Set(), maxFields);
@@ -242,10 +242,9 @@ function isStrayText(block: Buffer, text: string, maxFields: number): boolean {
   const encoding = fieldValue(fields, 'content-transfer-encoding')?.toLowerCase() ?? '';
   if (encoding.includes('base64') && lines.every((line) => isBase64Line(line.trim()))) return false;
   if (/base64|quoted-printable|uu/.test(encoding)) return lines.length <= maxStrayLines;
-  const hasFile =
-    fieldValue(fields, 'content-disposition') !== null ||
-    /name|message\//i.test(fieldValue(fields, 'content-type') ?? '');
-  return hasFile && lines.length === 1;
+  const isFile =
+    fieldValue(fields, 'content-disposition') !== null || /name/i.test(fieldValue(fields, 'content-type') ?? '');
+  return isFile && lines.length === 1 && !/[;,|\t+']/.test(text);
 }
 
 /** Shorter ones are words, unless they have padding. */

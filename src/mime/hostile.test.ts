@@ -154,6 +154,7 @@ const costly: Readonly<Record<string, (size: number) => string>> = {
   'base64 of dashes in one line': (size) => mixed(base64('-'.repeat(size))),
   'base64 of dashes behind letters': (size) => mixed(base64('QUJD--'.repeat(size / 6))),
   'base64 of delimiters that are none': (size) => mixed(base64('--b-\r\n'.repeat(size / 6))),
+  'base64 in small pieces in one line': (size) => mixed(base64('QQ=='.repeat(size / 4))),
   'base64 in small pieces': (size) => mixed(base64('QQ==\r\n'.repeat(size / 6))),
   'base64 of the URL alphabet': (size) => mixed(base64(`A${'-_'.repeat(size / 2)}`)),
   'parts of empty lines': (size) => mixed('--b\r\n\r\n\r\n\r\n'.repeat(size / 11)),

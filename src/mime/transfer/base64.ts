@@ -16,9 +16,9 @@ const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const sextets = buildSextets();
 
 /** A line behind padding is told from a word of a footer by its own padding, or by this length. */
-const leastPieceCharacters = 16;
+const leastPieceCharacters = 32;
 /** A line of base64 this long needs no end to be recognised. */
-const enoughPieceCharacters = 1024;
+const enoughPieceCharacters = 128;
 
 export function createBase64Decoder({ arena, defects }: DecoderContext): TransferDecoder {
   /** Characters of a quantum that is not whole yet: at most three of the alphabet, or with padding that may be. */
@@ -59,8 +59,9 @@ export function createBase64Decoder({ arena, defects }: DecoderContext): Transfe
       return null;
     }
     tail = (tail + text).replace(/^[\s=]+/, '');
-    const lineEnd = tail.indexOf('\n');
-    const line = lineEnd < 0 ? tail : tail.slice(0, lineEnd);
+    const beginning = tail.slice(0, enoughPieceCharacters);
+    const lineEnd = beginning.indexOf('\n');
+    const line = lineEnd < 0 ? beginning : beginning.slice(0, lineEnd);
     if (lineEnd < 0 && !last && line.length < enoughPieceCharacters) return null;
     const found = tail;
     const goesOn = isPiece(line);
@@ -104,11 +105,16 @@ function outputBytes(characters: number): number {
 
 /** A line that is base64 and nothing else, and no word of text. */
 function isPiece(line: string): boolean {
-  const text = line.trimEnd();
-  if (text.length >= enoughPieceCharacters) return /^[A-Za-z0-9+/=]+$/.test(text);
+  const text = line.slice(0, enoughPieceCharacters).trimEnd();
+  // Its beginning alone, so that neither the cuts of the mail nor its length count.
+  if (text.length >= enoughPieceCharacters) return isEncoded(text.slice(0, enoughPieceCharacters));
   const padded = /^[A-Za-z0-9+/]+(={0,2})$/.exec(text);
   if (padded === null || text.length % 4 !== 0) return false;
   return padded[1] !== '' || text.length >= leastPieceCharacters;
+}
+
+function isEncoded(text: string): boolean {
+  return /^[A-Za-z0-9+/=]+$/.test(text);
 }
 
 /** A whole text at once, as encoded words carry it. */

@@ -95,6 +95,7 @@ const leastSeparators = 2;
 function isPlain(head: Buffer, isMessage: boolean): boolean {
   if (isMessage) return beginsWithHeader(head);
   if (startsLikeBinaryFile(head)) return true;
+  if (isEncodedText(head.toString('latin1'))) return false;
   let runs = 0;
   let characters = 0;
   let separatorCount = 0;
@@ -107,6 +108,14 @@ function isPlain(head: Buffer, isMessage: boolean): boolean {
     inRun = inside;
   }
   return separatorCount >= leastSeparators && characters / runs < meanWordBytes;
+}
+
+/** The first words are whole quanta that end with padding, or all words are: text behind the first is a footer. */
+function isEncodedText(text: string): boolean {
+  const words = text.trim().split(/\s+/);
+  const first = words.findIndex((word) => word.endsWith('='));
+  const encoded = (first < 0 ? words : words.slice(0, first + 1)).join('');
+  return encoded.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(encoded);
 }
 
 /** An equals sign that encodes nothing, and none that does. */

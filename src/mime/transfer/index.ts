@@ -23,10 +23,17 @@ export function createPartDecoder(part: PartHeader, origin: EncodingOrigin, cont
     return createDeclaredDecoder({ decoder, isBase64, isMessage: isMessage(mediaType) }, context);
   if (isIdentity(transferEncoding) && !isMessage(mediaType)) {
     const inherited = origin.inheritsBase64 && !origin.encodingDeclared;
-    const isText = mediaType.startsWith('text/') && part.fileName === null;
-    if (inherited || !isText) return new UndeclaredDecoder({ inherited, isText }, context);
+    const isText = mediaType.startsWith('text/');
+    const isMailText = isText && part.fileName === null;
+    if (inherited || !(isMailText || isEncodedFile(part.fileName)))
+      return new UndeclaredDecoder({ inherited, isText }, context);
   }
   return decoder;
+}
+
+/** Named as text: that it is base64 is what someone attached. */
+function isEncodedFile(fileName: string | null): boolean {
+  return fileName !== null && /\.(?:b64|base64|txt|log|json|csv|asc|pem|uue?|mim)$/i.test(fileName.trim());
 }
 
 export function createTransferDecoder(transferEncoding: string, context: DecoderContext): TransferDecoder {

@@ -49,6 +49,8 @@ export class UndeclaredDecoder extends HeadDecoder {
 
 /** Nothing but base64 and white space, padding at the end only, and whole quanta where the end is known. */
 function isBase64(text: string, whole: boolean): boolean {
+  // Words, however much each of them looks like base64.
+  if (/\S[ \t]+\S/.test(text)) return false;
   const characters = text.replace(/\s+/g, '');
   const padded = /^[A-Za-z0-9+/]*(={0,2})$/.exec(characters);
   if (padded === null || characters.length < leastCharacters) return false;
