@@ -194,11 +194,6 @@ export class Engine {
     this.run();
   }
 
-  /** Instead of `greet`. */
-  refuseConnection(condition: 'too-many-connections' | 'too-many-connections-from-address' | 'shutting-down'): void {
-    this.closeWith(condition, 'connection', 'protocol-error');
-  }
-
   /** Owns: `bytes` belong to the engine from here on and may be rewritten. */
   receive(bytes: Buffer): void {
     if (this.stage === 'closed' || this.stage === 'handshake' || bytes.length === 0) return;

@@ -111,17 +111,6 @@ function isPiece(line: string): boolean {
   return padded[1] !== '' || text.length >= leastPieceCharacters;
 }
 
-/** A whole text at once, as encoded words carry it. */
-export function decodeBase64(text: string, defects: DefectCollector): Buffer {
-  const out = Buffer.allocUnsafe(Math.ceil(text.length / 4) * 3);
-  const kept = keepAlphabet(text, 0, false, defects);
-  if (kept.padded) noteAfterPadding(text.slice(kept.end), defects);
-  const whole = kept.length - (kept.length % 4);
-  const written = decodeSextets(kept.sextets, whole, out);
-  const rest = decodeRest(kept.sextets.subarray(whole, kept.length), out.subarray(written), defects, kept.padded);
-  return out.subarray(0, written + rest);
-}
-
 /** Null when the text is not plain base64. */
 function decodeStrictly(text: string, out: Uint8Array): { read: number; written: number } | null {
   try {
