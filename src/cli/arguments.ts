@@ -1,15 +1,13 @@
 /** What the user typed, checked before anything is opened. Each throws commander's error: exit 2 and one line. */
 import { InvalidArgumentError } from 'commander';
-import { isHostName } from '../config/forms.ts';
+import { isHostName, isSlug, maxSlugLength } from '../config/forms.ts';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
+import { asciiDomain } from '../smtp/index.ts';
 import { type Role, roles } from './context.ts';
-
-/** The local part `orders+slug` must fit into 64 octets. Spec: RFC 5321 §4.5.3.1.1 */
-const maxSlugLength = 64 - 'orders+'.length;
 
 export function slugArgument(text: string): string {
   const slug = text.toLowerCase();
-  if (/^[a-z0-9-]+$/.test(slug) && slug.length <= maxSlugLength) return slug;
+  if (isSlug(slug)) return slug;
   throw new InvalidArgumentError(`A slug is 1 to ${maxSlugLength} of a-z, 0-9 and hyphen, such as acme.`);
 }
 
@@ -51,19 +49,20 @@ export function processesArgument(text: string): number {
 
 /** An address, at least in outline: the server has the last word. */
 const localPart = /^[^\s@<>\u0000-\u001f\u007f]{1,64}$/u;
-/** A sender's domain may be international (RFC 6531), so letters of any script. */
-const domainLabel = /^[\p{L}\p{N}]([\p{L}\p{N}\p{M}-]{0,61}[\p{L}\p{N}\p{M}])?$/u;
-
-const isDomain = (text: string): boolean =>
-  isHostName(text) ||
-  (text.length <= 253 && /[^\x00-\x7f]/.test(text) && text.split('.').every((part) => domainLabel.test(part)));
+/** The one form of a domain that senders are compared in; null when it is none. */
+function domainForm(text: string): string | null {
+  const domain = asciiDomain(text);
+  return domain !== null && isHostName(domain) ? domain : null;
+}
 
 export function blockPatternArgument(text: string): string {
   const pattern = text.trim().toLowerCase();
   const at = pattern.lastIndexOf('@');
-  const domain = pattern.slice(at + 1);
-  if (at >= 0 && isDomain(domain) && (at === 0 || localPart.test(pattern.slice(0, at)))) return pattern;
-  const hint = at < 0 && isDomain(domain) ? ` Did you mean @${domain}?` : '';
+  const written = pattern.slice(at + 1);
+  const domain = domainForm(written);
+  if (at >= 0 && domain !== null && (at === 0 || localPart.test(pattern.slice(0, at))))
+    return `${pattern.slice(0, at + 1)}${domain}`;
+  const hint = at < 0 && domain !== null ? ` Did you mean @${written}?` : '';
   throw new InvalidArgumentError(
     `It is an address such as spam@example.net or a whole domain such as @example.net.${hint}`,
   );

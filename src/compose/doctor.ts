@@ -45,16 +45,17 @@ const REMOTE_DEADLINE_MS = 30_000;
 function databaseCheck({ settings, log }: ExamineOptions): Check {
   const name = 'database';
   const { databaseUrl: url, dataDir } = settings;
+  const { postmasterOrg } = settings.smtp;
   // Of one process with every role.
   const connectionsNeeded = INTAKE_CONNECTIONS + workerConnections(settings) + VIEW_CONNECTIONS + OTHER_CONNECTIONS;
   if (url !== null) {
-    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded }) };
+    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded, postmasterOrg }) };
   }
   const run = async (): Promise<readonly Finding[]> => {
     if (!(await embeddedDatabaseExists(dataDir))) return [ok(name, 'there is none yet: start makes an embedded one')];
     const server = await openEmbeddedPostgres({ dataDir, log });
     try {
-      const facts = { url: server.connectionString, embedded: true, connectionsNeeded };
+      const facts = { url: server.connectionString, embedded: true, connectionsNeeded, postmasterOrg };
       return await examineDatabase(facts);
     } finally {
       await server.stop();

@@ -3,6 +3,7 @@
  * in children that it looks after.
  */
 import { readDiskSpace } from '../adapters/fs/disk-space.ts';
+import { missingPostmaster } from '../adapters/postgres/examine-postmaster.ts';
 import { readDatabaseCounts } from '../adapters/postgres/gauges.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { migrate as migrateDatabase } from '../adapters/postgres/migrate.ts';
@@ -78,7 +79,9 @@ export async function startServer(o: {
     const here = children === null ? await takeMailAndJobs(parts, roles, worker, closers) : null;
     const smtpAddress = here?.smtp ?? (await children?.start()) ?? null;
 
-    const slugs = (await organisations.list()).filter(({ disabled }) => !disabled).map(({ slug }) => slug);
+    const known = await organisations.list();
+    const slugs = known.filter(({ disabled }) => !disabled).map(({ slug }) => slug);
+    if (roles.includes('smtp')) warnOfPostmaster(settings, known, log);
     log.info({ roles, processes: o.processes, smtp: smtpAddress, http: httpAddress }, 'started');
     return {
       smtp: smtpAddress,
@@ -103,6 +106,11 @@ export async function startServer(o: {
     await closers.closeAll();
     throw asStartError(error);
   }
+}
+
+function warnOfPostmaster({ smtp }: Settings, known: readonly { readonly slug: string }[], log: Log): void {
+  const wanted = smtp.postmasterOrg;
+  if (wanted !== null && !known.some(({ slug }) => slug === wanted)) log.warn(missingPostmaster(wanted));
 }
 
 async function createFirstOrganisation(

@@ -34,6 +34,7 @@ export function createSmtp(
   const lines = createBoundedLines({ log });
   const router = createRouter({
     domains: settings.smtp.domains,
+    postmasterOrg: settings.smtp.postmasterOrg,
     organisations: createPostgresOrganisations({ pool: pools.intake }),
     blockedSenders: createPostgresBlockList({ pool: pools.intake }),
   });

@@ -37,6 +37,12 @@ export const definitions = {
     fallback: 'orderflow.example.com',
     meaning: 'Domains that are ours, separated by commas; mail to any other is refused',
   }),
+  SMTP_POSTMASTER_ORG: setting({
+    form: forms.slug,
+    fallback: null,
+    meaning: 'Organisation that mail to `postmaster` at our domains is recorded for; without it such mail is refused',
+    example: 'acme',
+  }),
   SMTP_MAX_MESSAGE_SIZE: setting({
     // Below 1 KiB not even the header of an ordinary mail fits; sizes stay below 2^31 in the tables.
     form: forms.wholeNumber({ min: 1024, max: 2_147_483_647, unit: 'bytes', example: '26214400' }),
@@ -59,6 +65,11 @@ export const definitions = {
     fallback: null,
     meaning: 'PEM file with the private key of `SMTP_TLS_CERT_FILE`',
     example: '/etc/orderflow/tls.key',
+  }),
+  SMTP_TLS_MIN_VERSION: setting({
+    form: forms.oneOf(['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3']),
+    fallback: 'TLSv1.2',
+    meaning: 'Oldest TLS version taken; `TLSv1` and `TLSv1.1` let old devices in, and weaken the others',
   }),
   SMTP_MAX_CONNECTIONS: setting({
     form: forms.wholeNumber({ min: 1, max: 100_000, example: '1000' }),

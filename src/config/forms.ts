@@ -1,6 +1,7 @@
 /** How one setting's text becomes a value: a zod schema each, whose message says what would be right. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { asciiDomain } from '../smtp/index.ts';
 
 /** A schema from a setting's text (trimmed, never empty) to its value. */
 export type Form<T> = z.ZodType<T, string>;
@@ -51,7 +52,10 @@ export const trueOrFalse: Form<boolean> = form('true or false', (text) => {
 });
 
 export function oneOf<const T extends string>(words: readonly T[]): Form<T> {
-  return form(`one of ${words.join(', ')}`, (text) => words.find((word) => word === text.toLowerCase()) ?? null);
+  return form(
+    `one of ${words.join(', ')}`,
+    (text) => words.find((word) => word.toLowerCase() === text.toLowerCase()) ?? null,
+  );
 }
 
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -68,11 +72,24 @@ export const bindAddress: Form<string> = form(
 );
 
 export const domains: Form<readonly string[]> = form(
-  'one or more domain names separated by commas, international ones in their xn-- form, such as orders.example.com,example.net',
+  'one or more domain names separated by commas, such as orders.example.com,bücher.example',
   (text) => {
-    const names = text.split(',').map((name) => name.trim().toLowerCase());
+    // Kept as A-labels, which recipients' domains are compared with.
+    const names = text.split(',').map((name) => asciiDomain(name.trim())?.toLowerCase() ?? '');
     return names.every(isHostName) ? [...new Set(names)] : null;
   },
+);
+
+/** The local part `orders+slug` must fit into 64 octets. Spec: RFC 5321 §4.5.3.1.1 */
+export const maxSlugLength = 64 - 'orders+'.length;
+
+export function isSlug(text: string): boolean {
+  return text.length <= maxSlugLength && /^[a-z0-9-]+$/.test(text);
+}
+
+export const slug: Form<string> = form(
+  `the slug of an organisation, 1 to ${maxSlugLength} of a-z, 0-9 and hyphen, such as acme`,
+  (text) => (isSlug(text.toLowerCase()) ? text.toLowerCase() : null),
 );
 
 export const path: Form<string> = form('a path', (text) => (text.includes('\0') ? null : text));

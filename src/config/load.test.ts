@@ -28,6 +28,7 @@ test('without any setting the defaults hold, with absolute paths', () => {
       host: '127.0.0.1',
       port: 2525,
       domains: ['orderflow.example.com'],
+      postmasterOrg: null,
       maxMessageBytes: 26_214_400,
       requireTls: false,
       tls: null,
@@ -100,15 +101,25 @@ test('what is given is taken: trimmed, lower-cased where case does not matter', 
   const given = settings({
     SMTP_HOST: '::',
     SMTP_PORT: ' 25\n',
-    SMTP_DOMAIN: 'Orders.Example.com, example.net,example.net',
+    SMTP_DOMAIN: 'Orders.Example.com, example.net,example.net,BÜCHER.example, xn--bcher-kva.Example',
+    SMTP_POSTMASTER_ORG: 'Desk-1',
     SMTP_REQUIRE_TLS: 'FALSE',
+    SMTP_TLS_CERT_FILE: 'tls.crt',
+    SMTP_TLS_KEY_FILE: '/etc/tls.key',
+    SMTP_TLS_MIN_VERSION: 'tlsv1.1',
     DATABASE_URL: 'postgresql://u:p%40ss@db.example.com/orderflow',
     DATA_DIR: '/var/lib/orderflow',
     LOG_LEVEL: 'WARN',
   });
   assert.equal(given.smtp.host, '::');
   assert.equal(given.smtp.port, 25);
-  assert.deepEqual(given.smtp.domains, ['orders.example.com', 'example.net']);
+  assert.deepEqual(given.smtp.domains, ['orders.example.com', 'example.net', 'xn--bcher-kva.example']);
+  assert.equal(given.smtp.postmasterOrg, 'desk-1');
+  assert.deepEqual(given.smtp.tls, {
+    certFile: '/srv/orderflow/tls.crt',
+    keyFile: '/etc/tls.key',
+    minVersion: 'TLSv1.1',
+  });
   assert.equal(given.databaseUrl, 'postgresql://u:p%40ss@db.example.com/orderflow');
   assert.equal(given.dataDir, '/var/lib/orderflow');
   assert.equal(given.log.level, 'warn');
@@ -126,7 +137,14 @@ const wrong: readonly (readonly [string, string, RegExp])[] = [
   ['SMTP_PORT', 'tcp://10.0.0.7:25', /Kubernetes injects.*whole number from 1 to 65535.*enableServiceLinks/],
   ['SMTP_DOMAIN', 'orders@example.com', /domain names separated by commas/],
   ['SMTP_DOMAIN', 'example.com,,example.net', /domain names separated by commas/],
-  ['SMTP_DOMAIN', 'bücher.example', /xn--/],
+  ['SMTP_DOMAIN', 'example．com', /domain names separated by commas/],
+  ['SMTP_DOMAIN', 'bü%63her.example', /domain names separated by commas/],
+  ['SMTP_DOMAIN', 'srv_1.bücher.example', /domain names separated by commas/],
+  ['SMTP_DOMAIN', '１２７.0.0.1', /domain names separated by commas/],
+  ['SMTP_POSTMASTER_ORG', 'The Desk', /slug of an organisation/],
+  ['SMTP_POSTMASTER_ORG', 'x'.repeat(58), /slug of an organisation/],
+  ['SMTP_TLS_MIN_VERSION', 'SSLv3', /one of TLSv1, TLSv1\.1, TLSv1\.2, TLSv1\.3/],
+  ['SMTP_TLS_MIN_VERSION', '1.0', /one of TLSv1/],
   ['SMTP_MAX_MESSAGE_SIZE', '25MB', /whole number of bytes .* such as 26214400/],
   ['SMTP_MAX_MESSAGE_SIZE', 'NaN', /whole number of bytes/],
   ['SMTP_MAX_MESSAGE_SIZE', '0', /whole number of bytes/],
@@ -240,7 +258,7 @@ test('a certificate enables TLS, with absolute paths', () => {
     SMTP_TLS_CERT_FILE: 'tls.crt',
     SMTP_TLS_KEY_FILE: '/k/tls.key',
   });
-  assert.deepEqual(smtp.tls, { certFile: '/srv/orderflow/tls.crt', keyFile: '/k/tls.key' });
+  assert.deepEqual(smtp.tls, { certFile: '/srv/orderflow/tls.crt', keyFile: '/k/tls.key', minVersion: 'TLSv1.2' });
   assert.equal(smtp.requireTls, true);
 });
 

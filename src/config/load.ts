@@ -110,12 +110,17 @@ function toSettings(values: Values, options: LoadOptions): Settings {
       host: required('SMTP_HOST'),
       port: required('SMTP_PORT'),
       domains: required('SMTP_DOMAIN'),
+      postmasterOrg: values.SMTP_POSTMASTER_ORG ?? null,
       maxMessageBytes: required('SMTP_MAX_MESSAGE_SIZE'),
       requireTls: required('SMTP_REQUIRE_TLS'),
       tls:
         certFile === undefined || keyFile === undefined
           ? null
-          : { certFile: absolute(certFile), keyFile: absolute(keyFile) },
+          : {
+              certFile: absolute(certFile),
+              keyFile: absolute(keyFile),
+              minVersion: required('SMTP_TLS_MIN_VERSION'),
+            },
       maxConnections: required('SMTP_MAX_CONNECTIONS'),
       maxRecipients: required('SMTP_MAX_RECIPIENTS'),
       proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],

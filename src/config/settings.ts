@@ -4,11 +4,17 @@ export interface Settings {
     readonly host: string;
     /** 0 asks the operating system for a free one (tests). */
     readonly port: number;
-    /** Lower case, at least one. */
+    /** Lower case, A-labels, at least one. */
     readonly domains: readonly string[];
+    /** Slug of the organisation that mail to postmaster is recorded for; null: such mail is refused. */
+    readonly postmasterOrg: string | null;
     readonly maxMessageBytes: number;
     readonly requireTls: boolean;
-    readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
+    readonly tls: {
+      readonly certFile: string;
+      readonly keyFile: string;
+      readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
+    } | null;
     readonly maxConnections: number;
     readonly maxRecipients: number;
     readonly proxyProtocolFrom: readonly string[];

@@ -233,6 +233,22 @@ for (const [what, statements, check, state, words] of [
   });
 }
 
+for (const [what, statements, state, words] of [
+  ['is not there', [], 'warning', /no organisation desk, so mail to postmaster is answered 451/],
+  ['is there', [`INSERT INTO org (slug) VALUES ('desk')`], 'ok', /recorded for desk/],
+  [
+    'is disabled',
+    [`INSERT INTO org (slug, settings_json) VALUES ('desk', '{"disabled": true}')`],
+    'warning',
+    /organisation desk is disabled/,
+  ],
+] as const) {
+  test(`an organisation named for postmaster that ${what}: ${state}`, async (t) => {
+    const DATABASE_URL = await database(t, ...statements);
+    assertFinds(await examine(t, { DATABASE_URL, SMTP_POSTMASTER_ORG: 'desk' }), 'postmaster', state, words);
+  });
+}
+
 test('a database of another encoding is broken; an empty one waits for its first start', async (t) => {
   const url = await database(t);
   const name = `latin_${randomBytes(6).toString('hex')}`;

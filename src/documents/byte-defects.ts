@@ -7,6 +7,7 @@ import type { Defect, DefectCode } from '../mime/index.ts';
  */
 export const isAboutBytes: Readonly<Record<DefectCode, boolean>> = {
   'header-line-malformed': false,
+  'header-line-joined': false,
   'header-continuation-unindented': false,
   'header-late': false,
   'header-indented': false,
@@ -31,6 +32,7 @@ export const isAboutBytes: Readonly<Record<DefectCode, boolean>> = {
   'boundary-guessed': false,
   'multipart-guessed': false,
   'multipart-is-file': false,
+  'multipart-encoded': false,
   // The end of the file may be missing.
   'multipart-not-closed': true,
   // Where the file ends was guessed.

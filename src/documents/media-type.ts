@@ -34,6 +34,7 @@ const USUAL_EXTENSIONS: ReadonlyMap<string, string> = new Map([
   ['application/ms-tnef', 'tnef'],
   ['audio/mpeg', 'mp3'],
   ['message/global', 'eml'],
+  ['text/vcard', 'vcf'],
 ]);
 
 interface Evidence {

@@ -112,6 +112,29 @@ async function send(
 
 const MAIL = 'Message-ID: <1@buyer.example>\r\nFrom: Buyer <b@example.com>\r\nSubject: Order\r\n\r\nbody\r\n';
 
+const received = (count: number, name = 'Received') => `${name}: from hop.example by other.example\r\n`.repeat(count);
+
+describe('a mail that goes round in a loop', () => {
+  it('is refused when it has more than 100 Received fields, and leaves nothing', async (t) => {
+    const house = await openHouse(t);
+    for (const name of ['Received', 'received', 'RECEIVED ']) {
+      const transaction = await begin(house, ['orders+acme@orders.example', 'orders+globex@orders.example']);
+      const mail = Buffer.from(`${received(101, name)}${MAIL}`);
+      assert.deepEqual(await transaction.body(chunks(mail), never), { refusal: 'routing-loop' });
+      await transaction.abort('refused');
+    }
+    assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
+  });
+
+  it('is taken with 100, and whatever its body and its attached mails have', async (t) => {
+    const house = await openHouse(t);
+    assert.match(
+      await send(house, `${received(100)}${received(200, 'X-Received')}${MAIL}${received(101)}`),
+      /^accepted /,
+    );
+  });
+});
+
 describe('what two mails of one identity are', () => {
   it('a redelivery through another hop is a duplicate, and leaves no second object', async (t) => {
     const house = await openHouse(t);

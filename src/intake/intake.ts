@@ -15,7 +15,7 @@
 import { randomUUID } from 'node:crypto';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
+import { countFields, firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -58,7 +58,7 @@ export function createIntake(o: IntakeOptions): MailReceiver {
       const traceId = randomUUID().replaceAll('-', '');
       const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
       const span = o.tracing?.transaction({ traceId, sessionId: session.sessionId });
-      const verdict = await asking(o, log, () => o.router.senderVerdict(senderOf(mail), null, signal));
+      const verdict = await asking(o, log, () => o.router.senderVerdict(mail.reversePath, null, signal));
       if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
       span?.set({ 'orderflow.outcome': 'refused', 'orderflow.refusal': verdict });
       span?.end();
@@ -139,7 +139,9 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       }
       state = 'stored';
       if (aborted) await discard();
-      return undefined;
+      // The abort that follows a refusal takes the objects away.
+      const looping = countFields(raw.headerBlock, 'received') > MAX_RECEIVED_FIELDS;
+      return looping ? refuseLoop(o, facts, [...deliveries.keys()]) : undefined;
     },
 
     async commit() {
@@ -191,7 +193,7 @@ async function judge(
 ): Promise<Organisation | Verdict> {
   const routed = await router.route(recipient, signal);
   if ('verdict' in routed) return routed.verdict;
-  const blocked = await router.senderVerdict(senderOf(mail), routed.organisation.id, signal);
+  const blocked = await router.senderVerdict(mail.reversePath, routed.organisation.id, signal);
   return blocked ?? routed.organisation;
 }
 
@@ -205,6 +207,17 @@ async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>)
     fault(o, log, error, 'directory-unavailable');
     return 'unavailable';
   }
+}
+
+/** Spec: RFC 5321 §6.3 (a limit of at least 100) */
+const MAX_RECEIVED_FIELDS = 100;
+
+function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, orgIds: readonly string[]): Refused {
+  const refusal = 'routing-loop';
+  log.debug({ from: senderOf(mail), reason: refusal }, 'mail refused');
+  for (const orgId of orgIds) o.metrics.emailReceived(orgId, 'rejected');
+  span?.set({ 'orderflow.refusal': refusal });
+  return { refusal };
 }
 
 /** Logs and counts a fault of ours, and says how the client hears of it. */
@@ -261,7 +274,7 @@ function contentDigest(header: MailHeader, raw: StoredRawMail): string {
   return raw.plainHeader && !textInHeader ? raw.contentSha256 : raw.rawSha256;
 }
 
-const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-continuation-unindented']);
+const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-line-joined']);
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(

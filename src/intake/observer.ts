@@ -79,7 +79,7 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       o.log.debug(told(session), 'session opened');
     },
     sessionClosed(session, { durationMs, acceptedMails, transactions, bytesRead }) {
-      o.metrics.connectionClosed();
+      o.metrics.connectionClosed(session.tls?.version ?? null);
       const open = sessions.get(session.sessionId);
       sessions.delete(session.sessionId);
       if (open !== undefined) tell({ ...open, facts: session }, { accepted: acceptedMails }, bytesRead);
@@ -102,13 +102,14 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       const message = 'no usable PROXY header from a listed balancer';
       lines.write({ level: 'warn', facts, message, kind: reason, remoteAddress: addressKey(peerAddress) });
     },
-    tlsHandshake({ session, outcome, reason, durationMs }) {
+    tlsHandshake({ session, outcome, reason, offered, durationMs }) {
       o.metrics.tlsHandshake(outcome);
       if (outcome === 'completed') return;
       // The session ends with it: what it was refused before is told in the same line.
       untold.delete(session.sessionId);
       const refusals = sessions.get(session.sessionId)?.refusals.take();
-      const facts = { ...told(session), outcome, reason, duration_ms: Math.round(durationMs), ...refusals };
+      const handshake = { outcome, reason, offered, duration_ms: Math.round(durationMs) };
+      const facts = { ...told(session), ...handshake, ...refusals };
       const message = 'TLS handshake failed';
       lines.write({ level: 'info', facts, message, kind: outcome, remoteAddress: addressKey(session.remoteAddress) });
     },

@@ -281,6 +281,11 @@ describe('a line that is no field, right before the empty line', () => {
     assert.deepEqual(found.leaves, ['1 application/pdf: ABC']);
     assert.deepEqual(found.defects, ['header-line-malformed@1']);
   });
+  it('does not spoil base64 with a single word', () => {
+    const head = ['Content-Type: application/pdf', 'Content-Transfer-Encoding: base64'];
+    assert.deepEqual(withJunk(head, ['scanned'], 'QUJD').leaves, ['1 application/pdf: ABC']);
+    assert.deepEqual(withJunk(head, ['Document'], 'QUJD').leaves, ['1 application/pdf: ABC']);
+  });
   it('does not begin a file', () => {
     const found = withJunk(['Content-Disposition: attachment; filename=o.csv'], ['checked by x'], 'a;b');
     assert.deepEqual(found.leaves, ['1 text/plain: a;b']);
@@ -290,8 +295,12 @@ describe('a line that is no field, right before the empty line', () => {
     assert.deepEqual(found.leaves, ['1 text/plain: Hello\r\n\r\nBye']);
   });
   it('is base64 where the empty line is missing', () => {
-    const found = withJunk(['Content-Transfer-Encoding: base64', 'Content-Type: application/pdf'], ['QUJD'], 'REVG');
-    assert.deepEqual(found.leaves, ['1 application/pdf: ABCDEF']);
+    const found = withJunk(
+      ['Content-Transfer-Encoding: base64', 'Content-Type: application/pdf'],
+      ['QUJDQUJDQUJDQUJD'],
+      'REVG',
+    );
+    assert.deepEqual(found.leaves, ['1 application/pdf: ABCABCABCABCDEF']);
   });
 });
 

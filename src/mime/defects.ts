@@ -16,6 +16,7 @@ const minor = (message: string): DefectMeaning => ({ message, noted: false });
 
 export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'header-line-malformed': noted('a line among the header fields that is no field, left out'),
+  'header-line-joined': noted('a line that is no field, read as the rest of the field before it'),
   'header-continuation-unindented': noted('a header field that continues in a line without indentation'),
   'header-late': noted('lines before the header that are no header fields, left out'),
   'header-indented': noted('a header whose fields are indented'),
@@ -39,6 +40,7 @@ export const defectMeanings: Readonly<Record<DefectCode, DefectMeaning>> = {
   'boundary-guessed': noted('a multipart split at a delimiter other than the declared one'),
   'multipart-guessed': noted('not declared as a multipart, split because its boundary appears'),
   'multipart-is-file': noted('a file declared as a multipart'),
+  'multipart-encoded': noted('a multipart that is encoded as a whole, decoded'),
   'multipart-not-closed': noted('a multipart without its closing boundary: the end may be missing'),
   'delimiter-glued': noted('a delimiter that shares its line with base64 or text'),
   'delimiter-indented': noted('delimiters that are indented'),

@@ -25,10 +25,17 @@ import {
 } from './header-block.ts';
 import { createHeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
-import { type Boundary, findBoundary, isFile, maxOpeningBytes } from './multipart-opening.ts';
+import {
+  type Boundary,
+  encodedBoundary,
+  findBoundary,
+  isFile,
+  maxOpeningBytes,
+  multipartHeader,
+} from './multipart-opening.ts';
 import { readPartHeader, type TypeChoice } from './part-header.ts';
 import type { Arena } from './transfer/decoder.ts';
-import { createPartDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
+import { createPartDecoder, createTransferDecoder, isIdentity, type PartDecoder } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
 import { createWindow } from './window.ts';
 
@@ -117,8 +124,10 @@ interface Leaf {
   readonly path: string;
   readonly decoder: PartDecoder;
   readonly defects: DefectCollector;
-  /** Reads the message that the part carries in encoded form. */
+  /** Reads the message, or the parts, that it carries in encoded form. */
   readonly inner: EntityReader | null;
+  /** It is no part of the mail: what counts is inside. */
+  readonly isHidden: boolean;
   from: number;
   sizeBytes: number;
 }
@@ -126,7 +135,12 @@ interface Leaf {
 const lineFeed = 10;
 const carriageReturn = 13;
 
-export function createEntityReader(context: ReaderContext, root: Place): EntityReader {
+/** `rootDefects`: what is known of the root before it is read. */
+export function createEntityReader(
+  context: ReaderContext,
+  root: Place,
+  rootDefects: readonly DefectCode[] = [],
+): EntityReader {
   const { limits } = context;
   const window = createWindow();
   const delimiters = createDelimiters();
@@ -168,7 +182,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
   const giveDecoded = (to: Leaf, bytes: Uint8Array): void => {
     if (bytes.length === 0) return;
     to.sizeBytes += bytes.length;
-    emit({ type: 'part-data', path: to.path, bytes });
+    if (!to.isHidden) emit({ type: 'part-data', path: to.path, bytes });
     to.inner?.push(bytes);
   };
 
@@ -205,7 +219,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (!context.stopped) ended.inner?.end();
     if (context.stopped) return;
     leaf = null;
-    endPart(ended);
+    if (!ended.isHidden) endPart(ended);
   };
 
   // ---- structure
@@ -275,12 +289,15 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   const beginBody = (next: 'opening' | 'leaf' | 'between', position: number): void => {
     state = next;
-    body.begin(position, leaf?.decoder.isBase64 === true ? 'base64' : 'lines');
+    // Where delimiters are indented, what stands before them in a line says nothing.
+    const isBase64 = leaf?.decoder.isBase64 === true && !delimiters.mayBeIndented();
+    body.begin(position, isBase64 ? 'base64' : 'lines');
   };
 
   const endHeader = (headerEnd: number, bodyStart: number): void => {
     const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    const defects: DefectCollector = new Set(header.isLate() ? ['header-late'] : []);
+    const defects: DefectCollector = new Set(place === root ? rootDefects : []);
+    if (header.isLate()) defects.add('header-late');
     const fields = readFields(place === mailPlace ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
     const isMail = place === mailPlace;
     if (isMail) emit({ type: 'header', header: toMailHeader(fields, defects) });
@@ -382,6 +399,11 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     }
     const partHeader = of.declared ? readAgain(of, 'no-multipart') : of.header;
     const stillDeclared = partHeader.mediaType.startsWith('multipart/');
+    const encoded = stillDeclared ? encodedBoundary(held, partHeader, of.boundaries) : null;
+    if (encoded !== null) {
+      openEncoded(of, partHeader, encoded);
+      return;
+    }
     if (stillDeclared && !isFile(partHeader)) {
       openMultipart(of, declared);
       return;
@@ -390,6 +412,15 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (stillDeclared) of.defects.add('multipart-is-file');
     const mediaType = stillDeclared ? 'application/octet-stream' : partHeader.mediaType;
     openPart({ ...partHeader, mediaType }, of.bodyStart, of.defects, of.encodingDeclared);
+  };
+
+  const openEncoded = (of: Opening, partHeader: PartHeader, boundary: string): void => {
+    endOpening(of);
+    const inner = createEntityReader(context, { ...place }, [...of.defects, 'multipart-encoded']);
+    inner.push(multipartHeader(partHeader.mediaType, boundary));
+    const decoder = createTransferDecoder(partHeader.transferEncoding, { arena: context.arena, defects: new Set() });
+    leaf = leafOf({ ...decoder, isBase64: true }, new Set(), inner, of.bodyStart, true);
+    beginBody('leaf', of.bodyStart);
   };
 
   const openMessage = (partHeader: PartHeader, bodyStart: number, defects: DefectCollector): void => {
@@ -424,10 +455,18 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     const { inheritsBase64 } = place;
     const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: context.arena, defects });
     if (partHeader.mediaType.startsWith('text/')) context.textCharset ??= partHeader.charset;
-    leaf = { path: place.path || '1', decoder, defects, inner: how.inner ?? null, from: bodyStart, sizeBytes: 0 };
+    leaf = leafOf(decoder, defects, how.inner ?? null, bodyStart, false);
     beginPart(partHeader);
     beginBody('leaf', bodyStart);
   };
+
+  const leafOf = (
+    decoder: PartDecoder,
+    defects: DefectCollector,
+    inner: EntityReader | null,
+    from: number,
+    isHidden: boolean,
+  ): Leaf => ({ path: place.path || '1', decoder, defects, inner, from, sizeBytes: 0, isHidden });
 
   const beginPart = (partHeader: PartHeader): void => {
     const { enclosing, messagePath } = place;
@@ -483,16 +522,26 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
     if (outcome.type === 'delimiter' && outcome.match.frame === frames.length && upTo <= bound) {
       const opens = isOwnDelimiter(of, outcome, last);
       if (opens === 'more') return false;
-      if (opens) {
-        openMultipart(of, [{ text: boundaryOf(of, outcome), indented: false }]);
-        noteBlank(outcome.position);
-        if (!context.stopped) delimit(outcome.position, outcome.after, outcome.match);
-      } else body.begin(outcome.after, 'lines');
+      // A closing delimiter closes what another boundary may have opened.
+      if (opens && outcome.match.closing && of.declared) openWithoutBoundary(of, outcome.position);
+      else if (opens) openAtBoundary(of, outcome);
+      else body.begin(outcome.after, 'lines');
       return true;
     }
     if (outcome.type === 'more' && upTo <= bound && !last) return false;
     openWithoutBoundary(of, Math.min(upTo, bound));
     return true;
+  };
+
+  const openAtBoundary = (of: Opening, at: BodyOutcome & { type: 'delimiter' }): void => {
+    openMultipart(of, [{ text: boundaryOf(of, at), indented: false }]);
+    if (context.stopped) return;
+    // Of a body that did not say multipart, earlier delimiters were passed over: they count as well.
+    if (!of.declared) beginBody('between', of.bodyStart);
+    else {
+      noteBlank(at.position);
+      delimit(at.position, at.after, at.match);
+    }
   };
 
   /** Which of the declared boundaries the delimiter is of. */

@@ -201,9 +201,9 @@ export function startsWithField(bytes: Buffer, start: number): boolean {
   return fieldNameEnd(bytes, start, found < 0 ? bytes.length : found) >= 0;
 }
 
-/** Whether `bytes` begin with a header, as far as they go: with a field, and one that mails have before an empty line. */
+/** Whether `bytes`, the beginning of a message, have a header as it is sent, perhaps behind stray lines. */
 export function beginsWithHeader(bytes: Buffer): boolean {
-  return startsWithField(bytes, 0) && typeof findHeader(bytes, 0, true, 'mail') === 'number';
+  return typeof findHeader(bytes, 0, true, 'mail') === 'number';
 }
 
 /** How far the first lines are searched for a field. */
@@ -273,7 +273,7 @@ export function readFields(block: Buffer, defects: DefectCollector, maxFields: n
       folded.push({ name, pieces: [block.toString('latin1', block.indexOf(colon, nameEnd) + 1, textEnd)] });
       fieldStart = nameStart;
     } else if (kind === 'none' && fieldStart >= 0 && isFreeText(folded.at(-1)?.name)) {
-      defects.add('header-continuation-unindented');
+      defects.add('header-line-joined');
       folded.at(-1)?.pieces.push(' ', block.toString('latin1', start, textEnd));
     } else {
       fieldStart = -1;

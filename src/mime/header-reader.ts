@@ -239,10 +239,18 @@ function isStrayText(block: Buffer, text: string, maxFields: number): boolean {
   const fields = readFields(block, new Set(), maxFields);
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const encoding = fieldValue(fields, 'content-transfer-encoding')?.toLowerCase() ?? '';
-  if (encoding.includes('base64') && lines.every((line) => /^[A-Za-z0-9+/=]+$/.test(line.trim()))) return false;
+  if (encoding.includes('base64') && lines.every((line) => isBase64Line(line.trim()))) return false;
   if (/base64|quoted-printable|uu/.test(encoding)) return lines.length <= maxStrayLines;
   const hasFile =
     fieldValue(fields, 'content-disposition') !== null ||
     /name|message\//i.test(fieldValue(fields, 'content-type') ?? '');
   return hasFile && lines.length === 1;
+}
+
+/** Shorter ones are words, unless they have padding. */
+const leastBase64Characters = 16;
+
+function isBase64Line(line: string): boolean {
+  const padded = /^[A-Za-z0-9+/]+(={0,2})$/.exec(line);
+  return padded !== null && line.length % 4 === 0 && (padded[1] !== '' || line.length >= leastBase64Characters);
 }

@@ -151,11 +151,33 @@ const costly: Readonly<Record<string, (size: number) => string>> = {
   'base64 of padding': (size) => mixed(`--b\r\nContent-Transfer-Encoding: base64\r\n\r\n${'='.repeat(size)}`),
   'uuencode without an end': (size) =>
     mixed(`--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\n${'M'.repeat(size)}`),
+  'base64 of dashes in one line': (size) => mixed(base64('-'.repeat(size))),
+  'base64 of dashes behind letters': (size) => mixed(base64('QUJD--'.repeat(size / 6))),
+  'base64 of delimiters that are none': (size) => mixed(base64('--b-\r\n'.repeat(size / 6))),
+  'base64 in small pieces': (size) => mixed(base64('QQ==\r\n'.repeat(size / 6))),
+  'base64 of the URL alphabet': (size) => mixed(base64(`A${'-_'.repeat(size / 2)}`)),
+  'parts of empty lines': (size) => mixed('--b\r\n\r\n\r\n\r\n'.repeat(size / 11)),
+  'parts without a header': (size) => mixed('--b\r\nx\r\ny\r\n'.repeat(size / 11)),
+  'lines that an open quote may go on in': (size) =>
+    mixed(`--b\r\nContent-Type: a/b; name="x\r\n${'y\r\n'.repeat(size / 3)}`),
+  'lines behind a Subject': (size) => `Subject: x\r\n${'y\r\n'.repeat(size / 3)}To: a@b.example\r\n\r\n`,
+  'multiparts without a boundary': (size) =>
+    mixed('--b\r\nContent-Type: multipart/mixed\r\n\r\n--x\r\n'.repeat(size / 44)),
+  'delimiters before no header': (size) =>
+    `Content-Type: multipart/mixed; boundary=z\r\n\r\n${'--x\r\nA: b\r\n'.repeat(size / 11)}`,
+  'indented delimiters before no header': (size) =>
+    `Content-Type: multipart/mixed; boundary=z\r\n\r\n${'  --x\r\n y\r\n'.repeat(size / 11)}`,
+  'indented lines among indented delimiters': (size) =>
+    `Content-Type: multipart/mixed\r\n\r\n --x\r\nContent-Type: a/b\r\n\r\n${'       --y\r\n'.repeat(size / 12)}`,
   'HTML of cid:': (size) =>
     mixed(
       `--b\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\nContent-Type: text/html\r\n\r\n${'cid:'.repeat(size / 4)}`,
     ),
 };
+
+function base64(body: string): string {
+  return `--b\r\nContent-Transfer-Encoding: base64\r\n\r\n${body}`;
+}
 
 function qp(body: string): string {
   return `--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n${body}`;
@@ -172,6 +194,17 @@ const costlyFields: Readonly<Record<string, (size: number) => string>> = {
   'addresses of open quotes': (size) => `To: ${'"'.repeat(size)}`,
   'addresses of phrases': (size) => `To: ${'a b '.repeat(size / 4)}@`,
   'addresses of half encoded words': (size) => `To: ${'=?x?'.repeat(size / 4)}`,
+  'addresses of names': (size) => `From: ${'a, '.repeat(size / 3)}<b@c.example>`,
+  'addresses of at signs': (size) => `From: ${'a@b <'.repeat(size / 5)}`,
+  'addresses in encoded words': (size) => `From: ${'=?utf-8?q?a_<b@c>?= '.repeat(size / 20)}`,
+  'cut encoded words': (size) => `Subject: ${'=?utf-8?b?QmV?= '.repeat(size / 16)}`,
+  'raw bytes': (size) => `Subject: ${'\xfc'.repeat(size)}`,
+  'raw shifts': (size) => `Subject: ${'\x1b$B'.repeat(size / 3)}`,
+  'a date of words': (size) => `Date: ${'Mon 1 '.repeat(size / 6)}`,
+  'parameters without semicolons': (size) => `Content-Type: a/b; ${'name="a" '.repeat(size / 9)}`,
+  'quotes in a name': (size) => `Content-Disposition: attachment; filename="${'a" '.repeat(size / 3)}"`,
+  'sections of a name': (size) => `Content-Disposition: attachment; ${"filename*9*='a; ".repeat(size / 16)}`,
+  'a name of question marks': (size) => `Content-Type: a/b; name="${'?a'.repeat(size / 2)}"; filename=x`,
   'a date of brackets': (size) => `Date: ${'('.repeat(size)}`,
   'a type of blanks': (size) => `Content-Type: a${' '.repeat(size)}b`,
   'a type without an end': (size) => `Content-Type: ${'a'.repeat(size)}!`,

@@ -1,12 +1,14 @@
 /** The header of the mail itself: who, to whom, what about, when. */
 import { parseAddresses } from './addresses.ts';
 import { createLineEndFilter } from './bare-returns.ts';
-import { decodeUndeclaredLatin1 } from './charset.ts';
+import { decodeUndeclaredLatin1, isAscii } from './charset.ts';
 import { parseDate } from './dates.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
 import { decodeEncodedWords } from './encoded-words.ts';
 import { type HeaderField, readFields } from './header-block.ts';
 import { defaultMimeLimits } from './limits.ts';
+import { parameterValue } from './parameter-values.ts';
+import { parseParameters } from './parameters.ts';
 import type { MailAddress, MailHeader } from './types.ts';
 
 /**
@@ -34,7 +36,10 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
   if (date !== null && parsedDate === null) defects.add('date-malformed');
   return {
     messageId: readMessageId(fields, defects),
-    subject: subject === null ? null : withoutControls(decodeEncodedWords(subject, defects)).trim(),
+    subject:
+      subject === null
+        ? null
+        : withoutControls(decodeEncodedWords(subject, defects, charsetFor(subject, fields))).trim(),
     from: readAddresses(fields, 'from', defects),
     to: readAddresses(fields, 'to', defects),
     cc: readAddresses(fields, 'cc', defects),
@@ -47,6 +52,15 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
     },
     defects: listDefects(defects),
   };
+}
+
+/** For raw 8-bit text: the charset that the mail names for its body, where that is text. */
+function charsetFor(text: string, fields: readonly HeaderField[]): string | null {
+  if (isAscii(text)) return null;
+  const type = boundedValue(fields, 'content-type');
+  if (type === null || !/^text\//i.test(type)) return null;
+  const { parameters } = parseParameters(type, defaultMimeLimits.maxParameters, new Set());
+  return parameterValue(parameters, 'charset', new Set());
 }
 
 /** Line ends and other controls that an encoded word brought along, as one blank. A tab is how some senders fold. */

@@ -53,3 +53,23 @@ function isBeforeHeader(body: Buffer, at: number): boolean {
 export function isFile({ fileName, disposition, transferEncoding }: PartHeader): boolean {
   return fileName !== null || disposition === 'attachment' || !['7bit', '8bit', 'binary'].includes(transferEncoding);
 }
+
+/**
+ * Which of the boundaries stands in what the beginning of the body encodes. RFC 2045 §6.4 forbids an encoding of a
+ * multipart; some gateways encode the whole body all the same.
+ */
+export function encodedBoundary(
+  body: Buffer,
+  { transferEncoding }: PartHeader,
+  boundaries: readonly string[],
+): string | null {
+  if (transferEncoding !== 'base64') return null;
+  const decoded = Buffer.from(body.toString('latin1'), 'base64').toString('latin1');
+  return boundaries.find((boundary) => `\n${decoded}`.includes(`\n--${boundary}`)) ?? null;
+}
+
+/** The header that is all the parts inside need. */
+export function multipartHeader(mediaType: string, boundary: string): Buffer {
+  const quoted = boundary.replace(/["\\]/g, '\\$&');
+  return Buffer.from(`Content-Type: ${mediaType}; boundary="${quoted}"\r\n\r\n`, 'latin1');
+}

@@ -67,10 +67,12 @@ export function* parameterCandidates(
   }
   if (related.some((parameter) => parameter.name !== name)) {
     const isPlain = !related.some((parameter) => /\*\d+\*$/.test(parameter.name));
-    yield* filled(isPlain, (defects) => {
-      const sections = collectSections(related, starred, defects);
+    const { sections, isCut, defects: ofSections } = collectSections(related, starred);
+    const decode = (defects: DefectCollector): string => {
+      for (const code of ofSections) defects.add(code);
       return sections.length === 0 ? '' : decodeSections(sections, defects, textCharset);
-    });
+    };
+    for (const candidate of filled(isPlain, decode)) yield isCut ? { ...candidate, damaged: true } : candidate;
   }
   for (const { name: form, value } of related) {
     if (form === name) yield* filled(true, (defects) => decodePlain(value, defects, textCharset));
@@ -161,12 +163,16 @@ interface Section {
   readonly value: string;
 }
 
+interface CollectedSections {
+  readonly sections: readonly Section[];
+  /** One in the middle is missing, and what stands behind it left out. */
+  readonly isCut: boolean;
+  readonly defects: DefectCollector;
+}
+
 /** In the order of their numbers, whatever order they came in; of a number given twice the first that is not empty. */
-function collectSections(
-  parameters: readonly Parameter[],
-  starred: string,
-  defects: DefectCollector,
-): readonly Section[] {
+function collectSections(parameters: readonly Parameter[], starred: string): CollectedSections {
+  const defects: DefectCollector = new Set();
   const byIndex = new Map<number, Section>();
   for (const { name, value, quoted } of parameters) {
     const match = /^(\d{1,9})(\*?)$/.exec(name.slice(starred.length));
@@ -179,9 +185,9 @@ function collectSections(
   }
   const sorted = [...byIndex.values()].sort((a, b) => a.index - b.index);
   const gap = sorted.findIndex((section, i) => section.index !== i);
-  if (gap < 0) return sorted;
+  if (gap < 0) return { sections: sorted, isCut: false, defects };
   defects.add('parameter-malformed');
-  return gap === 0 ? sorted : sorted.slice(0, gap);
+  return { sections: gap === 0 ? sorted : sorted.slice(0, gap), isCut: gap > 0, defects };
 }
 
 function decodeSections(sections: readonly Section[], defects: DefectCollector, textCharset: string | null): string {

@@ -92,6 +92,7 @@ export interface Defect {
 
 export type DefectCode =
   | 'header-line-malformed'
+  | 'header-line-joined'
   | 'header-continuation-unindented'
   | 'header-late'
   | 'header-indented'
@@ -115,6 +116,7 @@ export type DefectCode =
   | 'boundary-guessed'
   | 'multipart-guessed'
   | 'multipart-is-file'
+  | 'multipart-encoded'
   | 'multipart-not-closed'
   | 'delimiter-glued'
   | 'delimiter-indented'

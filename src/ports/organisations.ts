@@ -21,7 +21,7 @@ export interface OrganisationRegister extends OrganisationDirectory {
 }
 
 /**
- * A pattern is a lower-case address `a@b` or a whole domain `@b`.
+ * A pattern is a lower-case address `a@b` or a whole domain `@b`; U-labels of the domain are written as A-labels.
  * `orgId` null blocks for every organisation.
  */
 export interface BlockedSender {
@@ -33,7 +33,7 @@ export interface BlockedSender {
 
 /** Errors: rejects when the list cannot be asked. */
 export interface BlockedSenders {
-  /** Ids of the organisations that block this sender (lower-case address); null among them blocks for everyone. */
+  /** Ids of the organisations that block this sender (an address as a pattern has it); null among them blocks for everyone. */
   blockedBy(address: string, signal?: AbortSignal): Promise<ReadonlySet<string | null>>;
 }
 

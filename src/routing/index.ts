@@ -1,1 +1,1 @@
-export { createRouter, type Recipient, type Routed, type Router, type RouterOptions } from './router.ts';
+export { createRouter, type Recipient, type Routed, type Router, type RouterOptions, type Sender } from './router.ts';

@@ -6,7 +6,7 @@ import { createRouter } from './index.ts';
 const never = new AbortController().signal;
 
 /** A directory and a block list in memory, that count what they are asked. */
-function createTown(options: { readonly cacheMs?: number } = {}) {
+function createTown(options: { readonly cacheMs?: number; readonly postmasterOrg?: string } = {}) {
   const organisations = new Map<string, Organisation>();
   /** Sender → who blocks it. */
   const blocked = new Map<string, (string | null)[]>();
@@ -59,6 +59,7 @@ function createTown(options: { readonly cacheMs?: number } = {}) {
   };
 }
 
+const from = (address: string) => ({ address, domain: address.slice(address.lastIndexOf('@') + 1) });
 const at = (localPart: string, domain = 'orderflow.example.com') => ({ localPart, domain });
 
 describe('routing a recipient', { timeout: 10_000 }, () => {
@@ -105,6 +106,33 @@ describe('routing a recipient', { timeout: 10_000 }, () => {
       assert.deepEqual(await town.router.route(recipient, never), { verdict: 'unknown-recipient' });
     }
     assert.deepEqual(town.asked, []);
+  });
+
+  it('postmaster, bare and at each of our domains, goes to the organisation that is named for it', async () => {
+    const town = createTown({ postmasterOrg: 'desk' });
+    const desk = town.add('desk');
+    for (const recipient of [
+      at('postmaster', ''),
+      at('POSTmaster', ''),
+      at('postmaster'),
+      at('PostMaster', 'ORDERFLOW.example.com'),
+      at('Postmaster', 'mail.example.org'),
+    ]) {
+      assert.deepEqual(await town.router.route(recipient, never), { organisation: desk });
+    }
+    assert.deepEqual(await town.router.route(at('postmaster', 'elsewhere.example'), never), {
+      verdict: 'relaying-denied',
+    });
+    for (const localPart of ['postmaster+desk', 'po\u017ftmaster', 'post.master', 'desk', 'orders'])
+      assert.deepEqual(await town.router.route(at(localPart), never), { verdict: 'unknown-recipient' }, localPart);
+  });
+
+  it('an organisation named for postmaster that is not there is our fault until it is', async () => {
+    const town = createTown({ postmasterOrg: 'desk' });
+    assert.deepEqual(await town.router.route(at('postmaster', ''), never), { verdict: 'unavailable' });
+    assert.deepEqual(await town.router.route(at('orders+desk'), never), { verdict: 'unknown-recipient' });
+    town.add('desk', true);
+    assert.deepEqual(await town.router.route(at('postmaster', ''), never), { verdict: 'mailbox-disabled' });
   });
 
   it('a disabled organisation is its own verdict', async () => {
@@ -222,10 +250,22 @@ describe('judging a sender', { timeout: 10_000 }, () => {
     town.blocked.set('spam@bad.example', [null]);
     town.blocked.set('rude@bad.example', ['id-acme']);
     const { senderVerdict } = town.router;
-    assert.equal(await senderVerdict('Spam@BAD.example', null, never), 'sender-blocked');
-    assert.equal(await senderVerdict('rude@bad.example', null, never), null);
-    assert.equal(await senderVerdict('rude@bad.example', 'id-acme', never), 'sender-blocked');
-    assert.equal(await senderVerdict('rude@bad.example', 'id-beta', never), null);
+    assert.equal(await senderVerdict(from('Spam@BAD.example'), null, never), 'sender-blocked');
+    assert.equal(await senderVerdict(from('rude@bad.example'), null, never), null);
+    assert.equal(await senderVerdict(from('rude@bad.example'), 'id-acme', never), 'sender-blocked');
+    assert.equal(await senderVerdict(from('rude@bad.example'), 'id-beta', never), null);
+  });
+
+  it('a domain is asked about in one form, whatever the address says', async () => {
+    const town = createTown({ cacheMs: 0 });
+    town.blocked.set('spam@bad.example', [null]);
+    town.blocked.set('"a@b"@xn--bcher-kva.example', [null]);
+    for (const sender of [
+      { address: 'Spam@bad.example.', domain: 'bad.example' },
+      { address: '"a@B"@bücher.example', domain: 'xn--bcher-kva.example' },
+      { address: '"a@b"@xn--bcher-kva.example', domain: 'xn--BCHER-kva.example' },
+    ])
+      assert.equal(await town.router.senderVerdict(sender, null, never), 'sender-blocked', sender.address);
   });
 
   it('never blocks the null reverse-path, and does not ask', async () => {
@@ -237,7 +277,7 @@ describe('judging a sender', { timeout: 10_000 }, () => {
 
   it('believes a verdict for a moment only, so that a block works within seconds', async () => {
     const town = createTown();
-    const verdict = () => town.router.senderVerdict('a@b.example', null, never);
+    const verdict = () => town.router.senderVerdict(from('a@b.example'), null, never);
     assert.equal(await verdict(), null);
     town.blocked.set('a@b.example', [null]);
     assert.equal(await verdict(), null);
@@ -253,6 +293,6 @@ describe('judging a sender', { timeout: 10_000 }, () => {
     const town = createTown();
     const fault = new Error('database down');
     town.break(fault);
-    await assert.rejects(town.router.senderVerdict('a@b.example', null, never), (error) => error === fault);
+    await assert.rejects(town.router.senderVerdict(from('a@b.example'), null, never), (error) => error === fault);
   });
 });

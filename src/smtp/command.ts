@@ -1,6 +1,6 @@
 /**
  * One command line, taken apart and judged by its syntax alone; whether it is welcome now is the engine's business.
- * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 3030 §2, RFC 3207 §4, RFC 6152 §3, RFC 6531 §3.4
+ * Spec: RFC 5321 §4.1.1, RFC 1870 §4, RFC 3030 §2, RFC 3207 §4, RFC 3461 §4, RFC 4954 §5, RFC 6152 §3, RFC 6531 §3.4
  */
 import { isUtf8 } from 'node:buffer';
 import { parsePath } from './path.ts';
@@ -41,18 +41,21 @@ const otherProtocolVerbs = new Set([
 ]);
 
 /**
- * `line` is without its CRLF. `extended` says that the client greeted with EHLO: HELO has no parameters.
+ * `line` is without its CRLF. `extended` says that the client greeted with EHLO.
+ * QUIRK: tabs, and more than one space, pass between verb and arguments (RFC 5321 §4.1.1 has one space).
  */
 export function parseCommand(line: Buffer, extended: boolean): Command | Malformed {
   // RFC 5321 §4.1.1: trailing white space is tolerated.
-  const text = decode(line).replace(/[ \t]+$/, '');
-  const space = text.indexOf(' ');
-  const verb = (space === -1 ? text : text.slice(0, space)).toUpperCase();
-  const rest = space === -1 ? '' : text.slice(space + 1);
+  const text = withoutTrailingBlanks(decode(line));
+  const verbEnd = skipWhile(text, 0, (character) => !isBlank(character));
+  // Letters only: `toUpperCase` makes an S of a long s, and STARTTLS of what nobody on the way takes for it.
+  const written = text.slice(0, verbEnd);
+  const verb = /^[a-z]+$/i.test(written) ? written.toUpperCase() : '';
+  const rest = text.slice(skipWhile(text, verbEnd, isBlank));
   switch (verb) {
     case 'EHLO':
     case 'HELO':
-      return parseHello(verb, rest.trim());
+      return parseHello(verb, decodeName(line).slice(text.length - rest.length, text.length));
     case 'MAIL':
       return parseMail(rest, extended);
     case 'RCPT':
@@ -68,7 +71,7 @@ export function parseCommand(line: Buffer, extended: boolean): Command | Malform
     case 'VRFY':
       return rest !== '' && isPrintable(rest) ? { verb } : malformed(verb, 'syntax-error');
     case 'BDAT':
-      return parseBdat(rest);
+      return parseBdat(text.slice(verbEnd));
     default:
       if (looksLikeBdat(text)) return malformed('BDAT', 'malformed-chunk');
       return otherProtocolVerbs.has(verb) ? { verb: 'other-protocol' } : malformed(null, 'unknown-command');
@@ -82,38 +85,69 @@ function decode(line: Buffer): string {
   return isUtf8(line) ? line.toString('utf8') : text.replace(/[\x80-\xff]/g, '\x80');
 }
 
+/** A machine without UTF-8 sends its name in a code page. Which one is not known: what windows-1252 lacks is replaced. */
+function decodeName(line: Buffer): string {
+  return isUtf8(line) ? line.toString('utf8') : windows1252.decode(line).replace(/[\x80-\x9f]/g, '\ufffd');
+}
+
+const windows1252 = new TextDecoder('windows-1252');
+
 const isPrintable = (text: string): boolean => !/[\x00-\x1f\x7f-\x9f]/.test(text);
 
-/** QUIRK: any name without specials passes (RFC 5321 §4.1.4 lets us not refuse for it): office machines send theirs. */
+const isBlank = (character: string): boolean => character === ' ' || character === '\t';
+
+/** The first index from `start` on whose character does not match. */
+function skipWhile(text: string, start: number, matches: (character: string) => boolean): number {
+  let index = start;
+  while (index < text.length && matches(text.charAt(index))) index++;
+  return index;
+}
+
+/** No regular expression: `/ +$/` begins anew at each blank of a run that is not the last. */
+function withoutTrailingBlanks(text: string): string {
+  let end = text.length;
+  while (end > 0 && isBlank(text.charAt(end - 1))) end--;
+  return text.slice(0, end);
+}
+
+/**
+ * QUIRK: any printable name passes, and with HELO none at all: office machines send theirs (`my scanner`, `CORP\PC01`).
+ * Nothing depends on it, and RFC 5321 §4.1.4 forbids to refuse mail because of it.
+ */
 function parseHello(verb: 'EHLO' | 'HELO', name: string): Command | Malformed {
-  const valid = name.length > 0 && name.length <= 255 && /^[!#-'*+\-./0-9:=?A-Z[\]^_`a-z{|}~]+$/.test(name);
-  return valid ? { verb, heloName: name } : malformed(verb, 'syntax-error');
+  const isMissing = name === '' && verb === 'EHLO';
+  return isMissing || !isPrintable(name) ? malformed(verb, 'syntax-error') : { verb, heloName: name };
 }
 
 /**
  * The index where the path begins, or -1.
- * QUIRK: spaces after the colon pass. RFC 5321 §3.3 forbids them and calls them a common error; Postfix and aiosmtpd
- * take them, devices and old ERP systems send them, and nothing else could be meant.
+ * QUIRK: white space behind the colon passes. RFC 5321 §3.3 forbids it and calls it a common error; Postfix and aiosmtpd
+ * take it, devices and old ERP systems send it, and nothing else could be meant.
  */
 function pathStart(rest: string, keyword: 'FROM:' | 'TO:'): number {
   if (rest.slice(0, keyword.length).toUpperCase() !== keyword) return -1;
-  let index = keyword.length;
-  while (rest[index] === ' ') index++;
-  return index;
+  return skipWhile(rest, keyword.length, isBlank);
 }
+
+/**
+ * QUIRK: clients send them without having been offered DSN or AUTH. They ask for reports, or tell who logged in
+ * elsewhere: nothing that we do depends on them.
+ */
+const ignoredMailParameters = new Set(['RET', 'ENVID', 'AUTH']);
+const ignoredRcptParameters = new Set(['NOTIFY', 'ORCPT']);
 
 function parseMail(rest: string, extended: boolean): Command | Malformed {
   const start = pathStart(rest, 'FROM:');
   if (start === -1) return malformed('MAIL', 'syntax-error');
-  const path = parsePath(rest, start);
+  const path = parsePath(rest, start, 'reverse-path');
   if (path === null || path.mailbox?.domain === '') return malformed('MAIL', 'malformed-sender');
-  const parameters = parseParameters(rest, path.next);
+  const parameters = parseParameters(rest, path.next, ignoredMailParameters);
   if (parameters === null) return malformed('MAIL', 'syntax-error');
-  if (!extended && parameters.size > 0) return malformed('MAIL', 'unknown-parameter');
 
   let declaredSizeBytes: number | null = null;
   let body: MailCommand['body'] = '7BIT';
   let smtputf8 = false;
+  // QUIRK: those of widespread extensions pass behind HELO too (RFC 5321 §2.2.1: none does): old devices mix the two.
   for (const [keyword, value] of parameters) {
     if (keyword === 'SIZE') {
       // RFC 1870 §4: 1*20DIGIT. A value beyond 2^53 loses its last digits and is still far over any limit.
@@ -125,10 +159,10 @@ function parseMail(rest: string, extended: boolean): Command | Malformed {
       // BINARYMIME (RFC 3030 §3) is not offered: see docs/decisions.md.
       if (upper !== '7BIT' && upper !== '8BITMIME') return malformed('MAIL', 'unknown-parameter');
       body = upper;
-    } else if (keyword === 'SMTPUTF8') {
+    } else if (keyword === 'SMTPUTF8' && extended) {
       if (value !== null) return malformed('MAIL', 'syntax-error');
       smtputf8 = true;
-    } else return malformed('MAIL', 'unknown-parameter');
+    } else if (!ignoredMailParameters.has(keyword)) return malformed('MAIL', 'unknown-parameter');
   }
   if (path.nonAscii && !smtputf8) return malformed('MAIL', 'non-ascii-address');
   return { verb: 'MAIL', mail: { reversePath: path.mailbox, declaredSizeBytes, body, smtputf8 } };
@@ -137,17 +171,21 @@ function parseMail(rest: string, extended: boolean): Command | Malformed {
 function parseRcpt(rest: string): Command | Malformed {
   const start = pathStart(rest, 'TO:');
   if (start === -1) return malformed('RCPT', 'syntax-error');
-  const path = parsePath(rest, start);
+  const path = parsePath(rest, start, 'forward-path');
   if (path === null || path.mailbox === null) return malformed('RCPT', 'malformed-recipient');
-  const parameters = parseParameters(rest, path.next);
+  const parameters = parseParameters(rest, path.next, ignoredRcptParameters);
   if (parameters === null) return malformed('RCPT', 'syntax-error');
-  if (parameters.size > 0) return malformed('RCPT', 'unknown-parameter');
+  for (const keyword of parameters.keys())
+    if (!ignoredRcptParameters.has(keyword)) return malformed('RCPT', 'unknown-parameter');
   return { verb: 'RCPT', recipient: path.mailbox, nonAscii: path.nonAscii };
 }
 
-/** Spec: RFC 3030 §2 (1*DIGIT; a size that a double cannot count is malformed) */
+/**
+ * No tabs: who stands between and does not take them for blanks would read the octets as commands.
+ * Spec: RFC 3030 §2 (1*DIGIT; a size that a double cannot count is malformed)
+ */
 function parseBdat(rest: string): Command | Malformed {
-  const found = /^ *(\d{1,16})( +LAST)?$/i.exec(rest);
+  const found = /^ +(\d{1,16})( +LAST)?$/i.exec(rest);
   const sizeBytes = Number(found?.[1] ?? Number.NaN);
   if (found === null || !Number.isSafeInteger(sizeBytes)) return malformed('BDAT', 'malformed-chunk');
   return { verb: 'BDAT', sizeBytes, last: found[2] !== undefined };
@@ -158,20 +196,29 @@ export function looksLikeBdat(text: string): boolean {
   return /^\W*BDAT/i.test(text);
 }
 
-/** Keyword in upper case to value. Errors: null on bad syntax or a keyword given twice. Spec: RFC 5321 §4.1.2 */
-function parseParameters(rest: string, start: number): ReadonlyMap<string, string | null> | null {
+/**
+ * Keyword in upper case to value. Errors: null on bad syntax or a keyword given twice. Spec: RFC 5321 §4.1.2
+ * QUIRK: the value of one that is ignored may be any printable text (xtext has no `=`, and senders forget that).
+ */
+function parseParameters(
+  rest: string,
+  start: number,
+  ignored: ReadonlySet<string>,
+): ReadonlyMap<string, string | null> | null {
   const found = new Map<string, string | null>();
-  if (start >= rest.length) return found;
-  if (rest[start] !== ' ') return null;
-  for (const word of rest.slice(start + 1).split(' ')) {
+  if (start < rest.length && !isBlank(rest.charAt(start))) return null;
+  for (const word of rest.slice(start).split(/[ \t]/)) {
     if (word === '') continue;
     const equals = word.indexOf('=');
-    const keyword = (equals === -1 ? word : word.slice(0, equals)).toUpperCase();
+    const written = equals === -1 ? word : word.slice(0, equals);
     const value = equals === -1 ? null : word.slice(equals + 1);
-    if (!/^[A-Z0-9][A-Z0-9-]*$/.test(keyword)) return null;
-    if (value !== null && !/^[\x21-\x3c\x3e-\x7e]+$/.test(value)) return null;
+    if (!/^[a-z0-9][a-z0-9-]*$/i.test(written)) return null;
+    const keyword = written.toUpperCase();
+    if (value !== null && !(ignored.has(keyword) ? isPrintable(value) : isParameterValue(value))) return null;
     if (found.has(keyword)) return null;
     found.set(keyword, value);
   }
   return found;
 }
+
+const isParameterValue = (value: string): boolean => /^[\x21-\x3c\x3e-\x7e]+$/.test(value);

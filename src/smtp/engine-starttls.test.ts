@@ -51,13 +51,13 @@ test('what is said in the clear behind STARTTLS never runs, in any segmentation'
   }
 });
 
-test('after the handshake all is forgotten: EHLO comes first again, and without it no parameters', () => {
+test('after the handshake all is forgotten: EHLO comes first again, and without it no SMTPUTF8', () => {
   const dialogue = openDialogue({ tls: 'offered' });
   dialogue.send(wire(['EHLO c.example', 'STARTTLS']));
   dialogue.engine.tlsStarted();
   dialogue.send(wire(['MAIL FROM:<a@b>']));
   assert.match(dialogue.log.at(-1) ?? '', /^503 5\.5\.1/);
-  dialogue.send(wire(['HELO c.example', 'MAIL FROM:<a@b> SIZE=1']));
+  dialogue.send(wire(['HELO c.example', 'MAIL FROM:<a@b> SMTPUTF8']));
   assert.match(dialogue.log.at(-1) ?? '', /^555 5\.5\.4/);
 });
 

@@ -643,12 +643,14 @@ export class Engine {
   }
 
   private text(condition: ReplyName, acknowledgement: string | null = null): string {
-    return replies[condition].text.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const text = replies[condition].text.replace(/\{(\w+)\}/g, (_, name: string) => {
       if (name === 'hostName') return this.hostName;
       if (name === 'heloName') return this.heloName ?? '';
       if (name === 'sessionId') return this.sessionId;
-      return safeReplyText(acknowledgement ?? '');
+      return acknowledgement ?? '';
     });
+    // All of it: a HELO name may hold `\u010a`, of which the socket would write the low octet, a line feed.
+    return safeReplyText(text);
   }
 
   private abandon(reason: AbortReason): void {

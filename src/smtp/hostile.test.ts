@@ -447,10 +447,10 @@ test('BINARYMIME, undeclared SMTPUTF8, unknown parameters, STARTTLS', async (t) 
   await client.say('EHLO c', '250');
   await client.say('STARTTLS', '500 5.5.2');
   await client.say('MAIL FROM:<a@b> BODY=BINARYMIME', '555 5.5.4');
-  await client.say('MAIL FROM:<a@b> RET=HDRS', '555 5.5.4');
+  await client.say('MAIL FROM:<a@b> FOO=BAR', '555 5.5.4');
   await client.say('MAIL FROM:<ä@b>', '553 5.6.7');
   await client.say('MAIL FROM:<a@b>', '250');
   await client.say('RCPT TO:<ä@b>', '553 5.6.7');
-  await client.say('RCPT TO:<a@b> ORCPT=rfc822;a@b', '555 5.5.4');
+  await client.say('RCPT TO:<a@b> FOO=rfc822;a@b', '555 5.5.4');
   assert.equal(running.receiver.mails.length, 1);
 });

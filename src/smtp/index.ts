@@ -4,6 +4,7 @@
  */
 export { addressKey } from './address-key.ts';
 export { MailIncomplete } from './body-queue.ts';
+export { asciiDomain } from './domain-name.ts';
 export type { ReplyStage } from './engine.ts';
 export { defaultLimits, type SmtpLimits } from './limits.ts';
 export type {

@@ -98,10 +98,13 @@ export const smallChunkBytes = 1024;
 
 /** RFC 5321 §4.5.3.1.4: 512 octets with CRLF. */
 export const maxCommandLineBytes = 512;
-/** 512 + 26 (SIZE, RFC 1870 §3) + 17 (BODY, RFC 6152 §2) + 10 (SMTPUTF8) + 460 (its addresses, RFC 6531 §3.1). */
-export const maxMailLineBytes = maxCommandLineBytes + 26 + 17 + 10 + 460;
-/** 512 + 460 (RFC 6531 §3.1). */
-export const maxRcptLineBytes = maxCommandLineBytes + 460;
+/**
+ * 512 + 26 (SIZE, RFC 1870 §3) + 17 (BODY, RFC 6152 §2) + 10 (SMTPUTF8) + 460 (its addresses, RFC 6531 §3.1)
+ * + 9 + 107 (RET and ENVID, RFC 3461 §4.3, §4.4, with a space before each) + 500 (AUTH, RFC 4954 §3).
+ */
+export const maxMailLineBytes = maxCommandLineBytes + 26 + 17 + 10 + 460 + 9 + 107 + 500;
+/** 512 + 460 (RFC 6531 §3.1) + 29 + 501 (NOTIFY and ORCPT, RFC 3461 §4.1, §4.2, with a space before each). */
+export const maxRcptLineBytes = maxCommandLineBytes + 460 + 29 + 501;
 
 /** Fills in the defaults. Errors: RangeError naming every wrong limit: 0, NaN, fractions, strings, unknown names. */
 export function resolveLimits(given: Partial<SmtpLimits> = {}): SmtpLimits {

@@ -42,6 +42,8 @@ export interface TlsHandshakeEvent {
   readonly outcome: 'completed' | 'failed' | 'timeout';
   /** Why not, as a code: `ERR_SSL_WRONG_VERSION_NUMBER`, `ECONNRESET`; never the peer's words. */
   readonly reason: string | null;
+  /** Of a handshake that failed: the newest version that the client had offered, as far as it is known. */
+  readonly offered: string | null;
   readonly durationMs: number;
 }
 

@@ -3,6 +3,7 @@
  * Spec: RFC 5321 §4.1.2 and §4.1.3, RFC 6531 §3.3
  */
 import { isIPv4, isIPv6 } from 'node:net';
+import { asciiDomain } from './domain-name.ts';
 import type { Mailbox } from './receiver.ts';
 
 /** QUIRK: RFC 5321 §4.5.3.1.1 promises 64; bounce addresses of large senders are longer and lose orders at 64. */
@@ -11,10 +12,13 @@ export const maxLocalPartOctets = 255;
 export const maxDomainOctets = 255;
 const maxLabelLength = 63;
 
+/** Which of the two a path is; a reverse-path is read more leniently. */
+export type PathKind = 'reverse-path' | 'forward-path';
+
 export interface ParsedPath {
   /** null for `<>`. */
   readonly mailbox: Mailbox | null;
-  /** Index behind the closing `>`. */
+  /** Index behind the closing `>`, or behind the address where there are no angle brackets. */
   readonly next: number;
   /** Needs SMTPUTF8. */
   readonly nonAscii: boolean;
@@ -37,30 +41,49 @@ const hyphen = 0x2d;
 const at = 0x40;
 const underscore = 0x5f;
 
-/** Reads a path that begins at `start`. Errors: null when it is malformed; `<>` and `<Postmaster>` are the caller's. */
-export function parsePath(text: string, start: number): ParsedPath | null {
-  if (text[start] !== '<') return null;
+/**
+ * Reads a path that begins at `start`. Errors: null when it is malformed; `<>` and `<Postmaster>` are the caller's.
+ * QUIRK: an address without angle brackets passes where nothing but parameters follows it. Scripts and devices write it.
+ */
+export function parsePath(text: string, start: number, kind: PathKind): ParsedPath | null {
+  if (text[start] !== '<') {
+    const path = parseMailbox(text, start, kind);
+    return path !== null && isEndOfPath(text[path.next]) ? path : null;
+  }
   if (text[start + 1] === '>') return { mailbox: null, next: start + 2, nonAscii: false };
   const from = text.charCodeAt(start + 1) === at ? skipSourceRoute(text, start + 1) : start + 1;
-  if (from === -1) return null;
-  const localEnd = text.charCodeAt(from) === quote ? quotedStringEnd(text, from) : dotStringEnd(text, from);
+  const path = from === -1 ? null : parseMailbox(text, from, kind);
+  return path !== null && text[path.next] === '>' ? { ...path, next: path.next + 1 } : null;
+}
+
+const isEndOfPath = (character: string | undefined): boolean =>
+  character === undefined || character === ' ' || character === '\t';
+
+/** Shape: `next` is the index behind the address. Whether it may end there is the caller's to say. */
+function parseMailbox(text: string, start: number, kind: PathKind): ParsedPath | null {
+  const localEnd =
+    text.charCodeAt(start) === quote
+      ? quotedStringEnd(text, start)
+      : dotStringEnd(text, start, kind === 'reverse-path');
   if (localEnd === -1) return null;
-  const written = text.slice(from, localEnd);
+  const written = text.slice(start, localEnd);
   if (octets(written) > maxLocalPartOctets) return null;
   const localPart = written.startsWith('"') ? unquote(written) : written;
 
-  if (text[localEnd] === '>') {
+  if (text.charCodeAt(localEnd) !== at) {
     // RFC 5321 §4.1.1.3: the one address that needs no domain.
     if (localPart.toLowerCase() !== 'postmaster') return null;
-    return { mailbox: { localPart, domain: '', address: written }, next: localEnd + 1, nonAscii: false };
+    return { mailbox: { localPart, domain: '', address: written }, next: localEnd, nonAscii: false };
   }
-  if (text.charCodeAt(localEnd) !== at) return null;
-  const domainEnd = anyDomainEnd(text, localEnd + 1);
-  if (domainEnd === -1 || text[domainEnd] !== '>') return null;
-  const domain = text.slice(localEnd + 1, domainEnd);
-  const address = text.slice(from, domainEnd);
-  return { mailbox: { localPart, domain, address }, next: domainEnd + 1, nonAscii: hasNonAscii(address) };
+  const next = anyDomainEnd(text, localEnd + 1);
+  if (next === -1) return null;
+  const address = text.slice(start, next);
+  const domain = asciiDomain(withoutRootDot(text.slice(localEnd + 1, next)));
+  if (domain === null) return null;
+  return { mailbox: { localPart, domain, address }, next, nonAscii: hasNonAscii(address) };
 }
+
+const withoutRootDot = (domain: string): string => (domain.endsWith('.') ? domain.slice(0, -1) : domain);
 
 /** `@one,@two:` is read and ignored, as RFC 5321 §3.6.1 and appendix C ask. Returns the index behind the colon. */
 function skipSourceRoute(text: string, start: number): number {
@@ -75,18 +98,21 @@ function skipSourceRoute(text: string, start: number): number {
   }
 }
 
-function dotStringEnd(text: string, start: number): number {
+/**
+ * QUIRK: with `emptyAtoms` dots may follow each other and may end it (RFC 5321 §4.1.2 allows neither): docomo gave such
+ * addresses to telephones. None begins with a dot.
+ */
+function dotStringEnd(text: string, start: number, emptyAtoms: boolean): number {
   let index = start;
-  let atomLength = 0;
+  let last = dot;
   for (; index < text.length; index++) {
     const code = text.charCodeAt(index);
     if (code === dot) {
-      if (atomLength === 0) return -1;
-      atomLength = 0;
-    } else if (isAtext(code)) atomLength++;
-    else break;
+      if (last === dot && (index === start || !emptyAtoms)) return -1;
+    } else if (!isAtext(code)) break;
+    last = code;
   }
-  return atomLength === 0 ? -1 : index;
+  return index === start || (last === dot && !emptyAtoms) ? -1 : index;
 }
 
 function quotedStringEnd(text: string, start: number): number {
@@ -108,7 +134,10 @@ function anyDomainEnd(text: string, start: number): number {
   return text[start] === '[' ? addressLiteralEnd(text, start) : domainEnd(text, start);
 }
 
-/** QUIRK: underscores pass (RFC 5321 §4.1.2 has none): machine names like `srv_01.example` send real orders. */
+/**
+ * QUIRK: underscores pass (RFC 5321 §4.1.2 has none): machine names like `srv_01.example` send real orders. So does a dot
+ * at the end, with which DNS tools write the root.
+ */
 function domainEnd(text: string, start: number): number {
   let index = start;
   let labelStart = start;
@@ -123,7 +152,8 @@ function domainEnd(text: string, start: number): number {
     } else if (!(isAlphanumeric(code) || code === underscore || isNonAscii(code))) break;
     last = code;
   }
-  if (last === dot || last === hyphen || index - labelStart > maxLabelLength) return -1;
+  // `last` is the dot before the first label where there is none.
+  if (index === start || last === hyphen || index - labelStart > maxLabelLength) return -1;
   return octets(text.slice(start, index)) > maxDomainOctets ? -1 : index;
 }
 

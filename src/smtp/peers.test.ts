@@ -22,9 +22,23 @@ const ended = 'RFC 5321 §4.1.4 leaves it open; a refused DATA ends our transact
 const notOffered = 'RFC 5321 §4.1.1.11: 555 for a parameter that is not recognized or not implemented';
 const refusedBody = 'RFC 2920 §3.1: nothing may follow DATA; what does is a mail and must not run as commands';
 const bareLf = 'RFC 5321 §2.3.8: only CRLF ends a line';
+const anyName = 'RFC 5321 §4.1.4: no mail is refused because of the name; office machines send such';
+const blanks = 'RFC 5321 §4.1.1 has one space; devices send others, and nothing else could be meant';
+const barePath = 'RFC 5321 §4.1.2 has angle brackets; scripts leave them out, and nothing else could be meant';
+const docomo = 'RFC 5321 §4.1.2 has no empty atom; senders have such addresses, and a bounced order helps nobody';
+const rootDot = 'RFC 5321 §4.1.2 has no dot behind a domain; it is the same domain';
+const dsn = 'RFC 3461, RFC 4954: parameters that ask nothing of us are read over';
 const utf8 = 'RFC 6531 §3.5: 553 5.6.7 without SMTPUTF8';
 
 const smtpServer: Differences = {
+  'HELO without a name': { replies: '220 501 503', because: anyName },
+  'a name with a space': { replies: '220 501 503', because: anyName },
+  'two spaces behind the verb': { replies: '220 250 501', because: blanks },
+  'a tab behind the verb': { replies: '220 250 500', because: blanks },
+  'no angle brackets': { replies: '220 250 501', because: barePath },
+  'two dots': { replies: '220 250 501', because: docomo },
+  'a dot before the at sign': { replies: '220 250 501', because: docomo },
+  'a dot behind the domain': { replies: '220 250 250 501', because: rootDot },
   'DATA before RCPT': { replies: '220 250 250 503 250', because: noRecipient },
   'DATA after a refused RCPT': { replies: '220 250 250 550 503 250', because: noRecipient },
   'RCPT after a refused DATA': { replies: '220 250 250 503 250', because: ended },
@@ -43,7 +57,6 @@ const smtpServer: Differences = {
   'unknown MAIL parameter': { replies: '220 250 250', because: notOffered },
   'unknown RCPT parameter': { replies: '220 250 250 250', because: notOffered },
   'non-ASCII without SMTPUTF8': { replies: '220 250 250', because: utf8 },
-  'parameter after HELO': { replies: '220 250 250', because: 'RFC 5321 §2.2.1: no extensions after HELO; 555' },
   'CRLF . LF': {
     mails: ['a@b.example: a\r\n.\nb\r\n'],
     because: 'RFC 5321 §4.5.2: a leading dot with other characters on its line is deleted; a LF is such a character',
@@ -57,6 +70,16 @@ const smtpServer: Differences = {
 };
 
 const aiosmtpd: Differences = {
+  'HELO without a name': { replies: '220 501 503', because: anyName },
+  'a tab behind the verb': { replies: '220 250 500', because: blanks },
+  'two dots in a recipient': {
+    replies: '220 250 250 250',
+    because: 'RFC 5321 §4.1.2: Dot-string has no empty atom; none of our addresses has one',
+  },
+  'a dot behind the domain': { replies: '220 250 250 553', because: rootDot },
+  'RET and ENVID': { replies: '220 250 555', because: dsn },
+  AUTH: { replies: '220 250 555', because: dsn },
+  'NOTIFY and ORCPT': { replies: '220 250 250 555', because: dsn },
   'null reverse-path': { mails: ['<>: x\r\n'], because: 'the same sender, written otherwise by its interface' },
   'DATA before RCPT': { replies: '220 250 250 503 250', because: noRecipient },
   'DATA after a refused RCPT': { replies: '220 250 250 550 503 250', because: noRecipient },
@@ -67,19 +90,20 @@ const aiosmtpd: Differences = {
   },
   HELP: { replies: '220 250 250', because: 'RFC 5321 §4.3.2: 211 or 214' },
   'a command that ends with a bare LF': { replies: '220 250 250', because: bareLf },
-  'no angle brackets': { replies: '220 250 250', because: 'RFC 5321 §4.1.2: Reverse-path has angle brackets' },
   'sender without domain': { replies: '220 250 250', because: 'RFC 5321 §4.1.2: Mailbox has a domain' },
   'recipient without domain': {
     replies: '220 250 250 250',
     because: 'RFC 5321 §4.1.1.3: only Postmaster needs no domain',
   },
   'empty recipient': { replies: '220 250 250 250', because: 'RFC 5321 §4.1.1.3: a forward-path is not empty' },
-  'two dots': { replies: '220 250 250', because: 'RFC 5321 §4.1.2: Dot-string has no empty atom' },
   'NUL in an address': { replies: '220 250 250', because: 'RFC 5321 §4.1.2: no control characters; 501' },
   'SIZE twice': { replies: '220 250 250', because: 'RFC 5321 §4.1.2: a parameter given twice has no meaning; 501' },
   'BODY=BINARYMIME': { replies: '220 250 501', because: notOffered },
   'non-ASCII without SMTPUTF8': { replies: '220 250 250', because: utf8 },
-  'parameter after HELO': { replies: '220 250 501', because: 'RFC 5321 §2.2.1: no extensions after HELO; 555' },
+  'parameter after HELO': {
+    replies: '220 250 501',
+    because: 'RFC 5321 §2.2.1 has no extensions after HELO; old devices send SIZE',
+  },
   'a line beyond 1,000 octets': {
     replies: '220 250 250 250 354 500 250',
     because: 'RFC 5321 §4.5.3.1.6 is what a line must be able to hold at least; too long a mail is 552',

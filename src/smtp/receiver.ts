@@ -14,7 +14,7 @@ export interface SessionFacts {
   readonly sessionId: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  /** The name given with EHLO or HELO; null before. */
+  /** The name given with EHLO or HELO, any printable text, also none (`''`); null before. */
   readonly heloName: string | null;
   /** Set once TLS is on. */
   readonly tls: { readonly version: string; readonly cipher: string } | null;
@@ -24,7 +24,10 @@ export interface SessionFacts {
 export interface Mailbox {
   /** Without quotes and quoted pairs. */
   readonly localPart: string;
-  /** As written; an address literal keeps its brackets. Empty only for `<Postmaster>`. */
+  /**
+   * To be compared: U-labels as A-labels, no dot at the end, else as written; an address literal keeps its brackets.
+   * Empty only for `<Postmaster>`.
+   */
   readonly domain: string;
   /** As sent: `localPart@domain`, with quoting where it was used. */
   readonly address: string;

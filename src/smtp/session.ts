@@ -314,7 +314,7 @@ export class Session implements EngineEvents, TransactionHost {
     this.knowHelo();
     const socket = secured(plain, tls.secureContext(), {
       completed: () => this.tlsStarted(socket),
-      failed: (reason) => this.handshakeFailed('failed', reason),
+      failed: (reason, offered) => this.handshakeFailed('failed', reason, offered),
     });
     this.socket = socket;
     this.listenTo(socket);
@@ -366,7 +366,7 @@ export class Session implements EngineEvents, TransactionHost {
       ...this.facts,
       tls: { version: socket.getProtocol() ?? '', cipher: socket.getCipher().standardName },
     };
-    this.handshakeEnded('completed', null);
+    this.handshakeEnded('completed', null, null);
     this.lastActivityAt = performance.now();
     this.engine.tlsStarted();
     this.settle();
@@ -377,15 +377,23 @@ export class Session implements EngineEvents, TransactionHost {
   }
 
   /** In the middle of a handshake there is no way to say a word. */
-  private handshakeFailed(outcome: 'failed' | 'timeout', reason: string | null): void {
-    if (this.handshakeBegunAt > 0) this.handshakeEnded(outcome, reason);
+  private handshakeFailed(
+    outcome: 'failed' | 'timeout',
+    reason: string | null,
+    offered: TlsHandshakeEvent['offered'] = null,
+  ): void {
+    if (this.handshakeBegunAt > 0) this.handshakeEnded(outcome, reason, offered);
     this.socket.destroy();
   }
 
-  private handshakeEnded(outcome: TlsHandshakeEvent['outcome'], reason: string | null): void {
+  private handshakeEnded(
+    outcome: TlsHandshakeEvent['outcome'],
+    reason: string | null,
+    offered: TlsHandshakeEvent['offered'],
+  ): void {
     const durationMs = performance.now() - this.handshakeBegunAt;
     this.handshakeBegunAt = 0;
-    this.notify(() => this.observer.tlsHandshake?.({ session: this.facts, outcome, reason, durationMs }));
+    this.notify(() => this.observer.tlsHandshake?.({ session: this.facts, outcome, reason, offered, durationMs }));
   }
 
   private knowHelo(): void {

@@ -14,9 +14,18 @@ export interface SmtpTls {
 
 export interface Handshake {
   readonly completed: () => void;
-  /** Also later: what breaks the TLS session after its handshake. The socket is destroyed. */
-  readonly failed: (reason: string) => void;
+  /**
+   * Also later: what breaks the TLS session after its handshake. The socket is destroyed. `offered` is the newest version
+   * that the client had offered, up to TLS 1.2, or the one agreed on; null when it said nothing that was understood.
+   */
+  readonly failed: (reason: string, offered: string | null) => void;
 }
+
+/**
+ * Failures behind a ClientHello that OpenSSL has read: when no version is shared, `getProtocol` tells the client's. Behind
+ * others it tells our own newest one. An alert comes from the client, which has then seen our part of the handshake.
+ */
+const saysHello = /^ERR_SSL_(UNSUPPORTED_PROTOCOL|NO_SHARED_CIPHER|NO_SUITABLE_\w+|\w+_ALERT_\w+)$/;
 
 /**
  * Call it in the very turn in which STARTTLS was read: no byte of the client's handshake can have arrived by then that is
@@ -36,7 +45,8 @@ export function secured(plain: Socket, secureContext: SecureContext, handshake: 
   plain.once('end', () => socket.destroy());
   // A server's TLSSocket that belongs to no tls.Server says it by this event alone, and stays open.
   socket.on('_tlsError', (error: NodeJS.ErrnoException) => {
-    handshake.failed(error.code ?? 'unknown');
+    const reason = error.code ?? 'unknown';
+    handshake.failed(reason, saysHello.test(reason) ? socket.getProtocol() : null);
     socket.destroy();
   });
   return socket;

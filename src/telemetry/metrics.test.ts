@@ -15,6 +15,7 @@ const names = [
   ['smtp_attachment_extraction_duration_ms', 'histogram'],
   ['smtp_processing_errors_total', 'counter'],
   ['smtp_connections', 'gauge'],
+  ['smtp_connections_total', 'counter'],
   ['smtp_message_size_bytes', 'histogram'],
   ['smtp_ack_duration_seconds', 'histogram'],
   ['inbound_messages', 'gauge'],
@@ -50,7 +51,11 @@ test('what happens is counted under organisation and outcome, durations in the u
   metrics.messageSize(1234);
   metrics.connectionOpened();
   metrics.connectionOpened();
-  metrics.connectionClosed();
+  metrics.connectionOpened();
+  metrics.connectionOpened();
+  metrics.connectionClosed(null);
+  metrics.connectionClosed('TLSv1.2');
+  metrics.connectionClosed('TLSv9');
   metrics.objectStoreOperation('put', 40);
   metrics.tlsHandshake('failed');
   metrics.tlsCertificateInUse(new Date(4_102_444_800_000));
@@ -63,6 +68,10 @@ test('what happens is counted under organisation and outcome, durations in the u
     'smtp_attachment_extraction_duration_ms_sum 250',
     'smtp_message_size_bytes_sum 1234',
     'smtp_connections 1',
+    'smtp_connections_total{tls_version="none"} 1',
+    'smtp_connections_total{tls_version="TLSv1.2"} 1',
+    'smtp_connections_total{tls_version="TLSv1"} 0',
+    'smtp_connections_total{tls_version="other"} 1',
     'smtp_tls_handshakes_total{outcome="completed"} 0',
     'smtp_tls_handshakes_total{outcome="failed"} 1',
     'smtp_tls_certificate_not_after_seconds 4102444800',

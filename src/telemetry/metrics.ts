@@ -28,6 +28,8 @@ export type ErrorType = (typeof errorTypes)[number];
 export const tlsOutcomes = ['completed', 'failed', 'timeout'] as const;
 export type TlsOutcome = (typeof tlsOutcomes)[number];
 
+export const tlsVersions = ['none', 'TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3', 'other'] as const;
+
 export const objectStoreOperations = ['put', 'get', 'head', 'copy', 'remove', 'list', 'check'] as const;
 export type ObjectStoreOperation = (typeof objectStoreOperations)[number];
 
@@ -41,7 +43,8 @@ export interface Metrics {
   /** From the end of DATA to the reply. */
   acknowledged(durationMs: number): void;
   connectionOpened(): void;
-  connectionClosed(): void;
+  /** `tlsVersion`: null for one that stayed in the clear. */
+  connectionClosed(tlsVersion: string | null): void;
   tlsHandshake(outcome: TlsOutcome): void;
   tlsCertificateInUse(notAfter: Date): void;
   replied(condition: ReplyName): void;
@@ -102,7 +105,10 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     messageSize: (sizeBytes) => instruments.messageSize.observe(sizeBytes),
     acknowledged: (durationMs) => instruments.acknowledgement.observe(durationMs / 1000),
     connectionOpened: () => instruments.connections.inc(),
-    connectionClosed: () => instruments.connections.dec(),
+    connectionClosed(tlsVersion) {
+      instruments.connections.dec();
+      tls.connections.inc({ tls_version: tlsVersionLabel(tlsVersion) });
+    },
     tlsHandshake: (outcome) => tls.handshakes.inc({ outcome }),
     tlsCertificateInUse: (notAfter) => tls.notAfter.set(notAfter.getTime() / 1000),
     replied,
@@ -127,6 +133,13 @@ function orgLabel(orgId: string | null): string {
 const knownErrorTypes: ReadonlySet<string> = new Set(errorTypes);
 const errorLabel = (errorType: ErrorType): ErrorType => (knownErrorTypes.has(errorType) ? errorType : 'unexpected');
 
+const knownTlsVersions: ReadonlySet<string> = new Set(tlsVersions);
+
+function tlsVersionLabel(version: string | null): string {
+  if (version === null) return 'none';
+  return knownTlsVersions.has(version) ? version : 'other';
+}
+
 function createTlsInstruments(registry: Registry) {
   const registers = [registry];
   const handshakes = new Counter({
@@ -136,6 +149,13 @@ function createTlsInstruments(registry: Registry) {
     registers,
   });
   for (const outcome of tlsOutcomes) handshakes.inc({ outcome }, 0);
+  const connections = new Counter({
+    name: 'smtp_connections_total',
+    help: 'SMTP connections by TLS version (none: in the clear), counted when they end',
+    labelNames: ['tls_version'],
+    registers,
+  });
+  for (const version of tlsVersions) connections.inc({ tls_version: version }, 0);
   const notAfter = new Gauge({
     name: 'smtp_tls_certificate_not_after_seconds',
     help: 'Unix time at which the certificate in use expires; 0 without TLS',
@@ -143,7 +163,7 @@ function createTlsInstruments(registry: Registry) {
     // All processes use the same files; of those that do not take mail it is 0.
     aggregator: 'max',
   });
-  return { handshakes, notAfter };
+  return { handshakes, connections, notAfter };
 }
 
 /** Over several processes a gauge is summed, unless it names another `aggregator`. */

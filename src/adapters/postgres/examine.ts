@@ -4,6 +4,7 @@ import { clockFinding } from '../../ports/clock-offset.ts';
 import { broken, type Finding, ok } from '../../ports/finding.ts';
 import { connectFault } from './connect.ts';
 import { examineLogin } from './examine-login.ts';
+import { examinePostmaster } from './examine-postmaster.ts';
 import { examineSchema } from './examine-schema.ts';
 import { examineServer } from './examine-server.ts';
 import { isServerError } from './pool.ts';
@@ -17,6 +18,8 @@ export interface ExamineDatabaseOptions {
   readonly embedded: boolean;
   /** What one process with every role opens. */
   readonly connectionsNeeded: number;
+  /** Slug of the organisation that mail to postmaster is recorded for. */
+  readonly postmasterOrg: string | null;
 }
 
 /** Reads only. Never rejects for a fault of the database: that is a finding. */
@@ -34,6 +37,7 @@ export async function examineDatabase(o: ExamineDatabaseOptions): Promise<readon
       ...(o.embedded ? [] : [await examineClock(one)]),
       ...(await examineLogin(one)),
       ...(await examineSchema(one, o.embedded).catch(unlessDenied)),
+      ...(await examinePostmaster(one, o.postmasterOrg).catch(unlessDenied)),
     ];
   } finally {
     await Promise.allSettled([one.end(), other.end()]);

@@ -1,3 +1,4 @@
+import { domainToUnicode } from 'node:url';
 import type pg from 'pg';
 import type { BlockList, Organisation, OrganisationRegister } from '../../ports/organisations.ts';
 import { isServerError } from './pool.ts';
@@ -42,7 +43,7 @@ export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockLis
       const { rows } = await o.pool.query<{ orgId: string | null }>({
         name: 'who-blocks-sender',
         text: 'SELECT org_id AS "orgId" FROM blocked_sender WHERE pattern = ANY ($1)',
-        values: [[address, address.slice(address.lastIndexOf('@'))].map((pattern) => storableText(pattern))],
+        values: [[address, address.slice(address.lastIndexOf('@'))].flatMap(formsOf).map((form) => storableText(form))],
       });
       return new Set(rows.map(({ orgId }) => orgId));
     },
@@ -55,10 +56,10 @@ export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockLis
     },
     async unblock(pattern, orgId) {
       const { rowCount } = await o.pool.query(
-        'DELETE FROM blocked_sender WHERE pattern = $1 AND org_id IS NOT DISTINCT FROM $2::uuid',
-        [pattern, orgId],
+        'DELETE FROM blocked_sender WHERE pattern = ANY ($1) AND org_id IS NOT DISTINCT FROM $2::uuid',
+        [formsOf(pattern), orgId],
       );
-      return rowCount === 1;
+      return rowCount !== null && rowCount > 0;
     },
     async listBlocked() {
       const { rows } = await o.pool.query(
@@ -69,4 +70,12 @@ export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockLis
       return rows;
     },
   };
+}
+
+/** Patterns have A-labels. Those of an earlier version have the domain as it was typed, and count as well. */
+function formsOf(pattern: string): readonly string[] {
+  const domainStart = pattern.lastIndexOf('@') + 1;
+  const domain = pattern.slice(domainStart);
+  const typed = domain.includes('xn--') ? domainToUnicode(domain) : '';
+  return typed === '' || typed === domain ? [pattern] : [pattern, `${pattern.slice(0, domainStart)}${typed}`];
 }

@@ -1,11 +1,13 @@
 /** A certificate chain and its key, read from two PEM files and held against each other; time and names are judged apart. */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext, DEFAULT_CIPHERS, type SecureContext, type SecureVersion } from 'node:tls';
 
 export interface CertificateFiles {
   readonly certFile: string;
   readonly keyFile: string;
+  /** Oldest version that is spoken; `TLSv1.2` when it is not given. */
+  readonly minVersion?: SecureVersion;
 }
 
 export interface LoadedCertificate {
@@ -107,10 +109,19 @@ function namesOf(certificate: X509Certificate): readonly string[] {
   return [...certificate.subject.matchAll(/^CN=(.*)$/gm)].map(([, name]) => name ?? '');
 }
 
-function secureContext({ certFile, keyFile }: CertificateFiles, cert: Buffer, key: Buffer): SecureContext {
+/**
+ * OpenSSL 3 has the SHA-1 signatures of TLS 1.0 and 1.1 at its security level 0 only. The ciphers stay Node's: its list
+ * excludes what `DEFAULT` may still have.
+ */
+const OLD_DEVICES_CIPHERS = `${DEFAULT_CIPHERS}:@SECLEVEL=0`;
+const OLD_VERSIONS: ReadonlySet<SecureVersion> = new Set(['TLSv1', 'TLSv1.1']);
+
+function secureContext(files: CertificateFiles, cert: Buffer, key: Buffer): SecureContext {
+  const { certFile, keyFile, minVersion = 'TLSv1.2' } = files;
   try {
     // Ciphers and curves are Node's defaults: they are kept up to date with it.
-    return createSecureContext({ cert, key, minVersion: 'TLSv1.2', honorCipherOrder: true });
+    const ciphers = OLD_VERSIONS.has(minVersion) ? { ciphers: OLD_DEVICES_CIPHERS } : {};
+    return createSecureContext({ cert, key, minVersion, honorCipherOrder: true, ...ciphers });
   } catch (error) {
     throw new CertificateError(
       `SMTP_TLS_CERT_FILE, SMTP_TLS_KEY_FILE: ${certFile} and ${keyFile} cannot be used: ${reasonOf(error)}`,

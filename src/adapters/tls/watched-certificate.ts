@@ -38,8 +38,8 @@ export interface WatchOptions extends CertificateFiles {
 
 /** Errors: `CertificateError` when the first pair cannot be used. One that is out of time can: senders hardly look. */
 export async function watchCertificate(o: WatchOptions): Promise<WatchedCertificate> {
-  const { certFile, keyFile, log, pollMs = 2_000, clock = Date.now, inUse } = o;
-  const files = { certFile, keyFile };
+  const { log, pollMs = 2_000, clock = Date.now, inUse } = o;
+  const files: CertificateFiles = o;
   const first = await readCertificate(files);
   let current = parseCertificate(files, first);
   /** What was tried last, and what the last look found: contents, or the reason why there are none. */
