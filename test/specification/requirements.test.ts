@@ -5,11 +5,11 @@ import { type TestContext, test } from 'node:test';
 import { freePort } from '../../src/testing/free-port.ts';
 import { missing } from '../../src/testing/missing.ts';
 import { connectSmtp } from '../../src/testing/smtp-client.ts';
-import { waitFor } from '../../src/testing/wait-for.ts';
 import { acceptedId, assertSameItems } from './support/assertions.ts';
 import { type Ingest, sendOne, startIngest, wireText } from './support/ingest.ts';
 import { CSV, mail, mailWith, ORDER, type OrderFile, PDF, textPart } from './support/mails.ts';
 import { sha256 } from './support/objects.ts';
+import { refusalsWith } from './support/refusals.ts';
 
 const ACME = 'orders+acme@orderflow.example.com';
 
@@ -74,7 +74,7 @@ test('Functional Requirements', async (t) => {
       [accepted.from, accepted.to, accepted.size_bytes, accepted.trace_id, accepted.message_id],
       ['buyer@customer.example', ACME, message.size_bytes, message.trace_id, message.source_message_id],
     );
-    assert.deepEqual(await refusalsOf(ingest, 'curious@c.example'), [
+    assert.deepEqual(await refusalsWith(ingest, { from: 'curious@c.example' }), [
       {
         command: 'RCPT TO:<orders+nobody@orderflow.example.com>',
         reply: '550 5.1.1 Unknown recipient',
@@ -83,7 +83,7 @@ test('Functional Requirements', async (t) => {
         to: 'orders+nobody@orderflow.example.com',
       },
     ]);
-    assert.deepEqual(await refusalsOf(ingest, 'relay@c.example'), [
+    assert.deepEqual(await refusalsWith(ingest, { from: 'relay@c.example' }), [
       {
         command: 'RCPT TO:<x@elsewhere.example>',
         reply: '550 5.7.1 Relaying denied',
@@ -201,13 +201,6 @@ test('Technical Constraints', async (t) => {
     assertStreamed(t, ingest),
   );
 });
-
-/** What the log tells of the one refused session of a sender. */
-async function refusalsOf(ingest: Ingest, from: string): Promise<unknown> {
-  const about = () =>
-    ingest.logged({ msg: 'SMTP refusals', level: 'info' }).find((line) => JSON.stringify(line).includes(from));
-  return (await waitFor(about, { what: `the refusals of ${from}` })).refusals;
-}
 
 /** Four mails of 25 MB at once, 18 MB of attachment each: whoever holds them whole needs 170 MB more than before. */
 async function assertStreamed(t: TestContext, ingest: Ingest): Promise<void> {
