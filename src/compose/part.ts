@@ -1,6 +1,7 @@
 /** The program of a child process of `start`: mail, or jobs, on a database that its parent keeps. */
 import type { Role, RunningPart } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
+import { takeOverConsole } from '../telemetry/library-console.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
@@ -22,6 +23,7 @@ export async function startPart(o: {
   readonly log: Log;
 }): Promise<RunningPart> {
   const { settings, roles, log } = o;
+  takeOverConsole(log);
   const closers = createClosers({ log, totalMs: PART_CLOSE_MS });
   try {
     const pools = createPools(o.databaseUrl, settings, log);

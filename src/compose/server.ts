@@ -15,6 +15,7 @@ import { createHttpServer } from '../http/server.ts';
 import { type ProcessPlan, planProcesses, shareOf } from '../processes/plan.ts';
 import { createSupervisor, type Supervisor } from '../processes/supervisor.ts';
 import { keepWatch } from '../reconcile/store-watch.ts';
+import { takeOverConsole } from '../telemetry/library-console.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
@@ -41,6 +42,7 @@ export async function startServer(o: {
 }): Promise<RunningServer> {
   const { settings, roles, log } = o;
   const plan = planProcesses(roles, o.processes);
+  takeOverConsole(log);
   const closers = createClosers({ log });
   try {
     const database = await openDatabase(settings, log);

@@ -9,6 +9,8 @@ import { createRecorder } from '../messages/recorder.ts';
 import { createRawStore } from '../rawstore/index.ts';
 import { createRouter } from '../routing/index.ts';
 import { createSmtpServer } from '../smtp/index.ts';
+import { createBoundedLines } from '../telemetry/bounded-lines.ts';
+import { visibleBeginning } from '../telemetry/visible-text.ts';
 import { StartError } from './errors.ts';
 import type { Parts } from './parts.ts';
 
@@ -29,6 +31,7 @@ export function createSmtp(
   { settings, log, metrics, tracing, objects, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
+  const lines = createBoundedLines({ log });
   const router = createRouter({
     domains: settings.smtp.domains,
     postmasterOrg: settings.smtp.postmasterOrg,
@@ -43,6 +46,7 @@ export function createSmtp(
       log,
       metrics,
       tracing,
+      lines,
     }),
     hostName: settings.smtp.domains[0] ?? 'localhost',
     limits: {
@@ -55,7 +59,14 @@ export function createSmtp(
       tls: { secureContext: certificate.secureContext, required: settings.smtp.requireTls },
     }),
     proxyProtocolFrom: settings.smtp.proxyProtocolFrom,
-    observer: createSmtpObserver({ log, metrics, tracing, mailSeen: courtesy.mailSeen }),
+    observer: createSmtpObserver({
+      log,
+      metrics,
+      tracing,
+      lines,
+      clean: visibleBeginning,
+      mailSeen: courtesy.mailSeen,
+    }),
   });
 }
 

@@ -11,6 +11,7 @@ import { RecordError } from '../ports/message-store.ts';
 import { createRawStore } from '../rawstore/index.ts';
 import { createRouter } from '../routing/index.ts';
 import type { Mailbox, MailCommand, MailReceiver, MailTransaction, SessionFacts } from '../smtp/index.ts';
+import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
 import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
@@ -58,6 +59,7 @@ async function openHouse(
   await addOrganisation(pool, 'acme');
   await addOrganisation(pool, 'globex');
   const objects = await createFileObjectStore({ rootDir: await temporaryFolder(t) });
+  const log = pino({ level: 'silent' });
   const intake = createIntake({
     router: createRouter({
       domains: ['orders.example'],
@@ -67,7 +69,8 @@ async function openHouse(
     }),
     rawStore: createRawStore({ objects }),
     recorder: wrap(createRecorder({ store: createPostgresMessageStore({ pool }) })),
-    log: pino({ level: 'silent' }),
+    log,
+    lines: createBoundedLines({ log }),
     metrics: createMetrics(),
     tracing,
   });

@@ -31,6 +31,7 @@ import type {
   Refused,
   SessionFacts,
 } from '../smtp/index.ts';
+import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
@@ -45,6 +46,8 @@ export interface IntakeOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly tracing?: Tracing | undefined;
+  /** For faults: a flood of mails while the database is away would be a flood of stacks. */
+  readonly lines: BoundedLines;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -59,7 +62,8 @@ export function createIntake(o: IntakeOptions): MailReceiver {
       if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
       span?.set({ 'orderflow.outcome': 'refused', 'orderflow.refusal': verdict });
       span?.end();
-      log.info({ from: senderOf(mail), reason: verdict }, 'mail refused');
+      // The line of the session tells it to everybody (`observer.ts`); this one carries the trace.
+      log.debug({ from: senderOf(mail), reason: verdict }, 'mail refused');
       o.metrics.emailReceived(null, 'rejected');
       return { refusal: verdict };
     },
@@ -100,7 +104,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
     async addRecipient(recipient, signal) {
       const routed = await asking(o, log, () => judge(o.router, recipient, mail, signal));
       if (typeof routed === 'string') {
-        log.info({ to: recipient.address, from: senderOf(mail), reason: routed }, 'recipient refused');
+        log.debug({ to: recipient.address, from: senderOf(mail), reason: routed }, 'recipient refused');
         o.metrics.emailReceived(null, 'rejected');
         return { refusal: routed };
       }
@@ -169,7 +173,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
     async abort(reason) {
       aborted = true;
       if (reason === 'too-large') for (const orgId of deliveries.keys()) o.metrics.emailReceived(orgId, 'rejected');
-      if (state !== 'open' && state !== 'settled') log.info({ reason }, 'mail given up');
+      if (state !== 'open' && state !== 'settled') log.debug({ reason }, 'mail given up');
       if (state !== 'committing') {
         span?.set({ 'orderflow.outcome': reason });
         if (reason === 'fault') span?.fail(reason);
@@ -210,7 +214,7 @@ const MAX_RECEIVED_FIELDS = 100;
 
 function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, orgIds: readonly string[]): Refused {
   const refusal = 'routing-loop';
-  log.info({ from: senderOf(mail), reason: refusal }, 'mail refused');
+  log.debug({ from: senderOf(mail), reason: refusal }, 'mail refused');
   for (const orgId of orgIds) o.metrics.emailReceived(orgId, 'rejected');
   span?.set({ 'orderflow.refusal': refusal });
   return { refusal };
@@ -218,7 +222,8 @@ function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, org
 
 /** Logs and counts a fault of ours, and says how the client hears of it. */
 function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType): Refused {
-  log.error({ err: error, error_type: errorType }, 'mail not taken: a fault of ours');
+  const facts = { err: error, error_type: errorType };
+  o.lines.write({ level: 'error', log, facts, message: 'mail not taken: a fault of ours', kind: errorType });
   o.metrics.processingError(null, errorType);
   return { refusal: errorType === 'storage-full' ? 'storage-full' : 'unavailable' };
 }

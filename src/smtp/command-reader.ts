@@ -65,12 +65,19 @@ export class CommandReader {
       return null;
     }
     if (this.discardedBytes === 0)
-      this.beginning = (this.partial === null ? '' : beginningOf(this.partial)) + beginningOf(piece);
+      this.beginning = beginningOf(this.partial === null ? piece : joined(this.partial, piece));
     this.partial = null;
     this.discardedBytes = heldBytes;
     return heldBytes > this.maxDiscardedBytes ? { kind: 'endless' } : null;
   }
 }
 
-/** Enough to see what command it was meant to be. */
-const beginningOf = (line: Buffer): string => line.toString('latin1', 0, 32);
+/** Enough to see what command it was meant to be, and from whom or to whom. */
+const beginningBytes = 200;
+
+const beginningOf = (line: Buffer): string => line.toString('latin1', 0, beginningBytes);
+
+/** As much of both as a beginning needs, so that it does not depend on how the line was cut. */
+function joined(first: Buffer, second: Buffer): Buffer {
+  return Buffer.concat([first, second.subarray(0, beginningBytes)]);
+}

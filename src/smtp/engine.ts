@@ -31,6 +31,7 @@ import { BodyDecoder } from './body.ts';
 import { ChunkBody } from './chunk-body.ts';
 import { type Command, looksLikeBdat, type Malformed, parseCommand } from './command.ts';
 import { CommandReader, type ReadLine } from './command-reader.ts';
+import { CommandText } from './command-text.ts';
 import { type Charge, ErrorBudget } from './error-budget.ts';
 import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits, smallChunkBytes } from './limits.ts';
 import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
@@ -64,8 +65,17 @@ export type Answer =
 export type Ending = 'goodbye' | 'last-word' | 'cut';
 
 export interface EngineEvents {
-  /** `wire` is complete, with CRLF. `address` is the one that was judged, if any. */
-  reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void;
+  /**
+   * `wire` is complete, with CRLF. `address` is the one that was judged, if any; `refusedText` the command line that is
+   * refused, null with any other reply.
+   */
+  reply(
+    condition: ReplyName,
+    wire: string,
+    stage: ReplyStage,
+    address: string | null,
+    refusedText?: string | null,
+  ): void;
   /** Wait one turn of the event loop, reading, then call `turnPassed`. */
   passTurn(): void;
   beginTransaction(mail: MailCommand): void;
@@ -116,6 +126,7 @@ export class Engine {
   private readonly tls: TlsPolicy;
   private readonly reader: CommandReader;
   private readonly budget: ErrorBudget;
+  private readonly commandText = new CommandText();
 
   private encrypted = false;
   private extended = false;
@@ -181,11 +192,6 @@ export class Engine {
     this.stage = 'command';
     this.reply('greeting', 'connection');
     this.run();
-  }
-
-  /** Instead of `greet`. */
-  refuseConnection(condition: 'too-many-connections' | 'too-many-connections-from-address' | 'shutting-down'): void {
-    this.closeWith(condition, 'connection', 'protocol-error');
   }
 
   /** Owns: `bytes` belong to the engine from here on and may be rewritten. */
@@ -281,6 +287,7 @@ export class Engine {
     // Before the command runs: what it finds buffered is what stands behind it.
     this.advance(chunk, this.reader.next);
     if (read === null) return;
+    this.commandText.begin(textOf(read));
     if (read.kind === 'line') this.takeCommand(read.line, read.lineBytes);
     else this.refuseLine(read);
   }
@@ -297,6 +304,7 @@ export class Engine {
 
   private takeCommand(line: Buffer, lineBytes: number): void {
     const command = parseCommand(line, this.extended);
+    if (command.verb !== null) this.commandText.known();
     if (lineBytes > lineLimit(command.verb)) {
       return this.refuseLine({ kind: 'too-long', beginning: line.toString('latin1', 0, 32) });
     }
@@ -625,7 +633,13 @@ export class Engine {
     acknowledgement: string | null = null,
   ): void {
     const line = fixedReplyLine(condition) ?? replyLine(replies[condition], this.text(condition, acknowledgement));
-    this.events.reply(condition, `${line}\r\n`, stage, address);
+    this.events.reply(condition, `${line}\r\n`, stage, address, this.refusedText(condition, stage));
+  }
+
+  /** A line behind a refused DATA may be one of the mail. */
+  private refusedText(condition: ReplyName, stage: ReplyStage): string | null {
+    if (replies[condition].code < 400 || stage === 'connection' || stage === 'mail') return null;
+    return condition === 'mail-after-refused-data' ? null : this.commandText.refused();
   }
 
   private text(condition: ReplyName, acknowledgement: string | null = null): string {
@@ -668,6 +682,11 @@ export class Engine {
     this.queueBytes = 0;
     this.offset = 0;
   }
+}
+
+function textOf(read: ReadLine): string | null {
+  if (read.kind === 'line') return read.line.toString('latin1');
+  return read.kind === 'endless' ? null : read.beginning;
 }
 
 function refusalOf(answer: Answer): ReplyName {

@@ -12,8 +12,8 @@ import type { ApplicationRefusal, ReplyCode, ReplyName } from './replies.ts';
 export interface SmtpObserver {
   readonly sessionOpened?: (session: SessionFacts) => void;
   readonly sessionClosed?: (session: SessionFacts, stats: SessionStats) => void;
-  /** Turned away at once; no session began. */
-  readonly connectionRefused?: (remoteAddress: string, condition: ReplyName) => void;
+  /** Turned away at once; no session began. `limit`: how many connections the bound in `condition` allows. */
+  readonly connectionRefused?: (remoteAddress: string, condition: ReplyName, limit: number | null) => void;
   /** A connection could not be accepted at all, as with EMFILE. Accepting goes on. */
   readonly acceptFailed?: (error: unknown) => void;
   /** A listed balancer sent no PROXY header, or none that can be used; no session began. */
@@ -56,6 +56,13 @@ export interface RepliedEvent {
   readonly condition: ReplyName;
   /** The address that was judged, as sent; empty for the null reverse-path. */
   readonly address: string | null;
+  /** With CRLF; of EHLO several lines. */
+  readonly wire: string;
+  /**
+   * The command line that was refused, as the client sent it: with control characters, up to about 1,000 octets. Never
+   * the credentials of an AUTH, never a line of a mail. null with any other reply, and where there was no command.
+   */
+  readonly refusedText: string | null;
   /** Since the client's bytes, or our last reply, whichever was later. */
   readonly durationMs: number;
 }

@@ -52,6 +52,32 @@ for (const [version, header] of [
   });
 }
 
+/** Connects and resets at once, while this process does not run: the peer is gone when it is accepted. */
+function connectAndReset(port: number, count: number): void {
+  const script = `
+    const { connect } = require('node:net');
+    for (let n = 0; n < ${count}; n++) {
+      const socket = connect(${port}, '127.0.0.1', () => socket.resetAndDestroy());
+    }`;
+  assert.equal(spawnSync(process.execPath, ['-e', script]).status, 0);
+}
+
+for (const [where, proxyProtocolFrom] of [
+  ['where a header is awaited', local],
+  ['where none is', []],
+] as const) {
+  test(`a peer that is gone when it is accepted is dropped without a word, ${where}`, async (t) => {
+    const running = await startServer(t, { proxyProtocolFrom });
+    connectAndReset(running.port, 20);
+    await sleep(50);
+    assert.deepEqual([running.seen.opened, running.seen.replies, running.seen.refused], [0, [], []]);
+    assert.deepEqual([running.seen.proxyProblems, running.server.connections], [[], 0]);
+    const client = await running.connect();
+    client.send(proxyProtocolFrom.length > 0 ? text : '');
+    await client.expect('220');
+  });
+}
+
 test('LOCAL and UNKNOWN keep the address of the peer', async (t) => {
   const running = await startServer(t, { proxyProtocolFrom: local });
   await assertMail(running, localCommand);

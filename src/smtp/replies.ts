@@ -84,7 +84,7 @@ export const replies = {
   'too-many-errors': reply(421, 7, 0, 'Too many errors, closing connection'),
   'mail-after-refused-data': reply(421, 7, 0, 'Mail sent after a refused DATA, closing connection'),
   'too-many-connections-from-address': reply(421, 7, 0, 'Too many connections from your address, try again later'),
-  'too-many-connections': reply(421, 3, 2, 'Too many connections, try again later'),
+  'too-many-connections': reply(421, 3, 2, 'Too many connections in all, try again later'),
   'early-talker': reply(554, 5, 1, 'Client spoke before the greeting'),
   'other-protocol': reply(554, 5, 1, 'This is an SMTP server'),
   'idle-timeout': reply(421, 4, 2, 'Timeout, closing connection'),

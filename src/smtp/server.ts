@@ -75,7 +75,9 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       from,
       timeoutMs: limits.proxyHeaderTimeoutMs,
       passed: (socket, client) => {
-        const { address = plainAddress(socket.remoteAddress ?? ''), port = socket.remotePort ?? 0 } = client ?? {};
+        const peer = peerOf(socket);
+        if (peer === null) return drop(socket);
+        const { address, port } = client ?? peer;
         admit(socket, address, port);
       },
       refused: (peerAddress, reason) => {
@@ -89,20 +91,23 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
   }
 
   function accept(socket: Socket): void {
-    const peerAddress = plainAddress(socket.remoteAddress ?? '');
-    if (proxies === null || closing !== null || !proxies.isListed(peerAddress))
-      return admit(socket, peerAddress, socket.remotePort ?? 0);
-    if (proxies.waiting >= limits.maxConnections) return turnAway(socket, peerAddress, 'too-many-connections');
-    proxies.read(socket, peerAddress);
+    const peer = peerOf(socket);
+    if (peer === null) return drop(socket);
+    const { address, port } = peer;
+    if (proxies === null || closing !== null || !proxies.isListed(address)) return admit(socket, address, port);
+    if (proxies.waiting >= limits.maxConnections)
+      return turnAway(socket, address, 'too-many-connections', limits.maxConnections);
+    proxies.read(socket, address);
   }
 
   function admit(socket: Socket, remoteAddress: string, remotePort: number): void {
     const key = addressKey(remoteAddress);
     const ofAddress = perAddress.get(key) ?? 0;
     if (closing !== null) return turnAway(socket, remoteAddress, 'shutting-down');
-    if (connections >= limits.maxConnections) return turnAway(socket, remoteAddress, 'too-many-connections');
+    if (connections >= limits.maxConnections)
+      return turnAway(socket, remoteAddress, 'too-many-connections', limits.maxConnections);
     if (ofAddress >= limits.maxConnectionsPerAddress)
-      return turnAway(socket, remoteAddress, 'too-many-connections-from-address');
+      return turnAway(socket, remoteAddress, 'too-many-connections-from-address', limits.maxConnectionsPerAddress);
 
     connections++;
     perAddress.set(key, ofAddress + 1);
@@ -142,10 +147,10 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     session.start();
   }
 
-  function turnAway(socket: Socket, remoteAddress: string, condition: ReplyName): void {
+  function turnAway(socket: Socket, remoteAddress: string, condition: ReplyName, limit: number | null = null): void {
     socket.on('error', () => {});
     try {
-      observer.connectionRefused?.(remoteAddress, condition);
+      observer.connectionRefused?.(remoteAddress, condition, limit);
     } catch {
       // No session to report it to.
     }
@@ -217,6 +222,20 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       return closing;
     },
   };
+}
+
+/**
+ * null when it is gone already, as a balancer is that checks the port and resets the connection. Without its address nobody
+ * can say whether it has to send a PROXY header, so it must not become a session.
+ */
+function peerOf({ remoteAddress, remotePort }: Socket): { readonly address: string; readonly port: number } | null {
+  return remoteAddress === undefined ? null : { address: plainAddress(remoteAddress), port: remotePort ?? 0 };
+}
+
+/** Nobody is there to be told, and nothing happened that is worth a line. */
+function drop(socket: Socket): void {
+  socket.on('error', () => {});
+  socket.destroy();
 }
 
 /** Deadlines are kept to a quarter of the shortest of them; a second is exact enough for those of minutes. */

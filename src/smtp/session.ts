@@ -250,7 +250,13 @@ export class Session implements EngineEvents, TransactionHost {
 
   // From the engine.
 
-  reply(condition: ReplyName, wire: string, stage: ReplyStage, address: string | null): void {
+  reply(
+    condition: ReplyName,
+    wire: string,
+    stage: ReplyStage,
+    address: string | null,
+    refusedText: string | null = null,
+  ): void {
     this.output += wire;
     this.knowHelo();
     const { replied } = this.observer;
@@ -259,7 +265,7 @@ export class Session implements EngineEvents, TransactionHost {
       const enhanced = enhancedCode(replies[condition]);
       const durationMs = performance.now() - this.lastActivityAt;
       const session = this.facts;
-      this.notify(() => replied({ session, stage, code, enhanced, condition, address, durationMs }));
+      this.notify(() => replied({ session, stage, code, enhanced, condition, address, wire, refusedText, durationMs }));
     }
     this.lastActivityAt = performance.now();
   }

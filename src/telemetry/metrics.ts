@@ -20,7 +20,6 @@ export const errorTypes = [
   'limit-exceeded',
   'attachment-failed',
   'gave-up',
-  'jobs-unavailable',
   'redis-unavailable',
   'unexpected',
 ] as const;

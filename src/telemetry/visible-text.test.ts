@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { escapeInsideJson, terminalSafeJson, visible, visibleLines } from './visible-text.ts';
+import { escapeInsideJson, terminalSafeJson, visible, visibleBeginning, visibleLines } from './visible-text.ts';
 
 const hostile = 'a\u001b]0;pwned\u0007b\u009b31mc\rd\ne\u202efdp.exe\u200b\u{e0041}\u007f\ud800z ÜÖ 注文 👍';
 const dangerous =
@@ -12,6 +12,13 @@ test('text of a stranger is one line without control, reordering or invisible ch
   assert.doesNotMatch(shown, /\n/);
   assert.match(shown, /^a\\u\{1b\}\]0;pwned\\u\{7\}b\\u\{9b\}31mc/);
   assert.ok(shown.endsWith('ÜÖ 注文 👍'), 'ordinary text of any script stays');
+});
+
+test('a beginning has as many characters as asked for, and says where it was cut', () => {
+  assert.equal(visibleBeginning('RCPT TO:<a@b>\u001b[2J\r', 200), 'RCPT TO:<a@b>\\u{1b}[2J\\u{d}');
+  assert.equal(visibleBeginning('x'.repeat(200), 200), 'x'.repeat(200));
+  assert.equal(visibleBeginning('x'.repeat(201), 200), `${'x'.repeat(199)}…`);
+  assert.equal(visibleBeginning('\0'.repeat(200), 200).length, 200);
 });
 
 test('a whole mail on a terminal keeps its lines and tabs and nothing else', () => {

@@ -12,6 +12,13 @@ export function visible(text: string): string {
   return text.toWellFormed().replace(dangerous, escaped);
 }
 
+/** As `visible`, cut to so many characters, the `…` of a cut included. */
+export function visibleBeginning(text: string, maxCharacters: number): string {
+  const shown = visible(text.slice(0, maxCharacters));
+  if (text.length <= maxCharacters && shown.length <= maxCharacters) return shown;
+  return `${shown.slice(0, maxCharacters - 1).toWellFormed()}…`;
+}
+
 /** As `visible`, but line ends and tabs stay: for whole mails shown on a terminal. */
 export function visibleLines(text: string): string {
   return text

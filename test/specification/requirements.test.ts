@@ -9,6 +9,7 @@ import { acceptedId, assertSameItems } from './support/assertions.ts';
 import { type Ingest, sendOne, startIngest, wireText } from './support/ingest.ts';
 import { CSV, mail, mailWith, ORDER, type OrderFile, PDF, textPart } from './support/mails.ts';
 import { sha256 } from './support/objects.ts';
+import { refusalsWith } from './support/refusals.ts';
 
 const ACME = 'orders+acme@orderflow.example.com';
 
@@ -73,8 +74,27 @@ test('Functional Requirements', async (t) => {
       [accepted.from, accepted.to, accepted.size_bytes, accepted.trace_id, accepted.message_id],
       ['buyer@customer.example', ACME, message.size_bytes, message.trace_id, message.source_message_id],
     );
-    await ingest.waitForLog({ msg: 'recipient refused', from: 'curious@c.example', reason: 'unknown-recipient' });
-    await ingest.waitForLog({ msg: 'recipient refused', from: 'relay@c.example', reason: 'relaying-denied' });
+    assert.deepEqual(await refusalsWith(ingest, { from: 'curious@c.example' }), [
+      {
+        command: 'RCPT TO:<orders+nobody@orderflow.example.com>',
+        reply: '550 5.1.1 Unknown recipient',
+        condition: 'unknown-recipient',
+        from: 'curious@c.example',
+        to: 'orders+nobody@orderflow.example.com',
+      },
+    ]);
+    assert.deepEqual(await refusalsWith(ingest, { from: 'relay@c.example' }), [
+      {
+        command: 'RCPT TO:<x@elsewhere.example>',
+        reply: '550 5.7.1 Relaying denied',
+        condition: 'relaying-denied',
+        from: 'relay@c.example',
+        to: 'x@elsewhere.example',
+      },
+    ]);
+    const atInfo = ingest.product.log.filter(({ level }) => level !== 'debug');
+    const told = atInfo.filter((line) => JSON.stringify(line).includes('relay@c.example'));
+    assert.equal(told.length, 1, 'a mail that is refused is one line');
     assert.ok(!JSON.stringify(ingest.product.log).includes(secret));
     assert.deepEqual(ingest.product.strayOutput, []);
   });

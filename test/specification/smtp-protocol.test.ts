@@ -10,6 +10,7 @@ import { SMTP_SOURCE, SMTPLIB, SWAKS, sendBySmtplib, sendBySmtpSource, sendBySwa
 import { type Ingest, startIngest, wireText } from './support/ingest.ts';
 import { mail, mailWith, PDF, part, textPart } from './support/mails.ts';
 import { sha256 } from './support/objects.ts';
+import { refusalsWith } from './support/refusals.ts';
 
 const ACME = 'orders+acme@orderflow.example.com';
 /** The default of SMTP_MAX_MESSAGE_SIZE. */
@@ -63,7 +64,8 @@ test('SMTP Protocol Tests', async (t) => {
     await t.test('one byte more is refused at the end of DATA, nothing is left, and it is counted', async () => {
       const [keys, rows] = [await ingest.objects.keys(), await ingest.rows.messages()];
       assert.equal(await ingest.send({ data: largeMail(LIMIT_BYTES + 1) }), '552 5.3.4 Message too large');
-      await ingest.waitForLog({ condition: 'too-large' });
+      const told = { condition: 'too-large', reply: '552 5.3.4 Message too large' };
+      assert.equal((await refusalsWith(ingest, told)).length, 1);
       await ingest.objects.assertBackTo(keys);
       assert.deepEqual(await ingest.rows.messages(), rows);
     });

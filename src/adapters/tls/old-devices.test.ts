@@ -7,7 +7,9 @@ import type { SecureVersion } from 'node:tls';
 import pino from 'pino';
 import { createSmtpObserver } from '../../intake/observer.ts';
 import { createSmtpServer, type MailReceiver } from '../../smtp/index.ts';
+import { createBoundedLines } from '../../telemetry/bounded-lines.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
+import { visibleBeginning } from '../../telemetry/visible-text.ts';
 import { makeCertificate, opensslProblem } from '../../testing/certificate.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { missing } from '../../testing/missing.ts';
@@ -30,14 +32,19 @@ async function serve(t: TestContext, minVersion?: SecureVersion): Promise<Served
   const versions: Served['versions'] = [];
   const failures: Served['failures'] = [];
   const metrics = createMetrics();
-  const log = pino({ base: null }, { write: (line) => void failures.push(JSON.parse(line)) });
+  const write = (line: string): void => {
+    const told = JSON.parse(line);
+    // Each mail is refused; the lines that tell so are another matter.
+    if (told.msg !== 'SMTP refusals') failures.push(told);
+  };
+  const log = pino({ base: null }, { write });
   const receiver: MailReceiver = {
     async begin(session) {
       versions.push(session.tls?.version);
       return { refusal: 'sender-blocked' };
     },
   };
-  const observer = createSmtpObserver({ log, metrics });
+  const observer = createSmtpObserver({ log, metrics, lines: createBoundedLines({ log }), clean: visibleBeginning });
   const tls = { secureContext: () => secureContext };
   const server = createSmtpServer({ receiver, hostName: 'mx.example', tls, observer });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });

@@ -107,25 +107,10 @@ function outputBytes(characters: number): number {
 function isPiece(line: string): boolean {
   const text = line.slice(0, enoughPieceCharacters).trimEnd();
   // Its beginning alone, so that neither the cuts of the mail nor its length count.
-  if (text.length >= enoughPieceCharacters) return isEncoded(text.slice(0, enoughPieceCharacters));
+  if (text.length >= enoughPieceCharacters) return /^[A-Za-z0-9+/=]+$/.test(text);
   const padded = /^[A-Za-z0-9+/]+(={0,2})$/.exec(text);
   if (padded === null || text.length % 4 !== 0) return false;
   return padded[1] !== '' || text.length >= leastPieceCharacters;
-}
-
-function isEncoded(text: string): boolean {
-  return /^[A-Za-z0-9+/=]+$/.test(text);
-}
-
-/** A whole text at once, as encoded words carry it. */
-export function decodeBase64(text: string, defects: DefectCollector): Buffer {
-  const out = Buffer.allocUnsafe(Math.ceil(text.length / 4) * 3);
-  const kept = keepAlphabet(text, 0, false, defects);
-  if (kept.padded) noteAfterPadding(text.slice(kept.end), defects);
-  const whole = kept.length - (kept.length % 4);
-  const written = decodeSextets(kept.sextets, whole, out);
-  const rest = decodeRest(kept.sextets.subarray(whole, kept.length), out.subarray(written), defects, kept.padded);
-  return out.subarray(0, written + rest);
 }
 
 /** Null when the text is not plain base64. */

@@ -23,6 +23,8 @@ export interface Dialogue {
   readonly pieces: readonly string[];
   /** How it was closed; the log tells only a cut. */
   readonly endings: readonly Ending[];
+  /** Of each refusal: its code and the text that an observer is told, `500 WHAT`. */
+  readonly refusals: readonly string[];
   send(segment: string | Buffer): void;
   /** Answers what is pending, and lets turns pass. */
   settle(): void;
@@ -38,6 +40,7 @@ export function openDialogue({
   const log: string[] = [];
   const pieces: string[] = [];
   const endings: Ending[] = [];
+  const refusals: string[] = [];
   const pending: (() => void)[] = [];
   let body = '';
   const ask = (step: 'begin' | 'recipient' | 'mail', address: string) => {
@@ -51,7 +54,11 @@ export function openDialogue({
     limits: resolveLimits(limits),
     ...(tls === undefined ? {} : { tls }),
     events: {
-      reply: (_, wire) => log.push(...wire.split('\r\n').slice(0, -1)),
+      reply(_condition, wire, _stage, _address, refusedText = null) {
+        log.push(...wire.split('\r\n').slice(0, -1));
+        if (wire[0] === '4' || wire[0] === '5') refusals.push(`${wire.slice(0, 3)} ${refusedText}`);
+        else assert.equal(refusedText, null, wire);
+      },
       passTurn: () => pending.push(() => engine.turnPassed()),
       beginTransaction(mail) {
         log.push(`begin ${mail.reversePath?.address ?? '<>'}`);
@@ -90,6 +97,7 @@ export function openDialogue({
     engine,
     log,
     endings,
+    refusals,
     pieces,
     settle,
     send(segment) {
