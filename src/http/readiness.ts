@@ -20,7 +20,16 @@ export interface PartReadiness {
   readonly since?: string;
 }
 
-export function createReadiness(options: { checks: Checks; deadlineMs: number; log: Log }): () => Promise<Readiness> {
+export interface ReadinessOptions {
+  readonly checks: Checks;
+  /** Names of checks that, once they have passed, are told and decide no more. */
+  readonly toldOnly?: readonly string[];
+  readonly deadlineMs: number;
+  readonly log: Log;
+}
+
+export function createReadiness(options: ReadinessOptions): () => Promise<Readiness> {
+  const decisive = new Set(Object.keys(options.checks));
   const probes = Object.entries(options.checks).map(([name, check]) => ({
     name,
     ask: askWithDeadline(check, options.deadlineMs),
@@ -34,6 +43,7 @@ export function createReadiness(options: { checks: Checks; deadlineMs: number; l
           await ask();
           report(null);
           failing.over();
+          if (options.toldOnly?.includes(name)) decisive.delete(name);
           return [name, { ready: true }];
         } catch (error) {
           const reason = inWords(error, options.deadlineMs);
@@ -42,7 +52,10 @@ export function createReadiness(options: { checks: Checks; deadlineMs: number; l
         }
       }),
     );
-    return { ready: outcomes.every(([, { ready }]) => ready), checks: Object.fromEntries(outcomes) };
+    return {
+      ready: outcomes.every(([name, { ready }]) => ready || !decisive.has(name)),
+      checks: Object.fromEntries(outcomes),
+    };
   };
 }
 
@@ -109,8 +122,17 @@ const reasonsByCode: Readonly<Record<string, string>> = {
   'no-job-finished': 'do not run: none was finished for 30 s, not even a heartbeat',
 };
 
+/** What node-postgres says without a code when a server is silent. */
+const SILENT: ReadonlySet<string> = new Set([
+  'Query read timeout',
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Connection terminated due to connection timeout',
+]);
+
 function inWords(error: unknown, deadlineMs: number): string {
   for (const one of causes(error)) {
+    if (SILENT.has(one.message)) return 'gives no answer';
     if (one instanceof DeadlineError || one.name === 'TimeoutError') return `gave no answer within ${deadlineMs} ms`;
     const code = (one as { code?: unknown }).code;
     const reason = typeof code === 'string' && Object.hasOwn(reasonsByCode, code) ? reasonsByCode[code] : undefined;
