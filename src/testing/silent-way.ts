@@ -38,7 +38,6 @@ export async function openSilentWay(t: TestContext, target: { host: string; port
       forgotten++;
       client.once('close', () => forgotten--);
     };
-    client.on('end', () => dead && client.end());
     if (dead) {
       count();
       client.resume();

@@ -9,6 +9,7 @@ import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
 import { openSilentWay } from '../../src/testing/silent-way.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
+import { openFirewall } from './firewall.ts';
 import { type FrontDoor, openFrontDoor, withClient } from './front-door.ts';
 import { createLedger, isAcknowledgement, type Ledger } from './ledger.ts';
 import { deliverOnce } from './mail-queue.ts';
@@ -40,6 +41,14 @@ export async function databaseForgotten(t: TestContext, o: SilenceOptions): Prom
   const target = new URL(database.url);
   const way = await openSilentWay(t, { host: target.hostname, port: Number(target.port) });
   await silencesSurvived(t, { ...way, url: way.urlBy(database.url) }, database.url, o);
+}
+
+/** The same by a firewall that drops packets: nothing is acknowledged any more. */
+export async function databaseFirewalled(t: TestContext, o: SilenceOptions): Promise<void> {
+  const database = await createTestDatabase();
+  cleanUp(t, () => database.close());
+  const firewall = await openFirewall(t, database.url);
+  if (firewall !== null) await silencesSurvived(t, firewall, database.url, o);
 }
 
 export async function silencesSurvived(
