@@ -27,11 +27,10 @@ async function addJob(pool: pg.Pool, payload: unknown, maxAttempts = 25): Promis
 }
 
 async function jobs(pool: pg.Pool): Promise<{ attempts: number; locked_by: string | null }[]> {
-  return (
-    await pool.query('SELECT attempts, locked_by FROM graphile_worker.jobs WHERE task_identifier = $1 ORDER BY id', [
-      TASK,
-    ])
-  ).rows;
+  const { rows } = await pool.query(
+    `SELECT attempts, locked_by FROM graphile_worker.jobs WHERE task_identifier NOT LIKE 'heartbeat:%' ORDER BY id`,
+  );
+  return rows;
 }
 
 async function start(
