@@ -5,6 +5,8 @@ blocked_sender   id                     uuid not null default gen_random_uuid()
 blocked_sender   org_id                 uuid
 blocked_sender   pattern                text not null
 blocked_sender   created_at             timestamp with time zone not null default now()
+commit_probe     id                     boolean not null default true
+commit_probe     committed_at           timestamp with time zone not null
 document         id                     uuid not null default gen_random_uuid()
 document         org_id                 uuid not null
 document         inbound_message_id     uuid not null
@@ -78,6 +80,8 @@ blocked_sender: blocked_sender_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(
 blocked_sender: blocked_sender_pattern_check: CHECK (((pattern = lower(pattern)) AND (POSITION(('@'::text) IN (pattern)) > 0)))
 blocked_sender: blocked_sender_pattern_org_id_key: UNIQUE NULLS NOT DISTINCT (pattern, org_id)
 blocked_sender: blocked_sender_pkey: PRIMARY KEY (id)
+commit_probe: commit_probe_id_check: CHECK (id)
+commit_probe: commit_probe_pkey: PRIMARY KEY (id)
 document: document_inbound_message_id_part_path_key: UNIQUE (inbound_message_id, part_path)
 document: document_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id)
 document: document_org_id_inbound_message_id_fkey: FOREIGN KEY (org_id, inbound_message_id) REFERENCES inbound_message(org_id, id)
@@ -106,6 +110,7 @@ CREATE INDEX idx_inbound_org_status ON public.inbound_message USING btree (org_i
 CREATE INDEX inbound_conflict_org_received ON public.inbound_conflict USING btree (org_id, received_at DESC)
 CREATE UNIQUE INDEX blocked_sender_pattern_org_id_key ON public.blocked_sender USING btree (pattern, org_id) NULLS NOT DISTINCT
 CREATE UNIQUE INDEX blocked_sender_pkey ON public.blocked_sender USING btree (id)
+CREATE UNIQUE INDEX commit_probe_pkey ON public.commit_probe USING btree (id)
 CREATE UNIQUE INDEX document_inbound_message_id_part_path_key ON public.document USING btree (inbound_message_id, part_path)
 CREATE UNIQUE INDEX document_pkey ON public.document USING btree (id)
 CREATE UNIQUE INDEX inbound_conflict_inbound_message_id_content_sha256_key ON public.inbound_conflict USING btree (inbound_message_id, content_sha256)

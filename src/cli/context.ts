@@ -49,7 +49,7 @@ export interface RunningServer {
 /** Some roles in a child process, on a database that is open and migrated. */
 export interface RunningPart {
   readonly smtp: { readonly host: string; readonly port: number } | null;
-  /** Resolves when jobs can be taken. */
+  /** Resolves when its roles can do their work: a mail could be accepted, jobs are done. */
   check(): Promise<void>;
   metrics(): Promise<MetricsSnapshot>;
   /** As that of `RunningServer`. */

@@ -1,4 +1,5 @@
 /** The program of a child process of `start`: mail, or jobs, on a database that its parent keeps. */
+import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
 import type { Role, RunningPart } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
 import { takeOverConsole } from '../telemetry/library-console.ts';
@@ -31,11 +32,15 @@ export async function startPart(o: {
     const metrics = createMetrics({ version: version(), log });
     const parts = await openParts({ settings, log, metrics, pools, url: o.databaseUrl }, closers);
     const worker = roles.includes('worker') ? await createWorker(parts) : null;
+    const checkSmtp = createCommitProbe({ pool: pools.intake });
     const here = await takeMailAndJobs(parts, roles, worker, closers);
     log.info({ roles, smtp: here.smtp }, 'process started');
     return {
       ...here,
-      check: async () => await worker?.jobs.check(),
+      check: async () => {
+        if (roles.includes('smtp')) await checkSmtp();
+        await worker?.jobs.check();
+      },
       metrics: metrics.snapshot,
       stop: closers.closeAll,
     };

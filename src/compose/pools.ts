@@ -1,4 +1,5 @@
 /** How many connections to the database each purpose has, and the pools of them that mail and jobs work with. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createQueuePool, QUEUE_CONNECTIONS } from '../adapters/postgres/queue-pool.ts';
@@ -14,6 +15,9 @@ export const workerConnections = (settings: Settings): number => jobConnections(
 export const VIEW_CONNECTIONS = 3;
 /** Beside the pools: the worker's lease and the migration. */
 export const OTHER_CONNECTIONS = 2;
+
+/** Nobody works with them any more when they are closed: a server that does not hear the goodbye is not waited for. */
+const GOODBYE_MS = 2_000;
 
 export interface Pools {
   readonly intake: pg.Pool;
@@ -37,7 +41,11 @@ export function createPools(url: string, settings: Settings, log: Log): Pools {
   return {
     ...pools,
     async close() {
-      await Promise.all(Object.values(pools).map((pool) => pool.end()));
+      const over = new AbortController();
+      const late = sleep(GOODBYE_MS, undefined, { signal: over.signal }).catch(() => {});
+      await Promise.race([Promise.all(Object.values(pools).map((pool) => pool.end())), late]).finally(() =>
+        over.abort(),
+      );
     },
   };
 }

@@ -3,6 +3,7 @@
  * in children that it looks after.
  */
 import { readDiskSpace } from '../adapters/fs/disk-space.ts';
+import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
 import { missingPostmaster } from '../adapters/postgres/examine-postmaster.ts';
 import { readDatabaseCounts } from '../adapters/postgres/gauges.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
@@ -72,7 +73,9 @@ export async function startServer(o: {
 
     const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
-    const http = roles.includes('http') ? createHttp(parts, readinessOf(roles, worker, children)) : null;
+    const http = roles.includes('http')
+      ? createHttp(parts, readinessOf(parts, roles, worker, children), children)
+      : null;
     const httpAddress = (await http?.listen()) ?? null;
     if (http !== null) closers.add('http', http.close);
     if (children !== null) closers.add(MAIL_AND_JOBS, children.stop);
@@ -147,17 +150,25 @@ async function watchStore({ settings, log, objects, pools }: Parts): Promise<() 
   };
 }
 
-/** What `/readyz` asks of mail and jobs. One process that takes mail is not asked: it answers, so it lives. */
-function readinessOf(roles: readonly Role[], worker: Worker | null, children: Supervisor | null): Checks {
-  if (children === null) return worker === null ? {} : { jobs: () => worker.jobs.check() };
-  return { smtp: children.checkSmtp, ...(roles.includes('worker') ? { jobs: children.checkJobs } : {}) };
+/** What `/readyz` asks of mail and jobs: of the roles that this process, or its children, have. */
+function readinessOf(
+  { pools }: Parts,
+  roles: readonly Role[],
+  worker: Worker | null,
+  children: Supervisor | null,
+): Checks {
+  const smtp = children?.checkSmtp ?? createCommitProbe({ pool: pools.intake });
+  const jobs = children?.checkJobs ?? (() => worker?.jobs.check() ?? Promise.resolve());
+  return { ...(roles.includes('smtp') ? { smtp } : {}), ...(roles.includes('worker') ? { jobs } : {}) };
 }
 
-function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: Checks) {
+function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: Checks, children: Supervisor | null) {
   return createHttpServer({
     ...settings.http,
     log,
     metrics,
+    // Processes that only take mail go on whatever becomes of the one that reads it.
+    toldOnly: children === null ? [] : ['jobs'],
     checks: {
       database: async () => void (await pools.view.query('SELECT')),
       object_store: (signal) => objects.check(signal),

@@ -10,30 +10,67 @@ export type Checks = Readonly<Record<string, Check>>;
 
 export interface Readiness {
   readonly ready: boolean;
-  readonly checks: Readonly<Record<string, { readonly ready: boolean; readonly reason?: string }>>;
+  readonly checks: Readonly<Record<string, PartReadiness>>;
 }
 
-export function createReadiness(options: { checks: Checks; deadlineMs: number; log: Log }): () => Promise<Readiness> {
+/** `since`: when it was last known to work, or was first asked in vain; ISO 8601. */
+export interface PartReadiness {
+  readonly ready: boolean;
+  readonly reason?: string;
+  readonly since?: string;
+}
+
+export interface ReadinessOptions {
+  readonly checks: Checks;
+  /** Names of checks that, once they have passed, are told and decide no more. */
+  readonly toldOnly?: readonly string[];
+  readonly deadlineMs: number;
+  readonly log: Log;
+}
+
+export function createReadiness(options: ReadinessOptions): () => Promise<Readiness> {
+  const decisive = new Set(Object.keys(options.checks));
   const probes = Object.entries(options.checks).map(([name, check]) => ({
     name,
     ask: askWithDeadline(check, options.deadlineMs),
     report: createReporter(name, options.log),
+    failing: createSince(),
   }));
   return async () => {
     const outcomes = await Promise.all(
-      probes.map(async ({ name, ask, report }) => {
+      probes.map(async ({ name, ask, report, failing }): Promise<readonly [string, PartReadiness]> => {
         try {
           await ask();
           report(null);
-          return [name, { ready: true }] as const;
+          failing.over();
+          if (options.toldOnly?.includes(name)) decisive.delete(name);
+          return [name, { ready: true }];
         } catch (error) {
           const reason = inWords(error, options.deadlineMs);
           report({ error, reason });
-          return [name, { ready: false, reason }] as const;
+          return [name, { ready: false, reason, since: failing.since(error) }];
         }
       }),
     );
-    return { ready: outcomes.every(([, { ready }]) => ready), checks: Object.fromEntries(outcomes) };
+    return {
+      ready: outcomes.every(([name, { ready }]) => ready || !decisive.has(name)),
+      checks: Object.fromEntries(outcomes),
+    };
+  };
+}
+
+/** Since when a part is not ready: by its own word where it has one, otherwise since it was first asked in vain. */
+function createSince(): { since(error: unknown): string; over(): void } {
+  let first: number | null = null;
+  return {
+    since(error) {
+      const own = (error as { since?: unknown }).since;
+      first = Math.min(first ?? Date.now(), own instanceof Date ? own.getTime() : Number.POSITIVE_INFINITY);
+      return new Date(first).toISOString();
+    },
+    over() {
+      first = null;
+    },
   };
 }
 
@@ -80,10 +117,22 @@ const reasonsByCode: Readonly<Record<string, string>> = {
   '25006': 'is read-only',
   'storage-full': 'has no room left',
   'store-unavailable': 'cannot be reached or written to',
+  'jobs-not-running': 'do not run: their worker has stopped and is started again',
+  'jobs-starting': 'do not run yet: their worker has finished none since it started',
+  'no-job-finished': 'do not run: none was finished for 30 s, not even a heartbeat',
 };
+
+/** What node-postgres says without a code when a server is silent. */
+const SILENT: ReadonlySet<string> = new Set([
+  'Query read timeout',
+  'timeout exceeded when trying to connect',
+  'timeout expired',
+  'Connection terminated due to connection timeout',
+]);
 
 function inWords(error: unknown, deadlineMs: number): string {
   for (const one of causes(error)) {
+    if (SILENT.has(one.message)) return 'gives no answer';
     if (one instanceof DeadlineError || one.name === 'TimeoutError') return `gave no answer within ${deadlineMs} ms`;
     const code = (one as { code?: unknown }).code;
     const reason = typeof code === 'string' && Object.hasOwn(reasonsByCode, code) ? reasonsByCode[code] : undefined;

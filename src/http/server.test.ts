@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { NotReadyError } from '../ports/not-ready.ts';
 import { StoreError } from '../ports/object-store.ts';
 import { createLog } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -65,20 +67,50 @@ test('/readyz is 503 and names each part that is not ready, in words, without a 
       fine: async () => {},
     },
   });
+  const before = Date.now();
   const answer = await get('/readyz');
   assert.equal(answer.status, 503);
-  assert.deepEqual(answer.json(), {
-    status: 'not ready',
-    checks: {
-      database: { ready: false, reason: 'refuses connections: it is not running, or not at the configured address' },
-      object_store: { ready: false, reason: 'is read-only' },
-      jobs: { ready: false, reason: 'gave no answer within 50 ms' },
-      other: { ready: false, reason: 'failed; the log says more' },
-      fine: { ready: true },
+  const { status, checks } = answer.json() as { status: string; checks: Record<string, { since?: string }> };
+  const without = Object.entries(checks).map(([name, { since: _, ...rest }]) => [name, rest]);
+  assert.deepEqual(
+    { status, checks: Object.fromEntries(without) },
+    {
+      status: 'not ready',
+      checks: {
+        database: { ready: false, reason: 'refuses connections: it is not running, or not at the configured address' },
+        object_store: { ready: false, reason: 'is read-only' },
+        jobs: { ready: false, reason: 'gave no answer within 50 ms' },
+        other: { ready: false, reason: 'failed; the log says more' },
+        fine: { ready: true },
+      },
     },
-  });
+  );
+  const { fine, ...failing } = checks;
+  assert.equal(fine?.since, undefined);
+  for (const { since } of Object.values(failing)) assert.ok(Date.parse(since ?? '') >= before, String(since));
   assert.doesNotMatch(answer.text, /hunter2|10\.9\.8\.7/);
   assert.equal(logged.filter(({ level }) => level === 'warn').length, 4);
+});
+
+test('each part says since when it is not ready: by its own word, or since it was first asked in vain', async (t) => {
+  const still = new NotReadyError('no-job-finished', 'still', new Date('2026-03-01T10:00:00Z'));
+  let down = true;
+  const database = async () => {
+    if (down) throw new Error('down');
+  };
+  const { get } = await serve(t, { checks: { database, jobs: () => Promise.reject(still) } });
+  const since = async (name: string) => {
+    const { checks } = (await get('/readyz')).json() as { checks: Record<string, { since?: string }> };
+    return checks[name]?.since;
+  };
+  const first = await since('database');
+  await sleep(5);
+  assert.equal(await since('database'), first, 'the first time counts');
+  assert.equal(await since('jobs'), '2026-03-01T10:00:00.000Z');
+  down = false;
+  assert.equal(await since('database'), undefined);
+  down = true;
+  assert.notEqual(await since('database'), first, 'another time of trouble');
 });
 
 test('a check that changes is logged once, not at every probe', async (t) => {

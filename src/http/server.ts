@@ -12,6 +12,8 @@ export interface HttpServerOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly checks: Checks;
+  /** See `ReadinessOptions`. */
+  readonly toldOnly?: readonly string[];
   readonly checkDeadlineMs?: number;
 }
 
@@ -67,6 +69,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 function registerHealth(app: FastifyInstance, options: HttpServerOptions): void {
   const readiness = createReadiness({
     checks: options.checks,
+    toldOnly: options.toldOnly ?? [],
     deadlineMs: options.checkDeadlineMs ?? defaultCheckDeadlineMs,
     log: options.log,
   });
@@ -74,6 +77,11 @@ function registerHealth(app: FastifyInstance, options: HttpServerOptions): void 
   app.get('/readyz', async (_request, reply) => {
     const { ready, checks } = await readiness();
     return await reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not ready', checks });
+  });
+  app.get<{ Params: { part: string } }>('/readyz/:part', async ({ params: { part } }, reply) => {
+    if (!Object.hasOwn(options.checks, part)) return refuse(reply, 404);
+    const readinessOfPart = (await readiness()).checks[part];
+    return await reply.code(readinessOfPart?.ready ? 200 : 503).send(readinessOfPart);
   });
   app.get('/metrics', async (_request, reply) => {
     const { contentType, text } = await options.metrics.scrape();

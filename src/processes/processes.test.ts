@@ -238,6 +238,27 @@ test('where no successor can start, each try is told, /readyz says so, and mail 
   await product.stop();
 });
 
+test('a worker that is dead takes no process out of rotation that accepts mail: it is told, with since when', async (t) => {
+  const product = await startProcesses(t);
+  const ready = async (path = '') => await fetch(`${product.httpUrl}/readyz${path}`);
+  assert.equal((await ready('/jobs')).status, 200);
+  await without(pidOf(product, 'worker'), async () => {
+    const whole = await ready();
+    assert.equal(whole.status, 200);
+    const { checks } = (await whole.json()) as { checks: Record<string, { ready: boolean; since?: string }> };
+    assert.deepEqual([checks.smtp?.ready, checks.jobs?.ready], [true, false]);
+    assert.ok(Date.parse(checks.jobs?.since ?? '') <= Date.now());
+    assert.equal((await ready('/jobs')).status, 503);
+    assert.equal((await ready('/nothing')).status, 404);
+    await sendMail(product);
+  });
+  await waitFor(async () => (await ready('/jobs')).ok, { what: 'the worker to be ready again' });
+  await without(pidOf(product, 'smtp-1'), async () =>
+    assert.equal((await ready()).status, 200, 'the other takes mail'),
+  );
+  await product.stop();
+});
+
 async function listens(server: Server, port: number): Promise<boolean> {
   server.listen({ port, host: '127.0.0.1' });
   await once(server, 'listening');

@@ -13,7 +13,7 @@ export interface Assignment {
   readonly databaseUrl: string;
 }
 
-/** `check`: can jobs be taken? `metrics`: everything counted so far. */
+/** `check`: can its roles do their work, each its own? `metrics`: everything counted so far. */
 export type Question = 'check' | 'metrics';
 
 export type Order =
@@ -34,6 +34,8 @@ export interface Failure {
   /** The message is made for the operator. */
   readonly forOperator: boolean;
   readonly stack?: string;
+  /** Of a check: since when. */
+  readonly since?: Date;
 }
 
 export type Said =
@@ -46,11 +48,18 @@ export type Said =
 export function failureOf(error: unknown, forOperator: boolean): Failure {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
   const code = codeOf(error);
-  return { message, forOperator, ...(stack === undefined ? {} : { stack }), ...(code === undefined ? {} : { code }) };
+  const { since } = error as { since?: unknown };
+  return {
+    message,
+    forOperator,
+    ...(stack === undefined ? {} : { stack }),
+    ...(code === undefined ? {} : { code }),
+    ...(since instanceof Date ? { since } : {}),
+  };
 }
 
-export function errorOf({ message, code, stack }: Failure): Error {
-  return Object.assign(new Error(message), code === undefined ? {} : { code }, stack === undefined ? {} : { stack });
+export function errorOf({ message, forOperator: _, ...facts }: Failure): Error {
+  return Object.assign(new Error(message), facts);
 }
 
 function codeOf(error: unknown, depth = 0): string | undefined {

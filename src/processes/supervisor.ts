@@ -28,9 +28,9 @@ export interface Supervisor {
   start(): Promise<Address | null>;
   /** Of all, living and gone. Never rejects. */
   metrics(): Promise<readonly MetricsSnapshot[]>;
-  /** Rejects when no process takes mail. */
+  /** Resolves when a process takes mail and could accept one. */
   checkSmtp(): Promise<void>;
-  /** Resolves when jobs can be taken. */
+  /** Resolves when jobs are done. */
   checkJobs(): Promise<void>;
   /** Another takes the place of each, one after the other, and is ready before the old one stops. Never rejects. */
   replaceAll(): Promise<void>;
@@ -194,8 +194,14 @@ export function createSupervisor(o: SupervisorOptions): Supervisor {
       return counted.snapshots();
     },
     async checkSmtp() {
-      if (places.some(({ plan, ready }) => ready && plan.roles.includes('smtp'))) return;
-      throw Object.assign(new Error('no process takes mail'), { code: 'ESRCH' });
+      const takers = places.filter(({ plan, ready }) => ready && plan.roles.includes('smtp'));
+      if (takers.length === 0) throw Object.assign(new Error('no process takes mail'), { code: 'ESRCH' });
+      try {
+        // One is enough, whatever keeps the others from answering.
+        await Promise.any(takers.map(({ child }) => child?.ask('check', STOP_MS)));
+      } catch (error) {
+        throw (error as AggregateError).errors[0];
+      }
     },
     async checkJobs() {
       const place = places.find(({ plan }) => plan.roles.includes('worker'));

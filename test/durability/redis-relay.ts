@@ -8,6 +8,7 @@ import type pg from 'pg';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
 import { redisClient, startTestRedis } from '../../src/testing/redis.ts';
+import { openSilentWay } from '../../src/testing/silent-way.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { type FrontDoor, openFrontDoor, withClient } from './front-door.ts';
 import { createLedger } from './ledger.ts';
@@ -103,14 +104,36 @@ export async function redisAway(t: TestContext): Promise<void> {
   await door.product.stop();
 }
 
+/** The network forgets the relay's connection, twice: the jobs follow by another, and the database keeps none. */
+export async function redisForgotten(t: TestContext, told = (line: string) => t.diagnostic(line)): Promise<void> {
+  const redis = await startTestRedis(t);
+  if (redis === null) return;
+  const way = await openSilentWay(t, { host: '127.0.0.1', port: redis.port });
+  const { door, queue } = await openWithRedis(t, redis.url, [], way.urlBy(redis.url));
+  let expected = (await deliverAndParse(door, 1)).length;
+  const handedOver = async () => (await waiting(door)).length === 0 && (await queue.getWaitingCount()) === expected;
+  await waitFor(handedOver, { what: 'the first jobs in Redis' });
+  for (let silence = 1; silence <= 2; silence++) {
+    way.silence();
+    way.speak();
+    const spokeAt = performance.now();
+    expected += (await deliverAndParse(door, 1)).length;
+    await waitFor(handedOver, { timeoutMs: 30_000, what: 'the jobs in Redis after the silence' });
+    told(`silence ${silence}: handed over after ${Math.round(performance.now() - spokeAt)} ms`);
+  }
+  way.silence();
+  await door.product.stop();
+}
+
 async function openWithRedis(
   t: TestContext,
   url: string,
   args: readonly string[] = [],
+  productUrl = url,
 ): Promise<{ door: FrontDoor; client: Redis; queue: Queue }> {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
-  const door = await openFrontDoor(t, { databaseUrl: database.url, env: { REDIS_URL: url }, args });
+  const door = await openFrontDoor(t, { databaseUrl: database.url, env: { REDIS_URL: productUrl }, args });
   const client = redisClient(t, url);
   const queue = new Queue(QUEUE, { connection: client, skipVersionCheck: true, skipWaitingForReady: true });
   queue.on('error', () => {});

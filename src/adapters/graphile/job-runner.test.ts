@@ -7,7 +7,11 @@ import pino from 'pino';
 import type { JobContext, JobRunner, Task } from '../../ports/job-runner.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { openTestPool, type TestPool } from '../../testing/postgres-fixtures.ts';
+import { openSilentWay, type SilentWay } from '../../testing/silent-way.ts';
 import { waitFor } from '../../testing/wait-for.ts';
+import { readDatabaseCounts } from '../postgres/gauges.ts';
+import { createQueuePool } from '../postgres/queue-pool.ts';
+import { forgetHeartbeats, heartbeatTask } from './heartbeat.ts';
 import { createGraphileJobRunner } from './job-runner.ts';
 import { holdLease, sweepAbandonedJobs } from './lease.ts';
 
@@ -23,7 +27,10 @@ async function addJob(pool: pg.Pool, payload: unknown, maxAttempts = 25): Promis
 }
 
 async function jobs(pool: pg.Pool): Promise<{ attempts: number; locked_by: string | null }[]> {
-  return (await pool.query('SELECT attempts, locked_by FROM graphile_worker.jobs ORDER BY id')).rows;
+  const { rows } = await pool.query(
+    `SELECT attempts, locked_by FROM graphile_worker.jobs WHERE task_identifier NOT LIKE 'heartbeat:%' ORDER BY id`,
+  );
+  return rows;
 }
 
 async function start(
@@ -270,6 +277,24 @@ describe('jobs of a worker that was killed', () => {
     await waitFor(() => done === 1, { timeoutMs: 10_000, what: 'a job done by it' });
   });
 
+  it('are given back within a minute when the network has forgotten the lease: the server ends it', {
+    timeout: 120_000,
+  }, async (t) => {
+    const { pool, url } = await openTestPool(t);
+    const { way, urlBy } = await openSilence(t, url);
+    const lost = Promise.withResolvers<void>();
+    const lease = holdLease({ url: urlBy, poolId: poolId(), log, onLost: lost.resolve });
+    cleanUp(t, () => lease.release());
+    await waitFor(async () => (await leaseCount(pool)) === 1, { timeoutMs: 5_000, what: 'the lease' });
+
+    const silentAt = performance.now();
+    way.silence();
+    await lost.promise;
+    assert.ok(performance.now() - silentAt < 20_000, 'its holder knows by asking');
+    assert.equal(await leaseCount(pool), 1, 'the server does not know yet');
+    await waitFor(async () => (await leaseCount(pool)) === 0, { timeoutMs: 60_000, what: 'the server to end it' });
+  });
+
   it('are given back only if the task is ours: the next stage has workers of its own', async (t) => {
     const { pool } = await openTestPool(t);
     await pool.query(`SELECT graphile_worker.add_job('extract_document', '{}')`);
@@ -280,6 +305,127 @@ describe('jobs of a worker that was killed', () => {
     assert.equal((await jobs(pool))[0]?.locked_by, stranger);
   });
 });
+
+describe('a worker says whether it works', () => {
+  const heartbeats = async (pool: pg.Pool, table = 'tasks'): Promise<readonly string[]> => {
+    const { rows } = await pool.query(
+      table === 'tasks'
+        ? `SELECT identifier AS name FROM graphile_worker._private_tasks WHERE identifier LIKE 'heartbeat:%'`
+        : `SELECT task_identifier AS name FROM graphile_worker.jobs WHERE task_identifier LIKE 'heartbeat:%'`,
+    );
+    return rows.map(({ name }) => String(name));
+  };
+
+  it('it does when it has finished a job, its own heartbeat where there is no other', async (t) => {
+    const database = await openTestPool(t);
+    const runner = await start(t, database, async () => {});
+    await waitFor(() => isReady(runner), { timeoutMs: 5_000, what: 'the first heartbeat' });
+    assert.equal((await heartbeats(database.pool)).length, 1);
+  });
+
+  it('a heartbeat goes before the mails that wait, and is no job that waits in the metrics', async (t) => {
+    const { pool, url } = await openTestPool(t);
+    for (let n = 0; n < 50; n++) await addJob(pool, {});
+    const gates: (() => void)[] = [];
+    const runner = await start(t, { pool, url }, () => new Promise((resolve) => void gates.push(resolve)));
+    await waitFor(() => gates.length === 2, { timeoutMs: 5_000, what: 'both at work' });
+    await pool.query(`SELECT graphile_worker.add_job('heartbeat:another', job_key => 'heartbeat:another')`);
+    const { jobs: counted } = await readDatabaseCounts(pool);
+    assert.deepEqual(
+      counted.map(({ task, count }) => [task, count]),
+      [
+        [TASK, 50],
+        ['extract_document', 0],
+      ],
+    );
+    const own = async () => (await heartbeats(pool, 'jobs')).filter((name) => name !== 'heartbeat:another').length;
+    // Before the mails came to it, or the next one in ten seconds.
+    await waitFor(async () => (await own()) === 1 || (await isReady(runner)), { what: 'a heartbeat' });
+    gates[0]?.();
+    await waitFor(async () => (await own()) === 0, { timeoutMs: 5_000, what: 'it to be done before 48 mails' });
+    assert.ok(gates.length <= 3);
+    for (let n = 0; n < 50; n++) await waitFor(() => gates[n], { what: 'the next mail' }).then((finish) => finish());
+  });
+
+  it('the heartbeats of dead workers are removed, those of living ones stay', async (t) => {
+    const { pool, url } = await openTestPool(t);
+    const [dead, held] = [heartbeatTask('pool-dead'), heartbeatTask('pool-died-in-it')];
+    for (const name of [dead, held]) await pool.query('SELECT graphile_worker.add_job($1, job_key => $1)', [name]);
+    await pool.query(
+      `UPDATE graphile_worker._private_jobs SET locked_by = 'pool-died-in-it', locked_at = now(), key = NULL
+       WHERE key = $1`,
+      [held],
+    );
+    const runner = await start(t, { pool, url }, async () => {});
+    const cleaned = async () => [...(await heartbeats(pool))].every((name) => name !== dead && name !== held);
+    await waitFor(cleaned, { timeoutMs: 10_000, what: 'the heartbeats of the dead to go' });
+    assert.equal((await heartbeats(pool)).length, 1);
+    await waitFor(async () => (await heartbeats(pool, 'jobs')).length === 0, { what: 'no job of a heartbeat left' });
+    assert.ok(await isReady(runner));
+  });
+
+  it('it does not once its heartbeats come to nothing, says since when, and another pool takes its place', {
+    timeout: 120_000,
+  }, async (t) => {
+    const database = await openTestPool(t);
+    const runner = await start(t, database, async () => {});
+    await waitFor(() => isReady(runner), { timeoutMs: 5_000, what: 'the first heartbeat' });
+    const [first] = await heartbeats(database.pool);
+    assert.ok(first !== undefined);
+    // The pool asks for the task by a number that is nobody's now: it finds no job, and no fault.
+    await forgetHeartbeats(database.pool, [first.slice('heartbeat:'.length)]);
+    const before = Date.now();
+    const failure = await waitFor(
+      () =>
+        runner.check().then(
+          () => null,
+          (error: unknown) => error as { code?: string; since?: Date },
+        ),
+      { timeoutMs: 45_000, what: 'it to say so' },
+    );
+    assert.match(String(failure.code), /^(no-job-finished|jobs-not-running)$/);
+    assert.ok(failure.since !== undefined && failure.since.getTime() < before + 1_000, String(failure.since));
+    await waitFor(() => isReady(runner), { timeoutMs: 30_000, what: 'another pool at work' });
+  });
+
+  it('stops in time on a network that is silent, and a pool that cannot be stopped is replaced', {
+    timeout: 120_000,
+  }, async (t) => {
+    const { pool: direct, url } = await openTestPool(t);
+    const { way, urlBy } = await openSilence(t, url);
+    const pool = createQueuePool({ url: urlBy, log });
+    cleanUp(t, () => Promise.race([pool.end(), sleep(1_000)]));
+    let done = 0;
+    const tasks = { [TASK]: { run: async () => void done++, giveUp: async () => {} } };
+    const runner = createGraphileJobRunner({ url: urlBy, pool, tasks, concurrency: 2, log });
+    await runner.start();
+    await waitFor(() => isReady(runner), { timeoutMs: 5_000, what: 'the first heartbeat' });
+
+    way.silence();
+    way.speak();
+    await addJob(direct, {});
+    await waitFor(() => done === 1, { timeoutMs: 45_000, what: 'a job done after the network forgot all connections' });
+    await waitFor(() => isReady(runner), { timeoutMs: 45_000, what: 'it to be ready' });
+
+    way.silence();
+    const stoppingAt = performance.now();
+    await runner.stop(10_000);
+    assert.ok(performance.now() - stoppingAt < 8_000, 'nothing is under way: it waits for nobody');
+  });
+});
+
+async function isReady(runner: JobRunner): Promise<boolean> {
+  return runner.check().then(
+    () => true,
+    () => false,
+  );
+}
+
+async function openSilence(t: TestContext, url: string): Promise<{ way: SilentWay; urlBy: string }> {
+  const { hostname, port } = new URL(url);
+  const way = await openSilentWay(t, { host: hostname, port: Number(port) });
+  return { way, urlBy: way.urlBy(url) };
+}
 
 const LEASE_HOLDERS = `
   SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted

@@ -6,10 +6,24 @@
  */
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
+import { endInTime, keepAsking } from './idle-connection.ts';
 import { HELD } from './queue-indexes.ts';
 
 /** First half of the lock's two-part key: "leases of worker pools", so that they cannot meet other advisory locks. */
-const LEASE_LOCKS = 0x0f_1e_a5;
+export const LEASE_LOCKS = 0x0f_1e_a5;
+
+/** The holder of a lease waits no longer for any answer, and then counts it as lost. */
+const ANSWER_WITHIN_MS = 5_000;
+
+/**
+ * So that the server ends a lease whose holder is gone or forgotten by the network within a minute, not after two hours:
+ * its holder asks every 10 s (idle-connection.ts), whoever says nothing for 45 s is not there. Where the server's own
+ * packets come to nothing it finds out by keepalives, and, as Linux sends none while it waits for something to be
+ * acknowledged, by tcp_user_timeout. Both are the server's side: Node cannot set the client's.
+ */
+const SESSION = `
+  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+  SET tcp_user_timeout = '30s'; SET idle_session_timeout = '45s'`;
 
 /**
  * A pool takes its lock a moment after it starts, and ends a moment after it lost it. Only jobs locked longer than this
@@ -68,6 +82,7 @@ export async function forgetJob(pool: pg.Pool, id: string): Promise<void> {
 }
 
 export interface Lease {
+  /** Never rejects, and waits for no server that is silent. */
   release(): Promise<void>;
 }
 
@@ -86,13 +101,17 @@ export function holdLease(o: {
   const client = new pg.Client({
     connectionString: o.url,
     application_name: 'orderflow-worker-lease',
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: ANSWER_WITHIN_MS,
+    query_timeout: ANSWER_WITHIN_MS,
   });
+  let stopAsking = (): void => {};
 
   const lost = (error: unknown): void => {
     if (released) return;
     released = true;
+    stopAsking();
     o.log.debug({ err: String(error) }, 'the worker lease is lost');
+    void endInTime(client);
     o.onLost();
   };
 
@@ -100,16 +119,17 @@ export function holdLease(o: {
     client.on('error', lost);
     client.on('end', () => lost('connection ended'));
     await client.connect();
-    // So that the server notices within half a minute that a whole machine is gone, not after two hours.
-    await client.query('SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3');
+    await client.query(SESSION);
     await client.query('SELECT pg_advisory_lock($1, hashtext($2))', [LEASE_LOCKS, o.poolId]);
+    if (!released) stopAsking = keepAsking(client);
   };
 
   take().catch(lost);
   return {
     async release() {
       released = true;
-      await client.end().catch(() => {});
+      stopAsking();
+      await endInTime(client);
     },
   };
 }

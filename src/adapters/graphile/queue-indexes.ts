@@ -5,21 +5,30 @@
  */
 import type pg from 'pg';
 
-const TASKS = ['extract_attachments', 'extract_document'] as const;
+/** The next stage's jobs: however many of them wait, whoever looks for another must not read past them. */
+const NEXT_STAGE = 'extract_document';
+const TASKS = ['extract_attachments', NEXT_STAGE] as const;
 const OURS = 'orderflow_jobs_';
 
 export interface QueueTask {
   readonly id: number;
   readonly identifier: string;
+  /** Of its waiting jobs: those of the next stage have one to themselves, all others share one. */
+  readonly waitingIndex: string;
 }
 
 /**
- * The condition of the index on one task's waiting jobs. A statement meets it only when it names the task's id as a
- * constant, or is planned with the id at hand (adapters/postgres/queue-pool.ts).
+ * One task's waiting jobs. A statement meets the condition of their index only when it names the task's id as a constant,
+ * or is planned with the ids at hand (adapters/postgres/queue-pool.ts).
  */
-export const waitingOf = (task: QueueTask): string => `is_available AND task_id = ${Number(task.id)}`;
+export const waitingOf = (task: Pick<QueueTask, 'id'>): string => `is_available AND task_id = ${Number(task.id)}`;
 
-export const waitingIndexOf = (task: QueueTask): string => `${OURS}waiting_${Number(task.id)}`;
+/**
+ * A worker looks for jobs of two tasks at once, its heartbeat's being its own (heartbeat.ts): no index on one task's jobs
+ * would have them in order, and none can name a task that comes and goes with a worker.
+ */
+const waitingBut = (nextStage: { readonly id: number }): string =>
+  `is_available AND task_id <> ${Number(nextStage.id)}`;
 
 /**
  * Under way, or without an attempt left; few, however many wait. In graphile-worker's words: its `add_jobs` asks so for held
@@ -38,9 +47,13 @@ export async function indexQueue(client: pg.ClientBase): Promise<void> {
     [TASKS],
   );
   const wanted = new Map([[HELD_INDEX, `(key) WHERE ${HELD}`]]);
-  for (const task of await queueTasks(client)) {
-    // With created_at, how many wait and how long the oldest has waited is told by the index alone.
-    wanted.set(waitingIndexOf(task), `(priority, run_at) INCLUDE (created_at) WHERE ${waitingOf(task)}`);
+  const tasks = await queueTasks(client);
+  const nextStage = tasks.find(({ identifier }) => identifier === NEXT_STAGE);
+  if (nextStage === undefined) throw new Error(`the queue does not know ${NEXT_STAGE}`);
+  for (const { identifier, waitingIndex } of tasks) {
+    const condition = identifier === NEXT_STAGE ? waitingOf(nextStage) : waitingBut(nextStage);
+    // With created_at and task_id, how many wait and how long the oldest has waited is told by the index alone.
+    wanted.set(waitingIndex, `(priority, run_at) INCLUDE (created_at, task_id) WHERE ${condition}`);
   }
   const { rows } = await client.query<{ name: string }>(
     `SELECT relname AS name FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -57,10 +70,14 @@ export async function indexQueue(client: pg.ClientBase): Promise<void> {
 
 /** Ours, as far as they are known to the queue. */
 export async function queueTasks(client: Pick<pg.Pool, 'query'> | pg.ClientBase): Promise<readonly QueueTask[]> {
-  const { rows } = await client.query<QueueTask>({
+  const { rows } = await client.query<{ id: number; identifier: string }>({
     name: 'queue-tasks',
     text: `SELECT id, identifier FROM graphile_worker._private_tasks
            WHERE identifier IN (${TASKS.map((name) => `'${name}'`).join(', ')}) ORDER BY identifier`,
   });
-  return rows;
+  const nextStage = rows.find(({ identifier }) => identifier === NEXT_STAGE);
+  return rows.map((task) => ({
+    ...task,
+    waitingIndex: task === nextStage ? `${OURS}next_stage_${task.id}` : `${OURS}others_${nextStage?.id}`,
+  }));
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import type { InboundMessageStatus } from '../../ports/message-store.ts';
 import type { DatabaseCounts } from '../../telemetry/metrics.ts';
-import { HELD, type QueueTask, queueTasks, waitingIndexOf, waitingOf } from '../graphile/queue-indexes.ts';
+import { HELD, type QueueTask, queueTasks, waitingOf } from '../graphile/queue-indexes.ts';
 
 /**
  * Counting every row takes a second for five million, at each look at the metrics. What people watch, the unfinished and the
@@ -44,8 +44,8 @@ export async function readDatabaseCounts(
 const COUNTED_JOBS = 100_000;
 
 /**
- * Beyond that, PostgreSQL's estimate of the index that holds just the waiting jobs of this task, grown as the index has
- * grown since. The oldest is then the oldest of those that are due first.
+ * Beyond that, PostgreSQL's estimate of the index that holds the waiting jobs of this task (and, for extractions, the
+ * heartbeat of each worker), grown as the index has grown since. The oldest is then the oldest of those that are due first.
  */
 const jobsOf = (task: QueueTask, limit: number): string => `
   WITH waiting AS (
@@ -57,7 +57,7 @@ const jobsOf = (task: QueueTask, limit: number): string => `
     SELECT count(*), min(created_at) AS oldest FROM graphile_worker._private_jobs WHERE ${HELD} AND task_id = ${task.id}
   ), whole AS (
     SELECT (reltuples * pg_relation_size(oid) / current_setting('block_size')::int / greatest(relpages, 1))::bigint AS estimate
-    FROM pg_class WHERE oid = to_regclass('graphile_worker.${waitingIndexOf(task)}')
+    FROM pg_class WHERE oid = to_regclass('graphile_worker.${task.waitingIndex}')
   )
   SELECT held.count + CASE WHEN waiting.count < ${limit} THEN waiting.count
       ELSE greatest(waiting.count, (SELECT estimate FROM whole)) END AS count,

@@ -1,5 +1,7 @@
+import http from 'node:http';
+import https from 'node:https';
 import { S3Client } from '@aws-sdk/client-s3';
-import { NodeHttpHandler } from '@smithy/node-http-handler';
+import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler';
 
 /** As `Settings.objectStorage` has it. */
 export interface S3Settings {
@@ -46,7 +48,8 @@ export const defaultLimits: S3Limits = {
  */
 export function createS3Client(settings: S3Settings, limits: S3Limits): S3Client {
   // How many there are is bounded by those who ask: the handler's own queue would count waiting as connecting.
-  const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY };
+  const kept = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, timeout: IDLE_CONNECTION_MS };
+  const agents = { httpAgent: new http.Agent(kept), httpsAgent: new https.Agent(kept) };
   return new S3Client({
     endpoint: settings.endpoint,
     region: settings.region,
@@ -63,17 +66,47 @@ export function createS3Client(settings: S3Settings, limits: S3Limits): S3Client
     followRegionRedirects: false,
     maxAttempts: limits.maxAttempts,
     retryMode: 'standard',
-    requestHandler: new NodeHttpHandler({
+    requestHandler: forgettingIdle(agents, {
       connectionTimeout: limits.connectTimeoutMs,
       requestTimeout: limits.answerTimeoutMs,
       throwOnRequestTimeout: true,
       // Reading may pause for as long as our own reader does; `readBody` watches for stalls of the store.
       socketTimeout: 0,
-      httpAgent: agent,
-      httpsAgent: agent,
     }),
     logger: silent,
   });
+}
+
+/** Kept for the next request of a busy server; firewalls forget connections that are idle for a minute or more. */
+const IDLE_CONNECTION_MS = 15_000;
+
+interface Agents {
+  readonly httpAgent: http.Agent;
+  readonly httpsAgent: https.Agent;
+}
+
+/**
+ * Once a request has waited in vain, no idle connection is trusted: if the network has forgotten one, it has forgotten all,
+ * and each would cost another attempt its whole time.
+ */
+function forgettingIdle(agents: Agents, options: NodeHttpHandlerOptions): NodeHttpHandler {
+  const handler = new NodeHttpHandler({ ...agents, ...options });
+  const handle = handler.handle.bind(handler);
+  handler.handle = async (request, how) => {
+    try {
+      return await handle(request, how);
+    } catch (error) {
+      if (error instanceof Error && error.name === 'TimeoutError') closeIdle(agents);
+      throw error;
+    }
+  };
+  return handler;
+}
+
+function closeIdle({ httpAgent, httpsAgent }: Agents): void {
+  for (const agent of [httpAgent, httpsAgent]) {
+    for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy();
+  }
 }
 
 /** The SDK warns to the console by default; what goes wrong reaches our log as the error it ends in. */

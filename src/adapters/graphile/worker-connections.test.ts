@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import type pg from 'pg';
 import { openTestPool } from '../../testing/postgres-fixtures.ts';
-import { forgivingSecondRelease } from './forgiving-pool.ts';
+import { openWorkerConnections } from './worker-connections.ts';
 
 /** What the second of two releases throws. */
 function releasedTwice(pool: pg.Pool): Promise<unknown> {
@@ -21,7 +21,7 @@ function releasedTwice(pool: pg.Pool): Promise<unknown> {
 
 it('a connection that is given back twice is no error, as it is with the plain pool, and both go on', async (t) => {
   const { pool } = await openTestPool(t);
-  const forgiving = forgivingSecondRelease(pool);
+  const { pool: forgiving } = openWorkerConnections(pool);
   assert.match(String(await releasedTwice(pool)), /already been released/);
   assert.equal(await releasedTwice(forgiving), undefined);
   assert.deepEqual((await forgiving.query('SELECT 1 AS one')).rows, [{ one: 1 }]);
