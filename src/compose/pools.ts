@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createQueuePool, QUEUE_CONNECTIONS } from '../adapters/postgres/queue-pool.ts';
+import { acceptanceProbe, closeIdle } from '../adapters/postgres/wrong-server.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -20,6 +21,8 @@ export interface Pools {
   readonly worker: pg.Pool;
   readonly queue: pg.Pool;
   readonly view: pg.Pool;
+  /** Rejects when the database takes no mail; connections that lead to such a server are closed. */
+  checkAcceptance(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -36,6 +39,15 @@ export function createPools(url: string, settings: Settings, log: Log): Pools {
   };
   return {
     ...pools,
+    async checkAcceptance() {
+      try {
+        await acceptanceProbe(pools.view);
+      } catch (error) {
+        // After a failover the others lead to the same server, and each would cost a mail its 250 to find that out.
+        for (const pool of Object.values(pools)) closeIdle(pool);
+        throw error;
+      }
+    },
     async close() {
       await Promise.all(Object.values(pools).map((pool) => pool.end()));
     },

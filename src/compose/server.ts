@@ -149,7 +149,7 @@ function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: C
     log,
     metrics,
     checks: {
-      database: async () => void (await pools.view.query('SELECT')),
+      database: pools.checkAcceptance,
       object_store: (signal) => objects.check(signal),
       ...checks,
     },

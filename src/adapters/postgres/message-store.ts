@@ -4,6 +4,7 @@ import type { MessageStore, NewMessage, Recorded } from '../../ports/message-sto
 import { RecordError } from '../../ports/message-store.ts';
 import { CommitUnknownError, inOneStatement, inTransaction, isServerError } from './pool.ts';
 import { storableText } from './text.ts';
+import { onceMoreElsewhere } from './wrong-server.ts';
 
 /**
  * A 250 rests on this commit being on disk: a server, database or login set to `synchronous_commit = off` for other reasons
@@ -74,7 +75,9 @@ export function createPostgresMessageStore({ pool }: { readonly pool: pg.Pool })
     async record(envelopes) {
       try {
         const single = envelopes.every(({ length }) => length === 1);
-        return single ? await recordSingles(pool, envelopes.flat()) : await recordTogether(pool, envelopes);
+        return await onceMoreElsewhere(() =>
+          single ? recordSingles(pool, envelopes.flat()) : recordTogether(pool, envelopes),
+        );
       } catch (error) {
         throw asRecordError(error);
       }
