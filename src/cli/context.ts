@@ -84,6 +84,8 @@ export interface Compose {
     log: Log;
     threadPoolSize: string | undefined;
     createBucket: boolean;
+    roles: readonly Role[];
+    processes: number;
   }): Promise<readonly Finding[]>;
   /** The part of it that needs no setting. */
   examineHost(options: { threadPoolSize: string | undefined }): Promise<readonly Finding[]>;

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { embeddedDatabaseExists, openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { checkDatabase } from '../adapters/postgres/connect.ts';
+import { assertFit } from '../adapters/postgres/examine.ts';
 import { pendingMigrations } from '../adapters/postgres/migrate.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -13,10 +14,15 @@ interface Database {
   close(): Promise<void>;
 }
 
-export async function openDatabase(settings: Settings, log: Log): Promise<Database> {
+/** With `toWrite`, one that takes no mail ends the program; commands that only look may look at a standby. */
+export async function openDatabase(
+  settings: Settings,
+  log: Log,
+  { toWrite = false }: { readonly toWrite?: boolean } = {},
+): Promise<Database> {
   try {
     if (settings.databaseUrl !== null) {
-      await checkDatabase(settings.databaseUrl);
+      await (toWrite ? assertFit : checkDatabase)(settings.databaseUrl);
       return { url: settings.databaseUrl, embedded: false, close: async () => {} };
     }
     const embedded = await openEmbeddedPostgres({ dataDir: settings.dataDir, log });

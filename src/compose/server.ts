@@ -42,7 +42,7 @@ export async function startServer(o: {
   const plan = planProcesses(roles, o.processes);
   const closers = createClosers({ log });
   try {
-    const database = await openDatabase(settings, log);
+    const database = await openDatabase(settings, log, { toWrite: true });
     closers.add('database', database.close);
     await migrateDatabase({ url: database.url, log });
     const pools = createPools(database.url, settings, log);
