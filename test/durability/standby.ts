@@ -1,7 +1,7 @@
 /** A PostgreSQL and its physical standby, of the packages of Debian: the embedded one cannot make a base backup. */
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { chmod, chown, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, chown, copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
@@ -41,12 +41,16 @@ function binaries(): string | undefined {
   return Number.isFinite(newest) ? join(DEBIAN, String(newest), 'bin') : undefined;
 }
 
-export async function startReplicated(t: TestContext): Promise<Replicated> {
+export async function startReplicated(
+  t: TestContext,
+  o: { readonly tls?: { readonly certFile: string; readonly keyFile: string } } = {},
+): Promise<Replicated> {
   const folder = await temporaryFolder(t);
   const run = await runner();
   const [first, second] = [join(folder, 'primary'), join(folder, 'standby')];
   for (const dataDir of [first, second]) await run.own(dataDir);
   await run('initdb', '-D', first, '-U', DATABASE, '-E', 'UTF8', '--locale', 'C', '-A', 'trust');
+  if (o.tls !== undefined) await run.useTls(first, o.tls);
   const primary = await start(t, run, first);
   await withClient(primary.url.replace(/[^/]*$/, 'postgres'), (client) => client.query(`CREATE DATABASE ${DATABASE}`));
   await run('pg_basebackup', '-D', second, '-R', '-X', 'stream', '-c', 'fast', '-d', primary.url);
@@ -78,6 +82,7 @@ interface Run {
   (program: string, ...args: readonly string[]): Promise<void>;
   /** Makes a folder that the server may use. */
   own(folder: string): Promise<void>;
+  useTls(dataDir: string, files: { readonly certFile: string; readonly keyFile: string }): Promise<void>;
 }
 
 /** PostgreSQL refuses to run as root. */
@@ -93,7 +98,19 @@ async function runner(): Promise<Run> {
     await chmod(folder, 0o700);
     if (account !== null) await chown(folder, account.uid, account.gid);
   };
-  return Object.assign(run, { own });
+  const useTls: Run['useTls'] = async (dataDir, { certFile, keyFile }) => {
+    for (const [from, name] of [
+      [certFile, 'server.crt'],
+      [keyFile, 'server.key'],
+    ] as const) {
+      const copy = join(dataDir, name);
+      await copyFile(from, copy);
+      await chmod(copy, 0o600);
+      if (account !== null) await chown(copy, account.uid, account.gid);
+    }
+    await appendFile(join(dataDir, 'postgresql.auto.conf'), 'ssl = on\n');
+  };
+  return Object.assign(run, { own, useTls });
 }
 
 async function accountOfPostgres(): Promise<{ readonly uid: number; readonly gid: number }> {
@@ -105,7 +122,7 @@ async function accountOfPostgres(): Promise<{ readonly uid: number; readonly gid
 async function start(t: TestContext, run: Run, dataDir: string): Promise<Server> {
   const port = await freePort();
   const settings = `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n`;
-  await writeFile(join(dataDir, 'postgresql.auto.conf'), settings, { flag: 'a' });
+  await appendFile(join(dataDir, 'postgresql.auto.conf'), settings);
   await run('pg_ctl', 'start', '-w', '-D', dataDir, '-l', join(dataDir, 'server.log'));
   cleanUp(t, () => run('pg_ctl', 'stop', '-m', 'immediate', '-D', dataDir));
   return { port, url: `postgresql://${DATABASE}@127.0.0.1:${port}/${DATABASE}` };
