@@ -12,6 +12,7 @@ const TOLD_ALREADY: ReadonlySet<ReplyName> = new Set([
   'sender-blocked',
   'unavailable',
   'storage-full',
+  'unstorable',
 ]);
 
 export function createSmtpObserver(o: {

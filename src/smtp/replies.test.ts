@@ -32,6 +32,7 @@ test('every name an application may refuse with is a refusal', () => {
     'sender-blocked': '550 5.7.1',
     unavailable: '451 4.3.0',
     'storage-full': '452 4.3.1',
+    unstorable: '554 5.6.0',
   };
   for (const [name, start] of Object.entries(refusals))
     assert.ok(replyLine(replies[name as ReplyName]).startsWith(start), name);

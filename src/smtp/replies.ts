@@ -63,6 +63,7 @@ export const replies = {
   'sender-blocked': reply(550, 7, 1, 'Sender not accepted'),
   unavailable: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
   'storage-full': reply(452, 3, 1, 'Insufficient storage, try again later'),
+  unstorable: reply(554, 6, 0, 'Message content cannot be recorded'),
   fault: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
 
   'malformed-sender': reply(501, 1, 7, 'Malformed sender address'),
@@ -100,7 +101,8 @@ export type ApplicationRefusal =
   | 'mailbox-disabled'
   | 'sender-blocked'
   | 'unavailable'
-  | 'storage-full';
+  | 'storage-full'
+  | 'unstorable';
 
 /** `5.1.1`, or null where there is none. Spec: RFC 2034 §4 (same class as the reply code) */
 export function enhancedCode(of: Reply): string | null {
