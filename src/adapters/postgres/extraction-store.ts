@@ -8,7 +8,7 @@ import type {
   NewDocument,
   Note,
 } from '../../ports/extraction-store.ts';
-import { asOrganisation, leaveOrganisation } from './tenant.ts';
+import { asOrganisation, createTenantStatement, leaveOrganisation } from './tenant.ts';
 import { storableJson, storableText } from './text.ts';
 
 const COLUMNS = `
@@ -64,15 +64,9 @@ const ADD_DOCUMENT_JOBS = `
     FROM unnest($1::uuid[]) AS document_id), true)`;
 
 export function createPostgresExtractionStore(o: { readonly pool: pg.Pool }): ExtractionStore {
+  const take = createTenantStatement<MessageToExtract>(o.pool, { name: 'take_message', parameters: 2, text: TAKE });
   return {
-    async take(inboundMessageId, orgId) {
-      const { rows } = await o.pool.query<MessageToExtract>({
-        name: 'take-message',
-        text: TAKE,
-        values: [inboundMessageId, orgId],
-      });
-      return rows[0] ?? null;
-    },
+    take: async (inboundMessageId, orgId) => (await take(orgId, inboundMessageId, orgId))[0] ?? null,
 
     finish: (message, result, traceparent) =>
       asOrganisation(o.pool, message.orgId, (client) => finish(client, message, result, traceparent)),

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { unlessAborted } from '../../ports/abort.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { applySettings, CONNECT_TIMEOUT_MS, type SessionSettings } from './session.ts';
 import { leaveWrongServers } from './wrong-server.ts';
@@ -152,6 +153,36 @@ export async function inOneStatement<Row extends pg.QueryResultRow>(
   } finally {
     client.release(broken);
   }
+}
+
+/**
+ * Runs one statement that only reads, for somebody who may stop waiting.
+ * Errors: the server's; the signal's reason. A question under way is not cut off: senders that come and go would cost a
+ * connection each. Its connection is free again when the answer comes, or when its time is up.
+ */
+export async function ask<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  statement: pg.QueryConfig,
+  signal: AbortSignal | undefined,
+): Promise<readonly Row[]> {
+  signal?.throwIfAborted();
+  const answer = async (): Promise<readonly Row[]> => {
+    const client = await pool.connect();
+    if (signal?.aborted) {
+      client.release();
+      throw signal.reason;
+    }
+    let broken: Error | undefined;
+    try {
+      return (await client.query<Row>(statement)).rows;
+    } catch (error) {
+      broken = asError(error);
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  };
+  return unlessAborted(answer(), signal);
 }
 
 async function commit(client: pg.PoolClient): Promise<void> {
