@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import type pg from 'pg';
 import type { ExtractionResult, ExtractionStore, MessageToExtract, NewDocument } from '../../ports/extraction-store.ts';
+import { cleanUp } from '../../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
 import { createPostgresExtractionStore } from './extraction-store.ts';
 import { createPostgresMessageStore } from './message-store.ts';
@@ -62,6 +63,7 @@ describe('what becomes of a message in the database', () => {
       END $$;
       CREATE TRIGGER only_tenants BEFORE UPDATE ON inbound_message FOR EACH ROW EXECUTE FUNCTION only_tenants()`);
     const client = await pool.connect();
+    cleanUp(t, () => client.release());
     let turns = 0;
     const counted = Object.assign(Object.create(client) as pg.PoolClient, {
       query: (text: string) => {
@@ -81,7 +83,6 @@ describe('what becomes of a message in the database', () => {
       `SELECT session_user = current_user AS ours, current_setting('app.org_id') AS org`,
     );
     assert.deepEqual(rows, [{ ours: true, org: '' }]);
-    client.release();
   });
 
   it('who comes second changes nothing, whatever it found', async (t) => {
