@@ -70,11 +70,13 @@ export interface Compose {
     processes: number;
     log: Log;
   }): Promise<RunningServer>;
+  /** `signal`: it is to stop before it is under way. */
   startPart(options: {
     settings: Settings;
     roles: readonly Role[];
     databaseUrl: string;
     log: Log;
+    signal: AbortSignal;
   }): Promise<RunningPart>;
   /** Errors: as `openToolbox`; also when another one is at work. */
   openReconciler(options: { settings: Settings; log: Log }): Promise<Reconciler>;
@@ -84,6 +86,8 @@ export interface Compose {
     log: Log;
     threadPoolSize: string | undefined;
     createBucket: boolean;
+    roles: readonly Role[];
+    processes: number;
   }): Promise<readonly Finding[]>;
   /** The part of it that needs no setting. */
   examineHost(options: { threadPoolSize: string | undefined }): Promise<readonly Finding[]>;

@@ -3,12 +3,15 @@ import type { Command } from 'commander';
 import { loadSettings } from '../config/load.ts';
 import { broken, type Finding, ok } from '../ports/finding.ts';
 import { visible } from '../telemetry/visible-text.ts';
-import { type CliContext, CommandFailure, UsageError } from './context.ts';
+import { processesArgument, rolesArgument } from './arguments.ts';
+import { type CliContext, CommandFailure, type Role, roles, UsageError } from './context.ts';
 import { quietLog } from './session.ts';
 
 interface DoctorOptions {
   readonly json?: true;
   readonly createBucket?: true;
+  readonly roles?: readonly Role[];
+  readonly processes?: number;
 }
 
 export function addDoctorCommand(program: Command, context: CliContext): void {
@@ -16,6 +19,8 @@ export function addDoctorCommand(program: Command, context: CliContext): void {
     .command('doctor')
     .description('check every dependency and setting, and say in words what to mend')
     .option('--create-bucket', 'make the bucket in the S3 store when it is not there')
+    .option('--roles <list>', 'the connections of these roles are added up (default: all)', rolesArgument)
+    .option('--processes <count>', 'and of so many processes that take mail (default: 1)', processesArgument)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -26,13 +31,14 @@ Ends with 1 when anything is broken; a warning is something that works and will 
 
 Examples:
   $ orderflow-ingest doctor
+  $ orderflow-ingest doctor --processes 4
   $ orderflow-ingest doctor --json | jq '.findings[] | select(.state != "ok")'`,
     )
     .action(async (options: DoctorOptions) => doctor(context, options));
 }
 
-async function doctor(context: CliContext, { json, createBucket }: DoctorOptions): Promise<void> {
-  const findings = await examine(context, createBucket === true);
+async function doctor(context: CliContext, { json, ...asked }: DoctorOptions): Promise<void> {
+  const findings = await examine(context, asked);
   const count = (state: Finding['state']): number => findings.filter((one) => one.state === state).length;
   const brokenCount = count('broken');
   if (json) await context.out.json({ broken: brokenCount > 0, findings });
@@ -43,7 +49,11 @@ async function doctor(context: CliContext, { json, createBucket }: DoctorOptions
 }
 
 /** Wrong settings are findings too, all at once; then only what needs no setting can be looked at. */
-async function examine(context: CliContext, createBucket: boolean): Promise<readonly Finding[]> {
+async function examine(
+  context: CliContext,
+  { createBucket: makeBucket, roles: chosen = roles, processes = 1 }: DoctorOptions,
+): Promise<readonly Finding[]> {
+  const createBucket = makeBucket === true;
   const loaded = loadSettings({ env: context.env, cwd: context.cwd, terminal: context.err.isTerminal });
   const compose = await context.loadCompose();
   const threadPoolSize = context.env.UV_THREADPOOL_SIZE;
@@ -58,7 +68,7 @@ async function examine(context: CliContext, createBucket: boolean): Promise<read
     throw new UsageError('--create-bucket: OBJECT_STORAGE_ENDPOINT is not set, mail is kept in files');
   }
   const log = await quietLog(context, settings);
-  const found = await compose.examine({ settings, threadPoolSize, createBucket, log });
+  const found = await compose.examine({ settings, threadPoolSize, createBucket, roles: chosen, processes, log });
   return [ok('settings', 'all are of the right form'), ...found];
 }
 

@@ -7,13 +7,14 @@ import {
 import { examineFileStore } from '../adapters/fs/examine.ts';
 import { examineDatabase } from '../adapters/postgres/examine.ts';
 import { examineCertificate } from '../adapters/tls/examine.ts';
+import type { Role } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
 import { hostChecks, settingsChecks } from '../doctor/doctor.ts';
 import { type Check, runChecks } from '../doctor/run-checks.ts';
 import { broken, type Finding, ok } from '../ports/finding.ts';
 import type { Log } from '../telemetry/log.ts';
 import { objectsDir } from './object-store.ts';
-import { INTAKE_CONNECTIONS, OTHER_CONNECTIONS, VIEW_CONNECTIONS, workerConnections } from './pools.ts';
+import { connectionNeed } from './pools.ts';
 
 export interface ExamineOptions {
   readonly settings: Settings;
@@ -21,6 +22,9 @@ export interface ExamineOptions {
   /** UV_THREADPOOL_SIZE as this process has it. */
   readonly threadPoolSize: string | undefined;
   readonly createBucket: boolean;
+  /** As `start` is given them. */
+  readonly roles: readonly Role[];
+  readonly processes: number;
 }
 
 /** What `doctor` says. Never rejects: whatever goes wrong is a finding. */
@@ -42,21 +46,20 @@ const EMBEDDED_DEADLINE_MS = 70_000;
 /** Of several requests, each with a deadline of its own. */
 const REMOTE_DEADLINE_MS = 30_000;
 
-function databaseCheck({ settings, log }: ExamineOptions): Check {
+function databaseCheck({ settings, log, roles, processes }: ExamineOptions): Check {
   const name = 'database';
   const { databaseUrl: url, dataDir } = settings;
   const { postmasterOrg } = settings.smtp;
-  // Of one process with every role.
-  const connectionsNeeded = INTAKE_CONNECTIONS + workerConnections(settings) + VIEW_CONNECTIONS + OTHER_CONNECTIONS;
+  const needed = connectionNeed(settings, roles, processes);
   if (url !== null) {
-    return { name, run: () => examineDatabase({ url, embedded: false, connectionsNeeded, postmasterOrg }) };
+    const run = () => examineDatabase({ url, embedded: false, needed, postmasterOrg });
+    return { name, deadlineMs: REMOTE_DEADLINE_MS, run };
   }
   const run = async (): Promise<readonly Finding[]> => {
     if (!(await embeddedDatabaseExists(dataDir))) return [ok(name, 'there is none yet: start makes an embedded one')];
     const server = await openEmbeddedPostgres({ dataDir, log });
     try {
-      const facts = { url: server.connectionString, embedded: true, connectionsNeeded, postmasterOrg };
-      return await examineDatabase(facts);
+      return await examineDatabase({ url: server.connectionString, embedded: true, needed, postmasterOrg });
     } finally {
       await server.stop();
     }

@@ -7,6 +7,7 @@ import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import { version } from '../version.ts';
 import { createClosers } from './closers.ts';
+import { databaseTakesMail } from './database.ts';
 import { asStartError } from './errors.ts';
 import { takeMailAndJobs } from './mail-and-jobs.ts';
 import { openParts } from './parts.ts';
@@ -22,11 +23,13 @@ export async function startPart(o: {
   readonly roles: readonly Role[];
   readonly databaseUrl: string;
   readonly log: Log;
+  readonly signal: AbortSignal;
 }): Promise<RunningPart> {
   const { settings, roles, log } = o;
   takeOverConsole(log);
   const closers = createClosers({ log, totalMs: PART_CLOSE_MS });
   try {
+    await databaseTakesMail(o);
     const pools = createPools(o.databaseUrl, settings, log);
     closers.add('database connections', pools.close);
     const metrics = createMetrics({ version: version(), log });

@@ -1,20 +1,37 @@
 /** How many connections to the database each purpose has, and the pools of them that mail and jobs work with. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
+import type { ConnectionNeed } from '../adapters/postgres/examine-connections.ts';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createQueuePool, QUEUE_CONNECTIONS } from '../adapters/postgres/queue-pool.ts';
+import { acceptanceProbe, closeIdle } from '../adapters/postgres/wrong-server.ts';
+import type { Role } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
+import { planProcesses } from '../processes/plan.ts';
 import type { Log } from '../telemetry/log.ts';
 
 /** Commits go one at a time (group commit), look-ups beside them. */
-export const INTAKE_CONNECTIONS = 6;
+const INTAKE_CONNECTIONS = 6;
 /** Each job may hold one, and so may the relay to Redis. */
 const jobConnections = ({ worker }: Settings): number => worker.concurrency + 1;
-export const workerConnections = (settings: Settings): number => jobConnections(settings) + QUEUE_CONNECTIONS;
+const LEASE_CONNECTIONS = 1;
 /** Readiness, metrics and commands. */
 export const VIEW_CONNECTIONS = 3;
-/** Beside the pools: the worker's lease and the migration. */
-export const OTHER_CONNECTIONS = 2;
+const MIGRATION_CONNECTIONS = 1;
+
+/** What the processes of one `start` may open together. */
+export function connectionNeed(settings: Settings, roles: readonly Role[], processes: number): ConnectionNeed {
+  const { here, children } = planProcesses(roles, processes);
+  const running = [here, ...children.map((child) => child.roles)];
+  const count = (role: Role): number => running.filter((one) => one.includes(role)).length;
+  const perWorker = jobConnections(settings) + QUEUE_CONNECTIONS + LEASE_CONNECTIONS;
+  return [
+    { purpose: 'to take mail', connections: count('smtp') * INTAKE_CONNECTIONS },
+    { purpose: 'to read it', connections: count('worker') * perWorker },
+    { purpose: 'to watch', connections: VIEW_CONNECTIONS },
+    { purpose: 'to migrate', connections: MIGRATION_CONNECTIONS },
+  ].filter(({ connections }) => connections > 0);
+}
 
 /** Nobody works with them any more when they are closed: a server that does not hear the goodbye is not waited for. */
 const GOODBYE_MS = 2_000;
@@ -24,6 +41,8 @@ export interface Pools {
   readonly worker: pg.Pool;
   readonly queue: pg.Pool;
   readonly view: pg.Pool;
+  /** Rejects when the database takes no mail; connections that lead to such a server are closed. */
+  checkAcceptance(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -40,6 +59,15 @@ export function createPools(url: string, settings: Settings, log: Log): Pools {
   };
   return {
     ...pools,
+    async checkAcceptance() {
+      try {
+        await acceptanceProbe(pools.view);
+      } catch (error) {
+        // After a failover the others lead to the same server, and each would cost a mail its 250 to find that out.
+        for (const pool of Object.values(pools)) closeIdle(pool);
+        throw error;
+      }
+    },
     async close() {
       const over = new AbortController();
       const late = sleep(GOODBYE_MS, undefined, { signal: over.signal }).catch(() => {});

@@ -46,7 +46,7 @@ export async function startServer(o: {
   takeOverConsole(log);
   const closers = createClosers({ log });
   try {
-    const database = await openDatabase(settings, log);
+    const database = await openDatabase(settings, log, { toWrite: true });
     closers.add('database', database.close);
     await migrateDatabase({ url: database.url, log });
     const pools = createPools(database.url, settings, log);
@@ -170,7 +170,7 @@ function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: C
     // Processes that only take mail go on whatever becomes of the one that reads it.
     toldOnly: children === null ? [] : ['jobs'],
     checks: {
-      database: async () => void (await pools.view.query('SELECT')),
+      database: pools.checkAcceptance,
       object_store: (signal) => objects.check(signal),
       ...checks,
     },

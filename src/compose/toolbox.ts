@@ -21,7 +21,7 @@ export async function openToolbox(o: {
   readonly create?: boolean;
 }): Promise<Toolbox> {
   if (o.create !== true) await assertDatabaseExists(o.settings);
-  const database = await openDatabase(o.settings, o.log);
+  const database = await openDatabase(o.settings, o.log, { toWrite: o.create === true });
   try {
     if (o.create === true) await migrateDatabase({ url: database.url, log: o.log });
     else await assertMigrated(database.url);
@@ -53,7 +53,7 @@ export async function migrate(o: {
   readonly settings: Settings;
   readonly log: Log;
 }): Promise<{ readonly applied: readonly string[] }> {
-  const database = await openDatabase(o.settings, o.log);
+  const database = await openDatabase(o.settings, o.log, { toWrite: true });
   try {
     return await migrateDatabase({ url: database.url, log: o.log });
   } catch (error) {

@@ -5,8 +5,15 @@ import { parseEnv } from 'node:util';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/**
+ * The environment as it was given. libpq's variables are taken out of the process's own, because the driver, the programs of
+ * PostgreSQL and our child processes would read them there: `PGSSLMODE` meant for another database would reach the
+ * embedded one. What counts of them comes back in `DATABASE_URL` (database-url.ts).
+ */
 export function processEnvironment(): Environment {
-  return process.env;
+  const given = { ...process.env };
+  for (const name of Object.keys(given)) if (name.startsWith('PG')) delete process.env[name];
+  return given;
 }
 
 /** Shape: null when there is no such file. Errors: throws when it is there and cannot be read. */

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { asciiDomain } from '../smtp/index.ts';
+import { namesSeveralHosts } from './database-url.ts';
 
 /** A schema from a setting's text (trimmed, never empty) to its value. */
 export type Form<T> = z.ZodType<T, string>;
@@ -100,13 +101,25 @@ function parsedUrl(text: string, protocols: readonly string[]): URL | null {
 }
 
 /** A socket directory may stand in `?host=` instead of a host, as libpq allows. */
-export const postgresUrl: Form<string> = form(
+const onePostgresUrl: Form<string> = form(
   'a URL such as postgresql://user:password@db.example.com:5432/orderflow (special characters in the password percent-encoded)',
   (text) => {
     const url = parsedUrl(text, ['postgres:', 'postgresql:']);
     return url !== null && (url.hostname !== '' || url.searchParams.has('host')) ? text : null;
   },
 );
+
+/** libpq takes a list of hosts, the driver does not: it would look for one with commas in its name. */
+export const postgresUrl: Form<string> = z.string().transform((text, context) => {
+  const outcome = onePostgresUrl.safeParse(text);
+  if (outcome.success && !namesSeveralHosts(text)) return outcome.data;
+  const message = namesSeveralHosts(text)
+    ? 'names several hosts, which the driver cannot try in turn: give one address that leads to the primary, ' +
+      'one that moves with it or that of a balancer such as HAProxy (docs/operations.md)'
+    : (outcome.error?.issues[0]?.message ?? '');
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
 
 /** Nothing behind a `?`: the driver would take any option of its own from there. */
 export const redisUrl: Form<string> = form(

@@ -1,5 +1,6 @@
 /** Reads and validates the settings, once, at start. */
 import { resolve } from 'node:path';
+import { wholeDatabaseUrl } from './database-url.ts';
 import { type Definition, definitions, type SettingName, settingNames, type Values } from './definition.ts';
 import type { ReadEnvFile } from './environment.ts';
 import { type Environment, type MergedEnvironment, mergeEnvironment, readEnvFileFromDisk } from './environment.ts';
@@ -21,9 +22,11 @@ export function loadSettings(options: LoadOptions): Loaded {
   const environment = mergeEnvironment({ readEnvFile: readEnvFileFromDisk, ...options });
   const problems = [...environment.problems];
   const values = parseAll(environment, problems);
+  const databaseUrl =
+    values.DATABASE_URL === undefined ? null : wholeDatabaseUrl(values.DATABASE_URL, environment, problems);
   problems.push(...halfGivenProblems(environment), ...unknownNameProblems(environment.values));
   if (problems.length > 0) return { problems };
-  return { settings: toSettings(values, options) };
+  return { settings: { ...toSettings(values, options), databaseUrl } };
 }
 
 function parseAll(environment: MergedEnvironment, problems: string[]): Values {
@@ -97,7 +100,7 @@ function halfGivenProblems({ values }: MergedEnvironment): string[] {
   return problems;
 }
 
-function toSettings(values: Values, options: LoadOptions): Settings {
+function toSettings(values: Values, options: LoadOptions): Omit<Settings, 'databaseUrl'> {
   const required = <N extends SettingName>(name: N): NonNullable<Values[N]> => {
     const value = values[name];
     if (value === undefined) throw new Error(`setting ${name} has neither value nor default`);
@@ -126,7 +129,6 @@ function toSettings(values: Values, options: LoadOptions): Settings {
       proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],
     },
     http: { host: required('HTTP_HOST'), port: required('HTTP_PORT') },
-    databaseUrl: values.DATABASE_URL ?? null,
     objectStorage:
       values.OBJECT_STORAGE_ENDPOINT === undefined
         ? null

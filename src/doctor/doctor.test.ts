@@ -20,6 +20,7 @@ import { bareEnvironment } from '../testing/environment.ts';
 import { freePort } from '../testing/free-port.ts';
 import { missing } from '../testing/missing.ts';
 import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
+import { noPooler, startPooler } from '../testing/pgbouncer.ts';
 import { startProduct } from '../testing/product.ts';
 import { startTestRedis } from '../testing/redis.ts';
 import { noS3Server, s3Environment, startS3Server } from '../testing/s3-server.ts';
@@ -275,49 +276,26 @@ test('a login that does not own the tables, and may not take the role, is told h
   assert.doesNotMatch(JSON.stringify(examined), /secret-password/);
 });
 
-test('a pooler in transaction mode is seen through; one in session mode is fine', { timeout: 60_000 }, async (t) => {
-  const program = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer'].find(existsSync);
-  if (program === undefined) return missing(t, 'pgbouncer', 'apt install pgbouncer');
+test('a pooler in transaction mode is seen through, and its size is held against what is needed', {
+  timeout: 120_000,
+}, async (t) => {
+  const why = noPooler();
+  if (why !== null) return missing(t, 'pgbouncer', why);
   const url = await database(t, `INSERT INTO org (slug) VALUES ('acme')`);
-  for (const mode of ['transaction', 'session'] as const) {
-    const examined = await examine(t, { DATABASE_URL: await startPooler(t, program, url, mode) });
+  for (const mode of ['transaction', 'statement', 'session'] as const) {
+    const pooler = await startPooler(t, url, [`pool_mode = ${mode}`]);
+    const examined = await examine(t, { DATABASE_URL: pooler.url });
     const seen = examined.findings.some(({ found }) => found.includes('transaction mode'));
-    assert.equal(seen, mode === 'transaction', JSON.stringify(examined.findings));
+    assert.equal(seen, mode !== 'session', JSON.stringify(examined.findings));
   }
+  const DATABASE_URL = (await startPooler(t, url, [])).url;
+  const [fits, many] = [await examine(t, { DATABASE_URL }), await examine(t, { DATABASE_URL }, '--processes', '4')];
+  assertFinds(fits, 'connections', 'ok', /all processes of one start may open 19 \(6 to take mail, 9 to read it/);
+  assertFinds(fits, 'connections', 'ok', /a pooler in between, whose size cannot be seen .* default is 20/);
+  assertFinds(many, 'connections', 'warning', /cannot be seen .* default is 20\); 37 connections are needed/);
+  const told = (await startPooler(t, url, ['default_pool_size = 12', 'stats_users = {user}'])).url;
+  assertFinds(await examine(t, { DATABASE_URL: told }), 'connections', 'broken', /gives 12 connections; 19 are needed/);
 });
-
-async function startPooler(t: TestContext, program: string, url: string, mode: string): Promise<string> {
-  const folder = await temporaryFolder(t);
-  await chmod(folder, 0o777); // It refuses to run as root and becomes nobody.
-  const { hostname, port, username, password, pathname } = new URL(url);
-  const listenPort = await freePort();
-  await writeFile(join(folder, 'users.txt'), `"${username}" "${password}"\n`);
-  await writeFile(
-    join(folder, 'pgbouncer.ini'),
-    `[databases]\n${pathname.slice(1)} = host=${hostname} port=${port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n` +
-      `listen_port = ${listenPort}\npool_mode = ${mode}\nauth_type = plain\nauth_file = ${folder}/users.txt\n` +
-      `unix_socket_dir =\nignore_startup_parameters = extra_float_digits,options\n`,
-  );
-  const asNobody = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
-  const child = execFile(program, [join(folder, 'pgbouncer.ini')], asNobody, () => {});
-  const ended = once(child, 'exit');
-  cleanUp(t, async () => {
-    child.kill('SIGKILL');
-    await ended;
-  });
-  const pooled = new URL(url);
-  pooled.port = `${listenPort}`;
-  for (let attempt = 0; attempt < 100 && !(await answers(pooled.href)); attempt++) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  return pooled.href;
-}
-
-const answers = (url: string): Promise<boolean> =>
-  query(url, 'SELECT').then(
-    () => true,
-    () => false,
-  );
 
 test('an S3 store that refuses, hangs, lacks the bucket or knows us not; the bucket is made when asked for', {
   timeout: 120_000,

@@ -17,7 +17,7 @@ import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
 import { countFields, firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
-import { type NewMessage, RecordError, type Recorded } from '../ports/message-store.ts';
+import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
 import type { Organisation } from '../ports/organisations.ts';
 import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
@@ -163,7 +163,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         // "duplicate", and an object that turns out to be nobody's is collected by `reconcile`.
         if (error.code === 'outcome-unknown') state = 'settled';
         else await discard();
-        return fault(o, log, error, error.code === 'outcome-unknown' ? 'outcome-unknown' : 'database-unavailable');
+        return fault(o, log, error, COMMIT_FAULTS[error.code]);
       } finally {
         committing?.end();
         span?.end();
@@ -197,7 +197,7 @@ async function judge(
   return blocked ?? routed.organisation;
 }
 
-type Verdict = Exclude<Refused['refusal'], 'storage-full'>;
+type Verdict = Exclude<Refused['refusal'], 'storage-full' | 'unstorable'>;
 
 /** A directory that cannot be asked is our fault, and never a verdict on the mail. */
 async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>): Promise<T | 'unavailable'> {
@@ -219,13 +219,20 @@ function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, org
   span?.set({ 'orderflow.refusal': refusal });
   return { refusal };
 }
+const COMMIT_FAULTS = {
+  'outcome-unknown': 'outcome-unknown',
+  unavailable: 'database-unavailable',
+  refused: 'row-refused',
+} as const satisfies Record<RecordErrorCode, ErrorType>;
 
 /** Logs and counts a fault of ours, and says how the client hears of it. */
 function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType): Refused {
   const facts = { err: error, error_type: errorType };
   o.lines.write({ level: 'error', log, facts, message: 'mail not taken: a fault of ours', kind: errorType });
   o.metrics.processingError(null, errorType);
-  return { refusal: errorType === 'storage-full' ? 'storage-full' : 'unavailable' };
+  if (errorType === 'storage-full') return { refusal: 'storage-full' };
+  // Refused for good: a sender that comes back for days would meet the same, and its order would be as late as that.
+  return { refusal: errorType === 'row-refused' ? 'unstorable' : 'unavailable' };
 }
 
 function describe(
@@ -284,7 +291,7 @@ async function acknowledge(
   recorded: readonly Recorded[],
 ): Promise<Committed> {
   const superfluous: string[] = [];
-  for (const [index, { outcome, id }] of recorded.entries()) {
+  for (const [index, { outcome, id, withoutText }] of recorded.entries()) {
     const message = messages[index];
     if (message === undefined) continue;
     const facts = {
@@ -297,6 +304,9 @@ async function acknowledge(
       tls_version: message.tlsVersion,
       tls_cipher: message.tlsCipher,
     };
+    if (withoutText !== undefined) {
+      log.warn({ ...facts, reason: withoutText }, 'the database refused a field: recorded without its free text');
+    }
     if (outcome === 'accepted') log.info(facts, 'mail accepted');
     if (outcome === 'conflict') log.warn(facts, 'Message-ID is taken by a mail of other content: kept aside');
     if (outcome === 'duplicate') {

@@ -9,6 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MessageStore, NewMessage, Recorded } from '../ports/message-store.ts';
 import { RecordError } from '../ports/message-store.ts';
+import { withoutText } from './without-text.ts';
 
 /** Keeps one statement's parameters below a few hundred kilobytes. */
 const MAX_BATCH = 200;
@@ -20,7 +21,8 @@ const PAUSE_MS = 2;
 export interface Recorder {
   /**
    * One envelope: a row for each of its organisations, all or nothing.
-   * Errors: `RecordError` as `MessageStore.record`; `refused` is then about this envelope alone.
+   * Errors: `RecordError` as `MessageStore.record`; `refused` is then about this envelope alone, which was tried without
+   * its free text as well.
    */
   record(envelope: readonly NewMessage[]): Promise<readonly Recorded[]>;
 }
@@ -61,16 +63,26 @@ export function createRecorder(o: {
 
 /** Never rejects: every outcome goes to the one who waits for it. */
 async function commitTogether(store: MessageStore, batch: readonly Waiting[]): Promise<void> {
-  const outcomes = await store
-    .record(batch.map(({ envelope }) => envelope))
-    .catch((error: unknown) => batch.map(() => error));
+  const outcomes = await record(store, batch);
   for (const [index, one] of batch.entries()) {
     const outcome = outcomes[index];
     if (Array.isArray(outcome)) one.resolve(outcome);
+    else if (!isRefused(outcome)) one.reject(outcome);
     // One row that the database will not take must not take the others down with it.
-    else if (batch.length > 1 && isRefused(outcome)) await commitTogether(store, [one]);
-    else one.reject(outcome);
+    else if (batch.length > 1) await commitTogether(store, [one]);
+    else await commitWithoutText(store, one, outcome);
   }
 }
 
-const isRefused = (error: unknown): boolean => error instanceof RecordError && error.code === 'refused';
+/** Refused again, it is refused for good. */
+async function commitWithoutText(store: MessageStore, one: Waiting, refused: RecordError): Promise<void> {
+  const [outcome] = await record(store, [{ ...one, envelope: one.envelope.map(withoutText) }]);
+  if (Array.isArray(outcome)) one.resolve(outcome.map((recorded) => ({ ...recorded, withoutText: refused.message })));
+  else one.reject(outcome);
+}
+
+function record(store: MessageStore, batch: readonly Waiting[]): Promise<readonly unknown[]> {
+  return store.record(batch.map(({ envelope }) => envelope)).catch((error: unknown) => batch.map(() => error));
+}
+
+const isRefused = (error: unknown): error is RecordError => error instanceof RecordError && error.code === 'refused';

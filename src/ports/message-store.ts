@@ -1,5 +1,7 @@
 /** The rows behind a 250: each written in one transaction together with the job that reads the attachments out. */
 
+import type { Note } from './extraction-store.ts';
+
 export type InboundMessageStatus = 'RECEIVED' | 'STORED' | 'PARSED' | 'FAILED';
 
 /** One row to be: a mail for one organisation, its raw bytes already durable under `rawStorageKey`. */
@@ -32,6 +34,8 @@ export interface NewMessage {
   /** As the TLS library names them, `TLSv1.3`; null when the mail came in the clear. */
   readonly tlsVersion: string | null;
   readonly tlsCipher: string | null;
+  /** What was odd before anybody read the mail; the worker's notes come behind them. Default: none. */
+  readonly notes?: readonly Note[];
 }
 
 /**
@@ -41,6 +45,8 @@ export interface NewMessage {
 export interface Recorded {
   readonly outcome: 'accepted' | 'duplicate' | 'conflict';
   readonly id: string;
+  /** Set: the database refused the row as it was, in these words, and took it without its free text. */
+  readonly withoutText?: string;
 }
 
 export interface MessageStore {

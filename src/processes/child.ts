@@ -26,8 +26,10 @@ export async function runChild(loadCompose: () => Promise<Compose>): Promise<num
   const assignment = await Promise.race([assigned, stopping.asked.then(() => null)]);
   if (assignment === null) return 0;
   const log = createLog(assignment.settings.log).child({ process: assignment.name, pid: process.pid });
-  const part = await startPart(assignment, log, loadCompose);
-  if (part === null) return 1;
+  const stop = new AbortController();
+  void stopping.asked.then(() => stop.abort());
+  const part = await startPart(assignment, log, loadCompose, stop.signal);
+  if (part === null) return stop.signal.aborted ? 0 : 1;
   answer = (question) => (question === 'metrics' ? part.metrics() : part.check());
   reload = part.reload;
   await say({ said: 'ready', smtp: part.smtp });
@@ -37,17 +39,19 @@ export async function runChild(loadCompose: () => Promise<Compose>): Promise<num
   return unclosed.length === 0 ? 0 : 1;
 }
 
-/** null when it cannot be started; the parent has been told why. */
+/** null when it cannot be started, and the parent has been told why; or when it is to stop before it is. */
 async function startPart(
   { roles, settings, databaseUrl }: Assignment,
   log: Log,
   loadCompose: () => Promise<Compose>,
+  signal: AbortSignal,
 ): Promise<RunningPart | null> {
   if (!roles.includes('smtp')) goAfterMail(log);
   const compose = await loadCompose();
   try {
-    return await compose.startPart({ settings, roles, databaseUrl, log });
+    return await compose.startPart({ settings, roles, databaseUrl, log, signal });
   } catch (error) {
+    if (signal.aborted) return null;
     await say({ said: 'failed', failure: failureOf(error, error instanceof compose.StartError) });
     return null;
   }

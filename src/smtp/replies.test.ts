@@ -33,6 +33,7 @@ test('every name an application may refuse with is a refusal', () => {
     unavailable: '451 4.3.0',
     'storage-full': '452 4.3.1',
     'routing-loop': '554 5.4.6',
+    unstorable: '554 5.6.0',
   };
   for (const [name, start] of Object.entries(refusals))
     assert.ok(replyLine(replies[name as ReplyName]).startsWith(start), name);

@@ -64,6 +64,7 @@ export const replies = {
   unavailable: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
   'storage-full': reply(452, 3, 1, 'Insufficient storage, try again later'),
   'routing-loop': reply(554, 4, 6, 'Routing loop'),
+  unstorable: reply(554, 6, 0, 'Message content cannot be recorded'),
   fault: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
 
   'malformed-sender': reply(501, 1, 7, 'Malformed sender address'),
@@ -102,7 +103,8 @@ export type ApplicationRefusal =
   | 'sender-blocked'
   | 'unavailable'
   | 'storage-full'
-  | 'routing-loop';
+  | 'routing-loop'
+  | 'unstorable';
 
 /** `5.1.1`, or null where there is none. Spec: RFC 2034 §4 (same class as the reply code) */
 export function enhancedCode(of: Reply): string | null {

@@ -15,6 +15,7 @@ export const errorTypes = [
   'object-missing',
   'database-unavailable',
   'outcome-unknown',
+  'row-refused',
   'deadline',
   'malformed',
   'limit-exceeded',

@@ -16,6 +16,28 @@ export function openSilence(t: TestContext): Promise<Way> {
   return listen(t, (client) => client.resume());
 }
 
+/** A way that leads elsewhere from some moment on: new connections go there, those under way stay where they are. */
+export interface MovingWay extends Way {
+  moveTo(endpoint: string): void;
+}
+
+export async function openMovingWay(t: TestContext, endpoint: string): Promise<MovingWay> {
+  let target = new URL(endpoint);
+  const way = await listen(t, (client, _connection, sockets) => {
+    const upstream = connect({ host: target.hostname, port: Number(target.port), noDelay: true });
+    sockets.add(upstream);
+    upstream.on('error', () => client.destroy());
+    client.pipe(upstream).pipe(client);
+    client.on('close', () => upstream.destroy());
+  });
+  return {
+    ...way,
+    moveTo: (to) => {
+      target = new URL(to);
+    },
+  };
+}
+
 /** Answers each connection with these bytes, and no more. */
 export function openAnswer(t: TestContext, answer: string): Promise<Way> {
   return listen(t, (client) => client.once('data', () => client.write(answer)));

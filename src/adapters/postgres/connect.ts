@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { isServerError } from './pool.ts';
+import { CONNECT_TIMEOUT_MS } from './session.ts';
 
 /** graphile-worker wants 12, `UNIQUE NULLS NOT DISTINCT` wants 15. */
 export const MIN_VERSION = 15;
@@ -10,29 +11,43 @@ export class DatabaseConnectError extends Error {
 }
 
 /**
- * One connection, to find out at start what would otherwise be found out by the first mail.
+ * One connection, for the commands that only look.
  * Errors: `DatabaseConnectError` saying what to mend.
  */
 export async function checkDatabase(url: string): Promise<void> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000, query_timeout: 5_000 });
-  client.on('error', () => {});
+  let client: pg.Client | undefined;
   try {
+    client = openForExamination(url);
     await client.connect();
-    const { rows } = await client.query<{ version: number }>(
-      `SELECT current_setting('server_version_num')::int / 10000 AS version`,
-    );
-    const version = rows[0]?.version ?? 0;
-    if (version < MIN_VERSION) {
-      throw new DatabaseConnectError(
-        `DATABASE_URL: PostgreSQL ${version} is too old; ${MIN_VERSION} or newer is needed`,
-      );
-    }
+    await assertVersion(client);
   } catch (error) {
     if (error instanceof DatabaseConnectError) throw error;
     throw new DatabaseConnectError(`DATABASE_URL: ${connectFault(url, error)}`, { cause: error });
   } finally {
-    await client.end().catch(() => {});
+    await client?.end().catch(() => {});
   }
+}
+
+/** Still to be connected. Errors: throws when a file that the URL names cannot be read. */
+export function openForExamination(url: string): pg.Client {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'orderflow-doctor',
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: CONNECT_TIMEOUT_MS,
+  });
+  client.on('error', () => {});
+  return client;
+}
+
+/** Errors: `DatabaseConnectError` when it is older than we need. */
+export async function assertVersion(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ version: number }>(
+    `SELECT current_setting('server_version_num')::int / 10000 AS version`,
+  );
+  const version = rows[0]?.version ?? 0;
+  if (version >= MIN_VERSION) return;
+  throw new DatabaseConnectError(`DATABASE_URL: PostgreSQL ${version} is too old; ${MIN_VERSION} or newer is needed`);
 }
 
 /** Why this database cannot be connected to, in words and without a secret. */
@@ -49,6 +64,9 @@ function where(url: string): string {
   }
 }
 
+const UNKNOWN_AUTHORITY =
+  'has a certificate of an authority that is not known here: name its file (sslrootcert, or PGSSLROOTCERT)';
+
 /** By SQLSTATE or system error code. */
 const REASONS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'refuses connections: is it running, and is that its address?',
@@ -61,6 +79,21 @@ const REASONS: Readonly<Record<string, string>> = {
   '3D000': 'does not exist on that server: create it first',
   '53300': 'has no connection left: raise max_connections',
   '57P03': 'is starting up or shutting down: try again in a moment',
+  // Of TLS, as Node names them.
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_AUTHORITY,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
+  CERT_HAS_EXPIRED: 'has a certificate that has expired',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'has a certificate for another name: connect by the name that it is for',
+};
+
+/** Of the driver, where it has no code. */
+const REASONS_BY_MESSAGE: Readonly<Record<string, string>> = {
+  'The server does not support SSL connections': 'offers no TLS, and sslmode asks for it',
+  'Query read timeout':
+    'lets us connect, and then does not answer: a pooler in between may have none of its connections free',
 };
 
 function inWords(error: unknown): string {
@@ -68,5 +101,6 @@ function inWords(error: unknown): string {
   const known = typeof code === 'string' ? REASONS[code] : undefined;
   if (known !== undefined) return known;
   if (isServerError(error)) return `refuses: ${error.message}`;
-  return `cannot be reached: ${error instanceof Error ? error.message || error.name : String(error)}`;
+  const message = error instanceof Error ? error.message || error.name : String(error);
+  return REASONS_BY_MESSAGE[message] ?? `cannot be reached: ${message}`;
 }

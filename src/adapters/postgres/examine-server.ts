@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { broken, type Finding, ok, warning } from '../../ports/finding.ts';
 import { MIN_VERSION } from './connect.ts';
 
-interface ServerFacts {
+export interface ServerFacts {
   readonly version: number;
   readonly versionText: string;
   readonly database: string;
@@ -37,21 +37,16 @@ const FACTS = `
     datconnlimit AS "databaseLimit", rolconnlimit AS "loginLimit"
   FROM pg_database, pg_roles WHERE datname = current_database() AND rolname = current_user`;
 
-export async function examineServer(
-  client: pg.Client,
-  { connectionsNeeded, embedded }: { readonly connectionsNeeded: number; readonly embedded: boolean },
-): Promise<readonly Finding[]> {
+export async function readServerFacts(client: pg.Client): Promise<ServerFacts> {
   const { rows } = await client.query<ServerFacts>(FACTS);
-  const facts = rows[0];
-  if (facts === undefined) return [broken('database', 'it tells nothing of itself', 'ask its administrator')];
+  if (rows[0] === undefined) throw new Error('the database tells nothing of itself');
+  return rows[0];
+}
+
+export function examineServer(facts: ServerFacts, embedded: boolean): readonly Finding[] {
   const kind = embedded ? 'the embedded PostgreSQL' : 'PostgreSQL';
   const described = `${kind} ${facts.versionText.split(' ', 1)[0]}, database "${facts.database}"`;
-  return [
-    judgeVersion(facts, described),
-    ...judgeWriting(facts),
-    ...judgeDurability(facts),
-    judgeRoom(facts, connectionsNeeded),
-  ];
+  return [judgeVersion(facts, described), ...judgeWriting(facts), ...judgeEncoding(facts), ...judgeDurability(facts)];
 }
 
 function judgeVersion({ version }: ServerFacts, described: string): Finding {
@@ -59,25 +54,26 @@ function judgeVersion({ version }: ServerFacts, described: string): Finding {
   return broken('database', `${described}, is too old`, `use PostgreSQL ${MIN_VERSION} or newer`);
 }
 
-function judgeWriting({ standby, readOnly, encoding }: ServerFacts): readonly Finding[] {
-  const findings: Finding[] = [];
+/** These may pass: a standby is promoted, an address moves to the primary. */
+export function judgeWriting({ standby, readOnly }: ServerFacts): readonly Finding[] {
   if (standby) {
-    findings.push(broken('database', 'it is a standby: nothing can be written', 'set DATABASE_URL to the primary'));
-  } else if (readOnly) {
-    findings.push(
-      broken('database', 'default_transaction_read_only is on: nothing can be written', 'turn it off for this login'),
-    );
+    return [broken('database', 'it is a standby: nothing can be written', 'set DATABASE_URL to the primary')];
   }
-  if (encoding !== 'UTF8') {
-    findings.push(
-      broken(
-        'database',
-        `its encoding is ${encoding}: subjects and file names of other scripts cannot be kept`,
-        "make it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
-      ),
-    );
-  }
-  return findings;
+  if (!readOnly) return [];
+  return [
+    broken('database', 'default_transaction_read_only is on: nothing can be written', 'turn it off for this login'),
+  ];
+}
+
+export function judgeEncoding({ encoding }: ServerFacts): readonly Finding[] {
+  if (encoding === 'UTF8') return [];
+  return [
+    broken(
+      'database',
+      `its encoding is ${encoding}: subjects and file names of other scripts cannot be kept`,
+      "make it anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0",
+    ),
+  ];
 }
 
 function judgeDurability({ fsync, fullPageWrites, synchronousCommit }: ServerFacts): readonly Finding[] {
@@ -112,24 +108,4 @@ function judgeDurability({ fsync, fullPageWrites, synchronousCommit }: ServerFac
   return findings.length > 0
     ? findings
     : [ok('durability', 'the database waits for its disk before it says "committed"')];
-}
-
-function judgeRoom(facts: ServerFacts, needed: number): Finding {
-  const limits = [facts.maxConnections, facts.databaseLimit, facts.loginLimit].filter((limit) => limit >= 0);
-  const allowed = Math.min(...limits);
-  if (allowed < needed) {
-    return broken(
-      'connections',
-      `the database allows ${allowed} connections; one process of ours may open ${needed}`,
-      'raise max_connections (or the CONNECTION LIMIT of the login or the database)',
-    );
-  }
-  const free = facts.maxConnections - facts.usedConnections;
-  // A server that runs has its own already.
-  if (facts.ourConnections > 0 || free >= needed) return ok('connections', `the database allows ${allowed} of ours`);
-  return warning(
-    'connections',
-    `only ${Math.max(0, free)} of the database's ${facts.maxConnections} connections are free; one process of ours may open ${needed}`,
-    'raise max_connections, or let others use fewer',
-  );
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import type pg from 'pg';
 import type { ExtractionResult, ExtractionStore, MessageToExtract, NewDocument } from '../../ports/extraction-store.ts';
+import { cleanUp } from '../../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
 import { createPostgresExtractionStore } from './extraction-store.ts';
 import { createPostgresMessageStore } from './message-store.ts';
@@ -49,6 +50,41 @@ async function written(pool: pg.Pool): Promise<unknown> {
 }
 
 describe('what becomes of a message in the database', () => {
+  it('a message is taken as its organisation, in one turn, and the connection is ours again', async (t) => {
+    const { pool } = await openTestPool(t);
+    const orgId = await addOrganisation(pool, 'acme');
+    const [first, second] = [newMessage(orgId), newMessage(orgId)];
+    await createPostgresMessageStore({ pool }).record([[first], [second]]);
+    await pool.query(`
+      CREATE FUNCTION only_tenants() RETURNS trigger LANGUAGE plpgsql AS $$
+      BEGIN
+        IF current_user <> 'orderflow_tenant' THEN RAISE 'taken as %', current_user; END IF;
+        RETURN NEW;
+      END $$;
+      CREATE TRIGGER only_tenants BEFORE UPDATE ON inbound_message FOR EACH ROW EXECUTE FUNCTION only_tenants()`);
+    const client = await pool.connect();
+    cleanUp(t, () => client.release());
+    let turns = 0;
+    const counted = Object.assign(Object.create(client) as pg.PoolClient, {
+      query: (text: string) => {
+        turns++;
+        return client.query(text);
+      },
+      release: () => {},
+    });
+    const store = createPostgresExtractionStore({
+      pool: Object.assign(Object.create(pool) as pg.Pool, { connect: async () => counted }),
+    });
+    assert.equal((await store.take(first.id, orgId))?.status, 'STORED');
+    assert.deepEqual([(await store.take(second.id, orgId))?.status, turns], ['STORED', 2]);
+    assert.equal((await store.take(first.id, orgId))?.status, 'STORED');
+    assert.equal(await store.take(first.id, randomUUID()), null);
+    const { rows } = await client.query(
+      `SELECT session_user = current_user AS ours, current_setting('app.org_id') AS org`,
+    );
+    assert.deepEqual(rows, [{ ours: true, org: '' }]);
+  });
+
   it('who comes second changes nothing, whatever it found', async (t) => {
     const { pool, store, message } = await taken(t);
     const first = document();

@@ -8,7 +8,7 @@ import type {
   NewDocument,
   Note,
 } from '../../ports/extraction-store.ts';
-import { asOrganisation, leaveOrganisation } from './tenant.ts';
+import { asOrganisation, createTenantStatement, leaveOrganisation } from './tenant.ts';
 import { storableJson, storableText } from './text.ts';
 
 const COLUMNS = `
@@ -25,12 +25,14 @@ const TAKE = `
 
 /**
  * One turn to the database. The documents come from `finished`: a message that is not STORED gets none. They are upserted,
- * because a run that was cut off before its commit may be followed by one that knows better.
+ * because a run that was cut off before its commit may be followed by one that knows better. Notes from before the mail was
+ * read (`field-unstorable`) stay, before those of the reading.
  */
 const FINISH = `
   WITH finished AS (
     UPDATE inbound_message
-    SET status = $3, parts_json = $4, error_json = $5, notes_json = $6, parser_version = $7
+    SET status = $3, parts_json = $4, error_json = $5, parser_version = $7,
+      notes_json = CASE WHEN notes_json IS NULL THEN $6::jsonb ELSE notes_json || coalesce($6::jsonb, '[]') END
     WHERE id = $2 AND status = 'STORED' RETURNING id
   ), documents AS (
     INSERT INTO document (
@@ -62,15 +64,9 @@ const ADD_DOCUMENT_JOBS = `
     FROM unnest($1::uuid[]) AS document_id), true)`;
 
 export function createPostgresExtractionStore(o: { readonly pool: pg.Pool }): ExtractionStore {
+  const take = createTenantStatement<MessageToExtract>(o.pool, { name: 'take_message', parameters: 2, text: TAKE });
   return {
-    async take(inboundMessageId, orgId) {
-      const { rows } = await o.pool.query<MessageToExtract>({
-        name: 'take-message',
-        text: TAKE,
-        values: [inboundMessageId, orgId],
-      });
-      return rows[0] ?? null;
-    },
+    take: async (inboundMessageId, orgId) => (await take(orgId, inboundMessageId, orgId))[0] ?? null,
 
     finish: (message, result, traceparent) =>
       asOrganisation(o.pool, message.orgId, (client) => finish(client, message, result, traceparent)),

@@ -3,7 +3,8 @@ import type pg from 'pg';
 import type { MessageStore, NewMessage, Recorded } from '../../ports/message-store.ts';
 import { RecordError } from '../../ports/message-store.ts';
 import { CommitUnknownError, inOneStatement, inTransaction, isServerError } from './pool.ts';
-import { storableText } from './text.ts';
+import { storableJson, storableText } from './text.ts';
+import { onceMoreElsewhere } from './wrong-server.ts';
 
 /**
  * A 250 rests on this commit being on disk: a server, database or login set to `synchronous_commit = off` for other reasons
@@ -17,15 +18,15 @@ const WAIT_FOR_THE_DISK = `
  * one of this very statement, is left out of the answer. Arrays keep the statement the same for any number of rows, so
  * that it is planned once per connection.
  */
-const insert = (payload: string): string => `
+const insert = (payload: string, notes: string | null = null): string => `
   WITH inserted AS (
     INSERT INTO inbound_message (
       id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, status, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher, reverse_path)
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path${notes === null ? '' : ', notes_json'})
     SELECT id, org_id, 'EMAIL', source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, 'RECEIVED', trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher, reverse_path
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path${notes === null ? '' : `, ${notes}`}
     FROM unnest(
       $1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
       $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[],
@@ -40,7 +41,7 @@ const insert = (payload: string): string => `
     SELECT count(job.id) FROM (
       SELECT array_agg((
         'extract_attachments',
-        json_build_object(${payload}),
+        ${payload},
         NULL, NULL, NULL, NULL, NULL, NULL
       )::graphile_worker.job_spec) AS specs
       FROM inserted HAVING count(*) > 0
@@ -49,9 +50,12 @@ const insert = (payload: string): string => `
   SELECT id, (SELECT count FROM jobs) AS jobs, (${WAIT_FOR_THE_DISK}) AS pinned FROM inserted`;
 
 const PAYLOAD = `'inbound_message_id', id, 'org_id', org_id, 'trace_id', trace_id`;
-const INSERT = insert(PAYLOAD);
+const INSERT = insert(`json_build_object(${PAYLOAD})`);
+const TRACED_PAYLOAD = `json_build_object(${PAYLOAD}, 'traceparent', $22::jsonb ->> trace_id)`;
 /** A statement of its own, so that tracing costs nothing where it is off. */
-const INSERT_TRACED = insert(`${PAYLOAD}, 'traceparent', $22::jsonb ->> trace_id`);
+const INSERT_TRACED = insert(TRACED_PAYLOAD);
+/** For the few that come with notes, traced or not. */
+const INSERT_NOTED = insert(`json_strip_nulls(${TRACED_PAYLOAD})`, '$23::jsonb -> trace_id');
 
 const FIND_TAKEN = `
   SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
@@ -74,7 +78,9 @@ export function createPostgresMessageStore({ pool }: { readonly pool: pg.Pool })
     async record(envelopes) {
       try {
         const single = envelopes.every(({ length }) => length === 1);
-        return single ? await recordSingles(pool, envelopes.flat()) : await recordTogether(pool, envelopes);
+        return await onceMoreElsewhere(() =>
+          single ? recordSingles(pool, envelopes.flat()) : recordTogether(pool, envelopes),
+        );
       } catch (error) {
         throw asRecordError(error);
       }
@@ -133,9 +139,14 @@ async function recordMessages(client: pg.PoolClient, messages: readonly NewMessa
 function insertion(messages: readonly NewMessage[]): pg.QueryConfig {
   const ordered = inLockOrder(messages);
   const values = columns(ordered);
-  if (ordered[0]?.traceparent === undefined) return { name: 'insert-inbound-messages', text: INSERT, values };
-  const traceparents = Object.fromEntries(ordered.map(({ traceId, traceparent }) => [traceId, traceparent]));
-  return { name: 'insert-traced-messages', text: INSERT_TRACED, values: [...values, JSON.stringify(traceparents)] };
+  const noted = ordered.some(({ notes }) => notes !== undefined);
+  if (!noted && ordered[0]?.traceparent === undefined) return { name: 'insert-inbound-messages', text: INSERT, values };
+  const byTrace = (value: (message: NewMessage) => unknown): string | null =>
+    storableJson(Object.fromEntries(ordered.map((message) => [message.traceId, value(message)])));
+  const traced = [...values, byTrace(({ traceparent }) => traceparent)];
+  return noted
+    ? { name: 'insert-noted-messages', text: INSERT_NOTED, values: [...traced, byTrace(({ notes }) => notes)] }
+    : { name: 'insert-traced-messages', text: INSERT_TRACED, values: traced };
 }
 
 const idsOf = ({ rows }: pg.QueryResult<{ id: string }>): ReadonlySet<string> => new Set(rows.map(({ id }) => id));

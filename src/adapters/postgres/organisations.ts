@@ -1,7 +1,7 @@
 import { domainToUnicode } from 'node:url';
 import type pg from 'pg';
 import type { BlockList, Organisation, OrganisationRegister } from '../../ports/organisations.ts';
-import { isServerError } from './pool.ts';
+import { ask, isServerError } from './pool.ts';
 import { storableText } from './text.ts';
 
 const COLUMNS = `id, slug, name, coalesce(settings_json->>'disabled' = 'true', false) AS disabled`;
@@ -10,12 +10,9 @@ const CHECK_VIOLATION = '23514';
 
 export function createPostgresOrganisations(o: { readonly pool: pg.Pool }): OrganisationRegister {
   return {
-    async findBySlug(slug) {
-      const { rows } = await o.pool.query<Organisation>({
-        name: 'find-org-by-slug',
-        text: `SELECT ${COLUMNS} FROM org WHERE slug = $1`,
-        values: [slug],
-      });
+    async findBySlug(slug, signal) {
+      const text = `SELECT ${COLUMNS} FROM org WHERE slug = $1`;
+      const rows = await ask<Organisation>(o.pool, { name: 'find-org-by-slug', text, values: [slug] }, signal);
       return rows[0] ?? null;
     },
     async add(slug, name) {
@@ -39,12 +36,18 @@ export function createPostgresOrganisations(o: { readonly pool: pg.Pool }): Orga
 
 export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockList {
   return {
-    async blockedBy(address) {
-      const { rows } = await o.pool.query<{ orgId: string | null }>({
-        name: 'who-blocks-sender',
-        text: 'SELECT org_id AS "orgId" FROM blocked_sender WHERE pattern = ANY ($1)',
-        values: [[address, address.slice(address.lastIndexOf('@'))].flatMap(formsOf).map((form) => storableText(form))],
-      });
+    async blockedBy(address, signal) {
+      const forms = [address, address.slice(address.lastIndexOf('@'))].flatMap(formsOf);
+      const patterns = forms.map((form) => storableText(form));
+      const rows = await ask<{ readonly orgId: string | null }>(
+        o.pool,
+        {
+          name: 'who-blocks-sender',
+          text: 'SELECT org_id AS "orgId" FROM blocked_sender WHERE pattern = ANY ($1)',
+          values: [patterns],
+        },
+        signal,
+      );
       return new Set(rows.map(({ orgId }) => orgId));
     },
     async block(pattern, orgId) {

@@ -1,8 +1,9 @@
 import pg from 'pg';
+import { unlessAborted } from '../../ports/abort.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { applySettings, CONNECT_TIMEOUT_MS, type SessionSettings } from './session.ts';
+import { leaveWrongServers } from './wrong-server.ts';
 
-/** How long we wait for PostgreSQL before a client is told 451; a hung server must never hang a session. */
-const CONNECT_TIMEOUT_MS = 5_000;
 /** Cancelled by the server … */
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** … and given up by us a little later when the server does not even answer (stopped, network gone). */
@@ -12,23 +13,18 @@ const QUERY_GRACE_MS = 2_000;
 pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** Before PostgreSQL 18, what is off and needed all the same counts as so dear that it would be compiled (`jit`). */
-const BY_KEY_ONLY: readonly string[] = [
-  'plan_cache_mode=force_generic_plan',
-  'enable_seqscan=off',
-  'enable_hashjoin=off',
-  'enable_mergejoin=off',
-  'jit=off',
-];
+const BY_KEY_ONLY: SessionSettings = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_seqscan: 'off',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  jit: 'off',
+};
+const FIRST_OF_MANY: SessionSettings = { plan_cache_mode: 'force_custom_plan', enable_sort: 'off', jit: 'off' };
+const IDLE_IN_TRANSACTION_MS = 60_000;
 
-/**
- * Connections for one purpose; `applicationName` shows in pg_stat_activity.
- * Errors: queries reject; an idle connection that breaks is dropped and replaced at the next use.
- */
-export function createPool(o: {
-  readonly url: string;
-  readonly applicationName: string;
-  readonly maxConnections: number;
-  readonly log: Log;
+/** What a connection is for. */
+export interface Purpose {
   /**
    * For work that is done again when it is lost: commits do not wait for the disk. A crash of the database loses a tail of
    * them in the order they were made, never an earlier one alone.
@@ -48,24 +44,47 @@ export function createPool(o: {
    * their table.
    */
   readonly firstOfMany?: boolean;
-}): pg.Pool {
-  const statementTimeoutMs = o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS;
-  const parameters = [
-    ...(o.repeatable ? ['synchronous_commit=off'] : []),
-    ...(o.byKeyOnly ? BY_KEY_ONLY : []),
-    ...(o.firstOfMany ? ['plan_cache_mode=force_custom_plan', 'enable_sort=off', 'jit=off'] : []),
-  ];
+}
+
+/** What a session of that purpose sets once it is connected. */
+export const settingsFor = ({
+  repeatable,
+  byKeyOnly,
+  firstOfMany,
+  statementTimeoutMs = STATEMENT_TIMEOUT_MS,
+}: Purpose): SessionSettings => ({
+  statement_timeout: statementTimeoutMs,
+  idle_in_transaction_session_timeout: IDLE_IN_TRANSACTION_MS,
+  ...(repeatable ? { synchronous_commit: 'off' } : {}),
+  ...(byKeyOnly ? BY_KEY_ONLY : {}),
+  ...(firstOfMany ? FIRST_OF_MANY : {}),
+});
+
+/**
+ * Connections for one purpose; `applicationName` shows in pg_stat_activity.
+ * Errors: queries reject; a connection that breaks, or leads to a server that takes no writes, is dropped and replaced at
+ * the next use.
+ */
+export function createPool(
+  o: Purpose & {
+    readonly url: string;
+    readonly applicationName: string;
+    readonly maxConnections: number;
+    readonly log: Log;
+  },
+): pg.Pool {
+  const settings = settingsFor(o);
   const pool = new pg.Pool({
     connectionString: o.url,
     application_name: o.applicationName,
     max: o.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + QUERY_GRACE_MS,
-    idle_in_transaction_session_timeout: 60_000,
+    query_timeout: (o.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS) + QUERY_GRACE_MS,
     keepAlive: true,
-    ...(parameters.length === 0 ? {} : { options: parameters.map((one) => `-c ${one}`).join(' ') }),
+    // Waited for, before anybody gets the connection.
+    onConnect: (client) => applySettings(client, settings),
   });
+  leaveWrongServers(pool);
   pool.on('error', (error) => {
     if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');
   });
@@ -134,6 +153,36 @@ export async function inOneStatement<Row extends pg.QueryResultRow>(
   } finally {
     client.release(broken);
   }
+}
+
+/**
+ * Runs one statement that only reads, for somebody who may stop waiting.
+ * Errors: the server's; the signal's reason. A question under way is not cut off: senders that come and go would cost a
+ * connection each. Its connection is free again when the answer comes, or when its time is up.
+ */
+export async function ask<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  statement: pg.QueryConfig,
+  signal: AbortSignal | undefined,
+): Promise<readonly Row[]> {
+  signal?.throwIfAborted();
+  const answer = async (): Promise<readonly Row[]> => {
+    const client = await pool.connect();
+    if (signal?.aborted) {
+      client.release();
+      throw signal.reason;
+    }
+    let broken: Error | undefined;
+    try {
+      return (await client.query<Row>(statement)).rows;
+    } catch (error) {
+      broken = asError(error);
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  };
+  return unlessAborted(answer(), signal);
 }
 
 async function commit(client: pg.PoolClient): Promise<void> {

@@ -10,8 +10,48 @@ export function asOrganisation<T>(
   orgId: string,
   work: (client: pg.PoolClient) => Promise<T>,
 ): Promise<T> {
-  const enter = `SELECT set_config('app.org_id', ${pg.escapeLiteral(orgId)}, true), set_config('role', 'orderflow_tenant', true)`;
-  return inTransaction(pool, work, `BEGIN; ${enter}`);
+  return inTransaction(pool, work, `BEGIN; ${enter(orgId)}`);
+}
+
+/** Until the end of the transaction. */
+const enter = (orgId: string): string =>
+  `SELECT set_config('app.org_id', ${pg.escapeLiteral(orgId)}, true), set_config('role', 'orderflow_tenant', true)`;
+
+/** A statement that is prepared once per connection; its parameters are uuids. */
+export interface PreparedStatement {
+  readonly name: string;
+  readonly parameters: number;
+  readonly text: string;
+}
+
+/**
+ * One statement in such a transaction of its own, in one turn to the database: several statements sent as one query are a
+ * transaction. What they share cannot have parameters, so they are written into EXECUTE.
+ */
+export function createTenantStatement<Row extends pg.QueryResultRow>(
+  pool: pg.Pool,
+  { name, parameters, text }: PreparedStatement,
+): (orgId: string, ...values: readonly string[]) => Promise<readonly Row[]> {
+  const knowing = new WeakSet<pg.PoolClient>();
+  const types = Array.from({ length: parameters }, () => 'uuid').join(', ');
+  return async (orgId, ...values) => {
+    const client = await pool.connect();
+    let broken: Error | undefined;
+    try {
+      const execute = `EXECUTE ${name} (${values.map((value) => pg.escapeLiteral(value)).join(', ')})`;
+      // Prepared as who we are ourselves: that needs no organisation, and stays when the transaction fails.
+      const prepare = knowing.has(client) ? [] : [`PREPARE ${name} (${types}) AS ${text}`];
+      // Of several statements the driver answers several results, which its types do not know.
+      const results: unknown = await client.query([...prepare, enter(orgId), execute].join('; '));
+      knowing.add(client);
+      return (results as readonly pg.QueryResult<Row>[]).at(-1)?.rows ?? [];
+    } catch (error) {
+      broken = error instanceof Error ? error : new Error(String(error));
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  };
 }
 
 /** Back to the server's own role, for what does not belong to an organisation: the job queue. */

@@ -1,0 +1,57 @@
+/** A failover as poolers and moving addresses make it: connections under way stay with the old primary, which is fenced. */
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { connectSmtp } from '../../src/testing/smtp-client.ts';
+import { openMovingWay } from '../../src/testing/tcp-ways.ts';
+import { waitFor } from '../../src/testing/wait-for.ts';
+import { openFrontDoor, withClient } from './front-door.ts';
+import { addressOf, composeOrder } from './order-mail.ts';
+import { startReplicated } from './standby.ts';
+
+export async function failOverUnderProduct(t: TestContext, args: readonly string[]): Promise<void> {
+  const { primary, standby, caughtUp, failOver } = await startReplicated(t);
+  const way = await openMovingWay(t, primary.url);
+  const url = new URL(primary.url);
+  url.port = new URL(way.endpoint).port;
+  const door = await openFrontDoor(t, { databaseUrl: url.href, args });
+  const { product } = door;
+
+  assert.equal(await sendOrder(door.port), 250);
+  // Several at once, so that several connections of the pool lie idle when the server changes.
+  await Promise.all(Array.from({ length: 12 }, () => sendOrder(door.port)));
+  await caughtUp();
+  way.moveTo(standby.url);
+  await failOver();
+
+  for (let count = 0; count < 6; count++) assert.equal(await sendOrder(door.port), 250);
+  await waitFor(async () => (await fetch(`${product.httpUrl}/readyz`)).ok, { what: 'readiness', timeoutMs: 30_000 });
+  await waitFor(
+    () =>
+      withClient(standby.url, async (client) => {
+        const { rows } = await client.query<{ open: number }>(
+          `SELECT count(*) FILTER (WHERE status <> 'PARSED')::int AS open FROM inbound_message HAVING count(*) >= 19`,
+        );
+        return rows[0]?.open === 0;
+      }),
+    { what: 'the extraction of all mails on the new primary', timeoutMs: 60_000 },
+  );
+}
+
+/** Shape: the last reply code. */
+export async function sendOrder(port: number): Promise<number> {
+  const { raw } = await composeOrder({ slugs: ['acme'], attachmentBytes: [300] });
+  const client = await connectSmtp({ port });
+  try {
+    await client.readReply('greeting');
+    await client.command('EHLO client.example');
+    for (const line of ['MAIL FROM:<buyer@example.com>', `RCPT TO:<${addressOf('acme')}>`, 'DATA']) {
+      const { code } = await client.command(line);
+      if (code >= 400) return code;
+    }
+    await client.write(raw.toString('latin1').replace(/^\./gm, '..'));
+    await client.write('.\r\n');
+    return (await client.readReply('mail data')).code;
+  } finally {
+    client.close();
+  }
+}

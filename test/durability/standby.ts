@@ -1,0 +1,129 @@
+/** A PostgreSQL and its physical standby, of the packages of Debian: the embedded one cannot make a base backup. */
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
+import { appendFile, chmod, chown, copyFile, mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { cleanUp } from '../../src/testing/clean-up.ts';
+import { bareEnvironment } from '../../src/testing/environment.ts';
+import { freePort } from '../../src/testing/free-port.ts';
+import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
+import { waitFor } from '../../src/testing/wait-for.ts';
+import { withClient } from './front-door.ts';
+
+const DEBIAN = '/usr/lib/postgresql';
+const DATABASE = 'orderflow';
+
+export interface Replicated {
+  readonly primary: Server;
+  readonly standby: Server;
+  /** Resolves when the standby has all that is committed on the primary. */
+  caughtUp(): Promise<void>;
+  /** No session of the primary writes any more, and none is ended; the standby takes its place. */
+  failOver(): Promise<void>;
+}
+
+export interface Server {
+  readonly url: string;
+  readonly port: number;
+}
+
+/** null: it can be made here. */
+export function whyNoStandby(): string | null {
+  if (binaries() === undefined) return 'apt install postgresql-15';
+  return null;
+}
+
+function binaries(): string | undefined {
+  const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).map(Number) : [];
+  const newest = Math.max(...versions.filter((version) => version >= 15));
+  return Number.isFinite(newest) ? join(DEBIAN, String(newest), 'bin') : undefined;
+}
+
+export async function startReplicated(
+  t: TestContext,
+  o: { readonly tls?: { readonly certFile: string; readonly keyFile: string } } = {},
+): Promise<Replicated> {
+  const folder = await temporaryFolder(t);
+  const run = await runner();
+  const [first, second] = [join(folder, 'primary'), join(folder, 'standby')];
+  for (const dataDir of [first, second]) await run.own(dataDir);
+  await run('initdb', '-D', first, '-U', DATABASE, '-E', 'UTF8', '--locale', 'C', '-A', 'trust');
+  if (o.tls !== undefined) await run.useTls(first, o.tls);
+  const primary = await start(t, run, first);
+  await withClient(primary.url.replace(/[^/]*$/, 'postgres'), (client) => client.query(`CREATE DATABASE ${DATABASE}`));
+  await run('pg_basebackup', '-D', second, '-R', '-X', 'stream', '-c', 'fast', '-d', primary.url);
+  const standby = await start(t, run, second);
+  return {
+    primary,
+    standby,
+    async caughtUp() {
+      const written = await ask(primary.url, 'SELECT pg_current_wal_lsn()::text AS answer');
+      await waitFor(
+        async () =>
+          (await ask(standby.url, `SELECT (pg_last_wal_replay_lsn() >= '${written}')::text AS answer`)) === 'true',
+        { what: 'the standby to replay' },
+      );
+    },
+    async failOver() {
+      await ask(primary.url, 'ALTER SYSTEM SET default_transaction_read_only = on');
+      await ask(primary.url, 'SELECT pg_reload_conf()::text AS answer');
+      await run('pg_ctl', 'promote', '-w', '-D', second);
+    },
+  };
+}
+
+async function ask(url: string, sql: string): Promise<string | undefined> {
+  return withClient(url, async (client) => (await client.query<{ answer: string }>(sql)).rows[0]?.answer);
+}
+
+interface Run {
+  (program: string, ...args: readonly string[]): Promise<void>;
+  /** Makes a folder that the server may use. */
+  own(folder: string): Promise<void>;
+  useTls(dataDir: string, files: { readonly certFile: string; readonly keyFile: string }): Promise<void>;
+}
+
+/** PostgreSQL refuses to run as root. */
+async function runner(): Promise<Run> {
+  const programs = binaries() ?? '';
+  const account = process.getuid?.() === 0 ? await accountOfPostgres() : null;
+  const run = async (program: string, ...args: readonly string[]): Promise<void> => {
+    const options = { ...account, cwd: '/', env: { ...bareEnvironment(), LC_ALL: 'C' } };
+    await promisify(execFile)(join(programs, program), [...args], options);
+  };
+  const own = async (folder: string): Promise<void> => {
+    await mkdir(folder);
+    await chmod(folder, 0o700);
+    if (account !== null) await chown(folder, account.uid, account.gid);
+  };
+  const useTls: Run['useTls'] = async (dataDir, { certFile, keyFile }) => {
+    for (const [from, name] of [
+      [certFile, 'server.crt'],
+      [keyFile, 'server.key'],
+    ] as const) {
+      const copy = join(dataDir, name);
+      await copyFile(from, copy);
+      await chmod(copy, 0o600);
+      if (account !== null) await chown(copy, account.uid, account.gid);
+    }
+    await appendFile(join(dataDir, 'postgresql.auto.conf'), 'ssl = on\n');
+  };
+  return Object.assign(run, { own, useTls });
+}
+
+async function accountOfPostgres(): Promise<{ readonly uid: number; readonly gid: number }> {
+  const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((one) => one.startsWith('postgres:'));
+  const [, , uid, gid] = line?.split(':') ?? [];
+  return { uid: Number(uid), gid: Number(gid) };
+}
+
+async function start(t: TestContext, run: Run, dataDir: string): Promise<Server> {
+  const port = await freePort();
+  const settings = `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n`;
+  await appendFile(join(dataDir, 'postgresql.auto.conf'), settings);
+  await run('pg_ctl', 'start', '-w', '-D', dataDir, '-l', join(dataDir, 'server.log'));
+  cleanUp(t, () => run('pg_ctl', 'stop', '-m', 'immediate', '-D', dataDir));
+  return { port, url: `postgresql://${DATABASE}@127.0.0.1:${port}/${DATABASE}` };
+}
