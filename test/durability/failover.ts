@@ -21,7 +21,8 @@ export async function failOverUnderProduct(t: TestContext, args: readonly string
 
   assert.equal(await sendOrder(door.port), 250);
   // Several at once, so that several connections of the pool lie idle when the server changes.
-  await Promise.all(Array.from({ length: MAILS_BEFORE - 1 }, () => sendOrder(door.port)));
+  const replies = await Promise.all(Array.from({ length: MAILS_BEFORE - 1 }, () => sendOrder(door.port)));
+  assert.deepEqual(new Set(replies), new Set([250]));
   await caughtUp();
   way.moveTo(standby.url);
   await failOver();
