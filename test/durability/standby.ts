@@ -69,6 +69,13 @@ export async function startReplicated(
     async failOver() {
       await ask(primary.url, 'ALTER SYSTEM SET default_transaction_read_only = on');
       await ask(primary.url, 'SELECT pg_reload_conf()::text AS answer');
+      // Asked of a new session: once its server has read the file, it has told the old ones too. A fence that comes after
+      // the promotion would let the old primary take a mail that the new one never sees.
+      await waitFor(
+        async () =>
+          (await ask(primary.url, `SELECT current_setting('default_transaction_read_only') AS answer`)) === 'on',
+        { what: 'the fence' },
+      );
       await run('pg_ctl', 'promote', '-w', '-D', second);
     },
   };
