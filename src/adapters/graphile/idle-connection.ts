@@ -18,14 +18,19 @@ export const inTime = (text: string): pg.QueryConfig & { readonly query_timeout:
   query_timeout: ANSWER_WITHIN_MS,
 });
 
-/** Ends the connection when it does not answer: its owner hears `error`, as of any that breaks. Shape: how to stop. */
+/** Fails on a server that takes no writes any more: after a failover the connection leads to what was the primary. */
+const QUESTION = `SELECT 1 / (NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off')::int`;
+
+/** Ends the connection when it does not answer, or its server takes no writes: its owner hears `error`, as of any that breaks. Shape: how to stop. */
 export function keepAsking(client: pg.Client): () => void {
   const ask = async (): Promise<void> => {
     try {
-      await client.query(inTime('SELECT'));
+      await client.query(inTime(QUESTION));
     } catch (error) {
       stop();
-      client.connection.stream.destroy(new Error('the database does not answer on it', { cause: error }));
+      client.connection.stream.destroy(
+        new Error('the database does not answer on it, or takes no writes', { cause: error }),
+      );
     }
   };
   const asking = setInterval(() => void ask(), ASK_EVERY_MS);

@@ -32,7 +32,6 @@ export function createTenantStatement<Row extends pg.QueryResultRow>(
   pool: pg.Pool,
   { name, parameters, text }: PreparedStatement,
 ): (orgId: string, ...values: readonly string[]) => Promise<readonly Row[]> {
-  const knowing = new WeakSet<pg.PoolClient>();
   const types = Array.from({ length: parameters }, () => 'uuid').join(', ');
   return async (orgId, ...values) => {
     const client = await pool.connect();
@@ -40,10 +39,11 @@ export function createTenantStatement<Row extends pg.QueryResultRow>(
     try {
       const execute = `EXECUTE ${name} (${values.map((value) => pg.escapeLiteral(value)).join(', ')})`;
       // Prepared as who we are ourselves: that needs no organisation, and stays when the transaction fails.
-      const prepare = knowing.has(client) ? [] : [`PREPARE ${name} (${types}) AS ${text}`];
+      const known = preparedOn(client);
+      const prepare = known.has(name) ? [] : [`PREPARE ${name} (${types}) AS ${text}`];
       // Of several statements the driver answers several results, which its types do not know.
       const results: unknown = await client.query([...prepare, enter(orgId), execute].join('; '));
-      knowing.add(client);
+      known.add(name);
       return (results as readonly pg.QueryResult<Row>[]).at(-1)?.rows ?? [];
     } catch (error) {
       broken = error instanceof Error ? error : new Error(String(error));
@@ -52,6 +52,15 @@ export function createTenantStatement<Row extends pg.QueryResultRow>(
       client.release(broken);
     }
   };
+}
+
+/** Names are a connection's, whoever uses it: two stores on one pool prepare a statement once. */
+const prepared = new WeakMap<pg.PoolClient, Set<string>>();
+
+function preparedOn(client: pg.PoolClient): Set<string> {
+  const names = prepared.get(client) ?? new Set();
+  prepared.set(client, names);
+  return names;
 }
 
 /** Back to the server's own role, for what does not belong to an organisation: the job queue. */
