@@ -10,6 +10,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { pino } from 'pino';
+import { createReadiness } from '../../src/http/readiness.ts';
+import { NotReadyError } from '../../src/ports/not-ready.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 
 const run = promisify(execFile);
@@ -66,6 +69,7 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
     'SELECT count(*) AS fed_again',
     { file: 'src/jobs/relay.test.ts', title: 'documents are fed again by the statement in docs/operations.md' },
   ],
+  ['docs/operations.md', '{"status":"not ready"', { here: true }],
   ['docs/operations.md', 'swaks --server', { not: 'it names a mail that a restored database forgot' }],
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
   ['docs/performance.md', 'npm run bench -- --only acceptance', { not: 'it takes minutes, and writes profiles' }],
@@ -190,4 +194,22 @@ test('docs/operations.md: the command finds the refused order of the example, an
   const { text } = example('docs/operations.md', 'grep ');
   const { stdout } = await run('sh', ['-c', text], { cwd: folder, timeout: DEADLINE_MS });
   assert.deepEqual(JSON.parse(stdout), line);
+});
+
+test('docs/operations.md: /readyz answers as the example shows', async () => {
+  const since = new Date('2026-03-01T10:00:00.000Z');
+  const works = async (): Promise<void> => {};
+  const readiness = createReadiness({
+    checks: {
+      database: works,
+      object_store: works,
+      smtp: works,
+      jobs: () => Promise.reject(new NotReadyError('no-job-finished', 'none was finished', since)),
+    },
+    deadlineMs: 1_000,
+    log: pino({ level: 'silent' }),
+  });
+  const { ready, checks } = await readiness();
+  const shown = JSON.parse(example('docs/operations.md', '{"status":"not ready"').text);
+  assert.deepEqual({ status: ready ? 'ready' : 'not ready', checks }, shown);
 });
