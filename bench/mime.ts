@@ -346,7 +346,8 @@ function report(workload: Workload, rates: ReadonlyMap<string, number[]>): void 
   const columns = [...rates].map(([name, values]) => {
     const rate = median(values);
     if (rate === null) return `${name} failed`;
-    const factor = name === 'ours' || name === 'floor' ? '' : ` (${(ours / rate).toFixed(name === 'before' ? 2 : 1)} ×)`;
+    const factor =
+      name === 'ours' || name === 'floor' ? '' : ` (${(ours / rate).toFixed(name === 'before' ? 2 : 1)} ×)`;
     return `${name} ${rate.toFixed(rate < 10 ? 1 : 0)}${factor}`;
   });
   console.log(`${workload.name.padEnd(24)} ${columns.join(' · ')}`);
