@@ -253,10 +253,22 @@ const telling = /src|background|poster|o:href|url\(|cid:|^(?:object|image|svg:im
  * makes reading a newsletter several times as fast and changes nothing else.
  */
 function endOfIdleTag(text: string, at: number): number {
+  const bareEnd = endOfBareTag(text, at);
+  if (bareEnd >= 0) return bareEnd;
   plainTag.lastIndex = at;
   if (!plainTag.test(text)) return -1;
   const end = plainTag.lastIndex;
   return telling.test(text.slice(at, end)) ? -1 : end;
+}
+
+/** The end of `<td>`, of which nothing but the content of style and script can matter; negative for any other tag. */
+function endOfBareTag(text: string, at: number): number {
+  let end = at;
+  while (isLetter(text.charCodeAt(end))) end++;
+  if (end === at || text.charCodeAt(end) !== greaterThan) return -1;
+  const length = end - at;
+  const mayBeRaw = (length === 5 || length === 6) && /^(?:style|script)$/i.test(text.slice(at, end));
+  return mayBeRaw ? -1 : end + 1;
 }
 
 function longerName(name: string, more: string): string {

@@ -5,6 +5,7 @@
  * at the end.
  */
 import { decodeText, isAscii } from './charset.ts';
+import { noBytes } from './transfer/decoder.ts';
 
 export interface HtmlTextReader {
   push(bytes: Uint8Array): void;
@@ -22,7 +23,7 @@ const headBytes = 2;
 
 export function createHtmlTextReader(charset: string | null, give: (text: string) => void): HtmlTextReader {
   const declared = wideCharset(charset);
-  let head: Buffer | null = Buffer.alloc(0);
+  let head: Buffer | null = noBytes;
   let held: HeldBytes | null = null;
   let wide: string | null = null;
 
@@ -42,8 +43,9 @@ export function createHtmlTextReader(charset: string | null, give: (text: string
     push(chunk) {
       const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
       if (head === null) return pass(bytes);
-      const first: Buffer = Buffer.concat([head, bytes]);
-      if (first.length < headBytes) head = first;
+      const first: Buffer = head.length === 0 ? bytes : Buffer.concat([head, bytes]);
+      // The chunk belongs to the caller; what is held of it is a copy.
+      if (first.length < headBytes) head = Buffer.from(first);
       else begin(first);
     },
     end() {
