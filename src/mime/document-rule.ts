@@ -48,6 +48,7 @@ const signatureTypes = new Set([
 
 /** The names that mail programs give to signatures; `order.pdf.asc` is something that someone attached. */
 const signatureNames = new Set(['smime.p7s', 'signature.asc', 'openpgp_signature.asc']);
+const signatureNameLengths = new Set([...signatureNames].map(({ length }) => length));
 
 /** Without a name, these are what a mail says, not a file. `text/rfc822-headers` is the end of a bounce. */
 const mailTextTypes = new Set([
@@ -95,7 +96,13 @@ function isSignature(part: PartBegin): boolean {
   const { mediaType, fileName } = part.header;
   // What is named .p7m holds the signed file itself, also when it is declared as the signature.
   if (signatureTypes.has(mediaType)) return extensionOf(fileName) !== 'p7m';
-  return fileName !== null && saysNothing(part.header) && signatureNames.has(fileName.trim().toLowerCase());
+  return fileName !== null && isSignatureName(fileName) && saysNothing(part.header);
+}
+
+/** Asked for every part with a name, and nearly every name has another length. */
+function isSignatureName(fileName: string): boolean {
+  const name = fileName.trim();
+  return signatureNameLengths.has(name.length) && signatureNames.has(name.toLowerCase());
 }
 
 /** The part that says `Version: 1` (RFC 3156 §4). Named and elsewhere, the type is that of an encrypted file. */

@@ -222,6 +222,7 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   /** Ends the frames above `keep`; `endOf` says where the bytes of a message end. */
   const closeFrames = (keep: number, endOf: (from: number) => number): void => {
+    if (frames.length <= keep) return;
     const cutFrom = firstMultipart(keep);
     while (frames.length > keep) {
       const frame = frames.pop() as MultipartFrame | MessageFrame;
@@ -237,8 +238,9 @@ export function createEntityReader(context: ReaderContext, root: Place): EntityR
 
   /** Index of the outermost multipart that ends with the frames above `keep`, and so without its closing delimiter. */
   const firstMultipart = (keep: number): number => {
-    const found = frames.findIndex((frame, i) => i >= keep && frame.kind === 'multipart');
-    return found < 0 ? frames.length : found;
+    let i = keep;
+    while (i < frames.length && frames[i]?.kind !== 'multipart') i++;
+    return i;
   };
 
   /** A delimiter [position, after). */

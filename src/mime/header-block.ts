@@ -272,6 +272,7 @@ const readNames = new Set([
 /** By the first byte of a name: most names that are not read need no closer look. */
 const beginsReadName = new Uint8Array(256);
 for (const name of readNames) for (const form of [name, name.toUpperCase()]) beginsReadName[form.charCodeAt(0)] = 1;
+const longestReadName = Math.max(...[...readNames].map(({ length }) => length));
 
 interface FoldedField {
   readonly name: string;
@@ -324,12 +325,12 @@ export function readFields(block: Buffer, defects: DefectCollector, maxFields: n
 /** The first line of a field; null when nobody reads it. */
 function readField(block: Buffer, start: number, lineEnd: number): FoldedField | null {
   if (beginsReadName[block[start] as number] === 0) return null;
-  const nameEnd = fieldNameEnd(block, start, lineEnd);
-  const name = block.toString('latin1', start, nameEnd).toLowerCase();
-  if (!readNames.has(name)) return null;
-  let valueStart = nameEnd;
-  while (block[valueStart++] !== colon);
-  return { name, value: block.toString('latin1', valueStart, lineEnd) };
+  const nameLength = fieldNameEnd(block, start, lineEnd) - start;
+  if (nameLength > longestReadName) return null;
+  // One native call for name and value: it costs more than both slices.
+  const line = block.toString('latin1', start, lineEnd);
+  const name = line.slice(0, nameLength).toLowerCase();
+  return readNames.has(name) ? { name, value: line.slice(line.indexOf(':', nameLength) + 1) } : null;
 }
 
 /** Fields of which a line that lost its indentation can only be the rest. */
@@ -346,7 +347,11 @@ export function fieldValue(fields: readonly HeaderField[], name: string): string
 function stripBlanks(text: string): string {
   let start = 0;
   let end = text.length;
-  while (start < end && (text[start] === ' ' || text[start] === '\t')) start++;
-  while (end > start && (text[end - 1] === ' ' || text[end - 1] === '\t')) end--;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
   return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === space || code === tab;
 }

@@ -33,3 +33,13 @@ const encodedBeginnings = new Set(
 export function mayEncodeBinaryFile(text: string): boolean {
   return encodedBeginnings.has(text.slice(0, 4));
 }
+
+/** By a first byte: white space, or what one of them begins with. */
+const mayBegin = new Uint8Array(256);
+for (const white of '\t\n\v\f\r \xa0') mayBegin[white.charCodeAt(0)] = 1;
+for (const beginning of encodedBeginnings) if (beginning !== '') mayBegin[beginning.charCodeAt(0)] = 1;
+
+/** Whether a first byte alone says that the text is no base64 of such a file, as that of most texts does. */
+export function beginsNoFile(byte: number): boolean {
+  return mayBegin[byte] === 0;
+}

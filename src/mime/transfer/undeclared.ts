@@ -5,7 +5,7 @@
 import { createBase64Decoder } from './base64.ts';
 import { type DecoderContext, identityDecoder } from './decoder.ts';
 import { type Choice, HeadDecoder } from './head.ts';
-import { mayEncodeBinaryFile, startsLikeBinaryFile } from './signatures.ts';
+import { beginsNoFile, mayEncodeBinaryFile, startsLikeBinaryFile } from './signatures.ts';
 
 /** More base64 than this without an exception stays base64 to its end. */
 const maxHeadBytes = 64 * 1024;
@@ -32,6 +32,7 @@ export class UndeclaredDecoder extends HeadDecoder {
 
   protected choose(head: Buffer, whole: boolean): Choice {
     const { inherited, context } = this;
+    if (!inherited && head.length > 0 && beginsNoFile(head[0] as number)) return asIs;
     const first = head.toString('latin1', 0, firstBytes).trimStart();
     // Most parts are told by their first characters, and nothing of them need be held.
     if (!inherited && !mayEncodeBinaryFile(first)) return asIs;
