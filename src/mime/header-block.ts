@@ -71,7 +71,7 @@ function fieldNameEnd(bytes: Buffer, start: number, lineEnd: number): number {
   if (i === start) return -1;
   const nameEnd = i;
   while (i < end && (bytes[i] === space || bytes[i] === tab)) i++;
-  return bytes[i] === colon && i < end ? nameEnd : -1;
+  return i < end && bytes[i] === colon ? nameEnd : -1;
 }
 
 function isNameByte(byte: number): boolean {
@@ -272,6 +272,12 @@ const readNames = new Set([
 /** By the first byte of a name: most names that are not read need no closer look. */
 const beginsReadName = new Uint8Array(256);
 for (const name of readNames) for (const form of [name, name.toUpperCase()]) beginsReadName[form.charCodeAt(0)] = 1;
+/** Names as they are mostly written: a look here is cheaper than making lower case of each. */
+const spellings = new Map<string, string>();
+for (const name of readNames) {
+  const capitals = name.replace(/\b[a-z]/g, (letter) => letter.toUpperCase());
+  for (const spelling of [name, capitals, capitals.replace(/-Id$/, '-ID')]) spellings.set(spelling, name);
+}
 const longestReadName = Math.max(...[...readNames].map(({ length }) => length));
 
 interface FoldedField {
@@ -329,7 +335,8 @@ function readField(block: Buffer, start: number, lineEnd: number): FoldedField |
   if (nameLength > longestReadName) return null;
   // One native call for name and value: it costs more than both slices.
   const line = block.toString('latin1', start, lineEnd);
-  const name = line.slice(0, nameLength).toLowerCase();
+  const written = line.slice(0, nameLength);
+  const name = spellings.get(written) ?? written.toLowerCase();
   return readNames.has(name) ? { name, value: line.slice(line.indexOf(':', nameLength) + 1) } : null;
 }
 

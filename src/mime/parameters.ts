@@ -94,9 +94,10 @@ function parseRegular(text: string, maxParameters: number): ParameterizedValue |
   for (let at = mainEnd; at < text.length; ) {
     const nameStart = skipBlanks(text, at + 1);
     const nameEnd = endOfParameterName(text, nameStart);
-    if (nameEnd === nameStart || text.charCodeAt(nameEnd) !== equalsSign) return null;
-    const quoted = text.charCodeAt(nameEnd + 1) === quoteSign;
-    const valueStart = nameEnd + (quoted ? 2 : 1);
+    const behind = nameEnd + 1;
+    if (nameEnd === nameStart || behind >= text.length || text.charCodeAt(nameEnd) !== equalsSign) return null;
+    const quoted = text.charCodeAt(behind) === quoteSign;
+    const valueStart = quoted ? behind + 1 : behind;
     const valueEnd = quoted ? endOfRegularQuoted(text, valueStart) : endOfRegular(text, valueStart);
     const end = quoted ? valueEnd + 1 : valueEnd;
     if ((valueEnd === valueStart && !quoted) || !endsParameter(text, end)) return null;
@@ -399,7 +400,7 @@ function skipBlanksAndComments({ text, comments }: Field, from: number): number 
 
 function skipBlanks(text: string, from: number): number {
   let i = from;
-  while (isBlankAt(text, i)) i++;
+  while (i < text.length && isBlankAt(text, i)) i++;
   return i;
 }
 
