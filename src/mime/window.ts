@@ -19,15 +19,18 @@ const smallestStoreBytes = 4 * 1024;
 export function createWindow(): Window {
   /** Own memory, for bytes that outlive the chunk they came in. */
   let store: Buffer = noBytes;
+  /** The bytes in view lie in it. */
+  let isOwn = false;
   let keepFrom = 0;
 
   const settleHeld = (room: number): number => {
     const held = window.bytes.subarray(keepFrom - window.base);
     if (held.length + room > store.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(smallestStoreBytes, 2 * held.length, held.length + room));
+      // A small one comes out of Node's pool: memory of its own costs as much as reading a whole short mail.
+      const grown = Buffer.allocUnsafe(Math.max(smallestStoreBytes, 2 * held.length, held.length + room));
       held.copy(grown);
       store = grown;
-    } else if (held.buffer !== store.buffer || held.byteOffset !== store.byteOffset) {
+    } else if (!isOwn || held.byteOffset !== store.byteOffset) {
       held.copy(store);
     }
     window.base = keepFrom;
@@ -41,18 +44,21 @@ export function createWindow(): Window {
       if (keepFrom === window.base + window.bytes.length) {
         window.base = keepFrom;
         window.bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length);
+        isOwn = false;
         return;
       }
       const held = settleHeld(chunk.length);
       store.set(chunk, held);
       window.bytes = store.subarray(0, held + chunk.length);
+      isOwn = true;
     },
     release(position) {
       keepFrom = position;
       // A chunk belongs to the caller again after this feeding; what is held of it moves into our own memory.
-      if (window.bytes.buffer === store.buffer || keepFrom === window.base + window.bytes.length) return;
+      if (isOwn || keepFrom === window.base + window.bytes.length) return;
       const held = settleHeld(0);
       window.bytes = store.subarray(0, held);
+      isOwn = true;
     },
   };
   return window;

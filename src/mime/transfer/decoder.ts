@@ -32,7 +32,7 @@ export function createArena(): Arena {
     take(sizeBytes) {
       if (used === 0 && wantedBefore > slab.length) slab = Buffer.allocUnsafeSlow(wantedBefore);
       wanted += sizeBytes;
-      if (used + sizeBytes > slab.length) return Buffer.allocUnsafeSlow(sizeBytes);
+      if (used + sizeBytes > slab.length) return Buffer.allocUnsafe(sizeBytes);
       used += sizeBytes;
       return slab.subarray(used - sizeBytes, used);
     },
