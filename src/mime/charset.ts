@@ -126,8 +126,10 @@ export function countNonsense(bytes: Buffer, charset: string): number {
   const practical = practicalName(charset);
   const text = decodeAs(practical === 'utf8' ? withoutCutCharacters(bytes) : bytes, practical);
   let count = 0;
-  for (const character of text ?? bytes.toString('latin1')) {
-    if (character === replacement || /\p{Cc}/u.test(character)) count++;
+  const read = text ?? bytes.toString('latin1');
+  for (let i = 0; i < read.length; i++) {
+    const code = read.charCodeAt(i);
+    if (code === 0xfffd || code < 32 || (code >= 127 && code < 160)) count++;
   }
   return count;
 }

@@ -25,6 +25,17 @@ const monthNames: readonly (readonly string[])[] = [
   ['december', 'dezember', 'décembre'],
 ];
 const minMonthLetters = 3;
+/** Each such beginning; null where two months begin so. */
+const monthOfBeginning = new Map<string, number | null>();
+for (const [month, names] of monthNames.entries()) {
+  for (const name of names) {
+    for (let length = minMonthLetters; length <= name.length; length++) {
+      const beginning = name.slice(0, length);
+      const known = monthOfBeginning.get(beginning);
+      monthOfBeginning.set(beginning, known === undefined || known === month ? month : null);
+    }
+  }
+}
 
 const dayName = /^(?:mon|tue|tues|wed|wednes|thu|thur|thurs|fri|sat|satur|sun)(?:day)?$/;
 /** Words between date and time that say nothing. */
@@ -191,11 +202,7 @@ function takeMonth(found: Found, word: string): boolean {
 }
 
 function monthIndex(word: string): number | null {
-  if (word.length < minMonthLetters) return null;
-  const beginning = word.toLowerCase();
-  const fits = (names: readonly string[]): boolean => names.some((name) => name.startsWith(beginning));
-  const index = monthNames.findIndex(fits);
-  return index >= 0 && index === monthNames.findLastIndex(fits) ? index : null;
+  return monthOfBeginning.get(word.toLowerCase()) ?? null;
 }
 
 function takeMeridiem(found: Found, word: string): boolean {

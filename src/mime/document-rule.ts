@@ -191,10 +191,13 @@ function createFirstBytes(): FirstBytes {
         if (longer.length < markBytes) heads.set(event.path, longer);
         else settle(event.path, longer);
       } else if (event.type === 'part-end') {
-        const head = heads.get(event.path);
+        const head = heads.size === 0 ? undefined : heads.get(event.path);
         if (head !== undefined) settle(event.path, head);
       }
     },
-    kindOf: (path) => kinds.get(path) ?? (heads.has(path) ? 'unread' : 'unknown'),
+    kindOf(path) {
+      if (kinds.size === 0 && heads.size === 0) return 'unknown';
+      return kinds.get(path) ?? (heads.has(path) ? 'unread' : 'unknown');
+    },
   };
 }

@@ -109,6 +109,10 @@ function areRegular(contents: readonly string[]): boolean {
 
 /** Apart where padding divides them: some senders join what they had encoded apart. */
 function base64Fragments(content: string, defects: DefectCollector): readonly Fragment[] {
+  if (/^[A-Za-z0-9+/]+={0,2}$/.test(content)) {
+    const [alphabet = ''] = content.split('=', 1);
+    return [{ text: alphabet, padding: content.length - alphabet.length }];
+  }
   const text = content
     .replace(/[ \t\r\n]/g, '')
     .replace(/-/g, '+')
@@ -134,8 +138,8 @@ function canEndWord(text: string): boolean {
 
 /** Whether `next` is better text when it goes on with the quantum that `rest` begins than alone. */
 function makesMoreSense(rest: string, next: string, charset: string): boolean {
-  const joined = countNonsense(Buffer.from(rest + next, 'base64'), charset);
-  return joined < countNonsense(Buffer.from(next, 'base64'), charset);
+  const alone = countNonsense(Buffer.from(next, 'base64'), charset);
+  return alone > 0 && countNonsense(Buffer.from(rest + next, 'base64'), charset) < alone;
 }
 
 // ---- quoted-printable

@@ -336,8 +336,8 @@ function readField(block: Buffer, start: number, lineEnd: number): FoldedField |
   // One native call for name and value: it costs more than both slices.
   const line = block.toString('latin1', start, lineEnd);
   const written = line.slice(0, nameLength);
-  const name = spellings.get(written) ?? written.toLowerCase();
-  return readNames.has(name) ? { name, value: line.slice(line.indexOf(':', nameLength) + 1) } : null;
+  const name = spellings.get(written) ?? spellings.get(written.toLowerCase());
+  return name === undefined ? null : { name, value: line.slice(line.indexOf(':', nameLength) + 1) };
 }
 
 /** Fields of which a line that lost its indentation can only be the rest. */

@@ -91,7 +91,7 @@ export function createShownByHtml(): ShownByHtml {
       } else if (event.type === 'part-data') {
         if (open.size > 0 && count < maxMentions) open.get(event.path)?.text.push(event.bytes);
       } else if (event.type === 'part-end') {
-        const html = open.get(event.path);
+        const html = open.size === 0 ? undefined : open.get(event.path);
         if (html === undefined) return;
         open.delete(event.path);
         html.text.end();
@@ -133,15 +133,16 @@ function keysOf(text: string): readonly [string, string] {
 }
 
 function plainKey(text: string): string {
-  const key = text.replace(/\s/g, '').toLowerCase();
+  const key = (/\s/.test(text) ? text.replace(/\s/g, '') : text).toLowerCase();
   // Some programs write the scheme into the Content-ID, or twice into the HTML, or the angle brackets into the URL.
   let start = 0;
   while (key.startsWith('cid:', start)) start += 'cid:'.length;
   if (key.startsWith('thismessage:/')) start = 'thismessage:/'.length;
   if (key[start] === '<') start++;
   // A quote that is missing makes the value go on into the next tag.
-  const end = key.slice(start).search(/[<>]/);
-  return copied(end < 0 ? key.slice(start) : key.slice(start, start + end));
+  const rest = start === 0 ? key : key.slice(start);
+  const end = rest.search(/[<>]/);
+  return copied(end < 0 ? rest : rest.slice(0, end));
 }
 
 function withoutPercentEscapes(key: string): string {
