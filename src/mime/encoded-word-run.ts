@@ -173,12 +173,23 @@ function decodeQ(content: string, onMalformed: () => void): string {
 
 /** Turns `=41` or `%41` into the character of that byte; an escape that is none stays. */
 export function unescapeHex(text: string, mark: '=' | '%', onMalformed: () => void): string {
-  return text.replace(
-    mark === '=' ? /=([0-9A-Fa-f]{2})?/g : /%([0-9A-Fa-f]{2})?/g,
-    (whole, hex: string | undefined) => {
-      if (hex !== undefined) return String.fromCharCode(Number.parseInt(hex, 16));
-      onMalformed();
-      return whole;
-    },
-  );
+  let out = '';
+  let from = 0;
+  for (let at = text.indexOf(mark); at >= 0; at = text.indexOf(mark, Math.max(from, at + 1))) {
+    const high = at + 2 < text.length ? hexDigit(text.charCodeAt(at + 1)) : -1;
+    const low = high < 0 ? -1 : hexDigit(text.charCodeAt(at + 2));
+    if (low < 0) onMalformed();
+    else {
+      out += text.slice(from, at) + String.fromCharCode((high << 4) | low);
+      from = at + 3;
+    }
+  }
+  return out + text.slice(from);
+}
+
+/** -1 for what is none. */
+function hexDigit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const lower = code | 32;
+  return lower >= 97 && lower <= 102 ? lower - 87 : -1;
 }
