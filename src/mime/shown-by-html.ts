@@ -75,7 +75,8 @@ export function createShownByHtml(): ShownByHtml {
         else if (value.length <= maxMentionCharacters && isContentIdUrl(value.trimStart())) mention(read(), false);
       },
       styleSheet(css) {
-        for (const url of cssUrls(text.decode(css))) mention(url, true);
+        // Most have none, and some 100 KB need no look for their charset then.
+        if (/url\(/i.test(css)) for (const url of cssUrls(text.decode(css))) mention(url, true);
       },
     });
     const text = createHtmlTextReader(header.charset, (piece) => scanner.push(piece));
