@@ -153,7 +153,7 @@ export function createDocumentRule(): DocumentRule {
     },
     verdict(part) {
       const kind = firstBytes.kindOf(part.path);
-      const { document, reason } = classifyPart(part, html.shows(part), kind);
+      const { document, reason } = classifyPart(part, isShownImage(part.header, kind) && html.shows(part), kind);
       // Whatever HTML and bytes are still to come, they can only make it an image that is left out.
       const mayChange = !ended && document && mayBeLeftOut(part.header);
       return { document, reason, settled: !mayChange || !(kind === 'unread' || isShownImage(part.header, kind)) };

@@ -5,6 +5,7 @@
  * at the end.
  */
 import { decodeText, isAscii } from './charset.ts';
+import { createHeldBytes, type HeldBytes } from './held-bytes.ts';
 import { noBytes } from './transfer/decoder.ts';
 
 export interface HtmlTextReader {
@@ -16,7 +17,6 @@ export interface HtmlTextReader {
 
 /** Of a part in a charset that ASCII is no part of; what lies beyond is not read. */
 const maxHeldBytes = 1_048_576;
-const firstHeldBytes = 16_384;
 
 /** Enough to see a byte order mark, or the NUL bytes of UTF-16. */
 const headBytes = 2;
@@ -34,7 +34,7 @@ export function createHtmlTextReader(charset: string | null, give: (text: string
 
   const begin = (first: Buffer): void => {
     wide = declared ?? charsetByFirstBytes(first);
-    held = wide === null ? null : createHeldBytes();
+    held = wide === null ? null : createHeldBytes(maxHeldBytes);
     head = null;
     pass(first);
   };
@@ -59,8 +59,9 @@ export function createHtmlTextReader(charset: string | null, give: (text: string
 
 /** The charset to decode with when its bytes cannot be read as ASCII, else null. */
 function wideCharset(charset: string | null): string | null {
+  if (charset === null) return null;
   // The longest label that is known has some 20 characters.
-  const label = (charset ?? '').slice(0, 64).toLowerCase();
+  const label = charset.slice(0, 64).toLowerCase();
   const plain = label.replace(/[^a-z0-9]/g, '');
   if (/^(cs)?(unicode|ucs2|iso10646ucs2)$/.test(plain)) return 'utf-16';
   return /^(cs)?(utf7|utf16|utf32|iso2022|hz|unicode11utf7)/.test(plain) ? charset : null;
@@ -68,37 +69,8 @@ function wideCharset(charset: string | null): string | null {
 
 /** UTF-16 that is declared as something else, or as nothing: with its mark, or by the NUL beside the first `<`. */
 function charsetByFirstBytes(first: Buffer): string | null {
-  switch (first.toString('hex', 0, headBytes)) {
-    case 'fffe':
-    case 'feff':
-      return 'utf-16';
-    case '3c00':
-      return 'utf-16le';
-    case '003c':
-      return 'utf-16be';
-    default:
-      return null;
-  }
-}
-
-interface HeldBytes {
-  append(bytes: Buffer): void;
-  bytes(): Buffer;
-}
-
-/** One buffer that doubles, so that a mail fed byte by byte costs no more than one fed whole. */
-function createHeldBytes(): HeldBytes {
-  let buffer = Buffer.alloc(firstHeldBytes);
-  let length = 0;
-  return {
-    append(bytes) {
-      const wanted = Math.min(length + bytes.length, maxHeldBytes);
-      let size = buffer.length;
-      while (size < wanted) size *= 2;
-      if (size > buffer.length) buffer = Buffer.concat([buffer.subarray(0, length)], size);
-      bytes.copy(buffer, length, 0, wanted - length);
-      length = wanted;
-    },
-    bytes: () => buffer.subarray(0, length),
-  };
+  const [one, two] = first;
+  if ((one === 0xff && two === 0xfe) || (one === 0xfe && two === 0xff)) return 'utf-16';
+  if (one === 0x3c && two === 0) return 'utf-16le';
+  return one === 0 && two === 0x3c ? 'utf-16be' : null;
 }

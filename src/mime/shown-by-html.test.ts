@@ -235,6 +235,45 @@ describe('bounds', () => {
     assert.equal(read(`<${long} ${long}=1><img src="cid:l1@x">`).shows(partOf('2', byId('l1@x'))), true);
   });
 
+  const longText = 'Preisliste '.repeat(30_000);
+
+  for (const [title, html, expected] of [
+    ['behind more text than is held until someone asks', `<p>${longText}<img src="cid:l1@x">`, true],
+    ['before that text', `<img src="cid:l1@x"><p>${longText}`, true],
+    ['across the place where what is held ends', `${' '.repeat(131_070)}<img src="cid:l1@x">`, true],
+    ['nowhere in it', `<p>${longText}<img src="cid:l2@x">`, false],
+  ] as const) {
+    test(`a mention stands ${title}`, () => assert.equal(shows(html, byId('l1@x')), expected));
+  }
+
+  test('asking in the middle of HTML changes nothing later', () => {
+    const shown = createShownByHtml();
+    const image = partOf('2', byId('l1@x'));
+    shown.observe({ type: 'part-begin', part: partOf('1', { mediaType: 'text/html' }) });
+    const give = (text: string): void => shown.observe({ type: 'part-data', path: '1', bytes: Buffer.from(text) });
+    give('<p>Our order:<img src="ci');
+    assert.equal(shown.shows(image), false);
+    give('d:l1@x">');
+    assert.equal(shown.shows(image), true);
+    shown.observe({ type: 'part-end', path: '1', defects: [], sizeBytes: 33 });
+    assert.equal(shown.shows(image), true);
+  });
+
+  test('HTML in several parts counts, asked for in between', () => {
+    const shown = createShownByHtml();
+    for (const [path, html] of [
+      ['1', '<img src="cid:l1@x">'],
+      ['3', '<img src="cid:l3@x">'],
+    ] as const) {
+      shown.observe({ type: 'part-begin', part: partOf(path, { mediaType: 'text/html' }) });
+      shown.observe({ type: 'part-data', path, bytes: Buffer.from(html) });
+      shown.observe({ type: 'part-end', path, defects: [], sizeBytes: html.length });
+      assert.equal(shown.shows(partOf('2', byId('l1@x'))), true);
+    }
+    assert.equal(shown.shows(partOf('4', byId('l3@x'))), true);
+    assert.equal(shown.shows(partOf('5', byId('l2@x'))), false);
+  });
+
   for (const [title, piece] of [
     ['angle brackets', '<'],
     ['tags that do not end', '<a '],
@@ -253,7 +292,7 @@ describe('bounds', () => {
       const time = (size: number): number => {
         const html = piece.repeat(size / piece.length);
         const start = process.cpuUsage();
-        read(html, byLocation('http://shop.example.com/'));
+        read(html, byLocation('http://shop.example.com/')).shows(partOf('2', byId('l1@x')));
         const { user, system } = process.cpuUsage(start);
         return (user + system) / 1_000;
       };

@@ -4,6 +4,7 @@
  * page or running text shows nothing. Bounded: what lies beyond is not taken note of, so that an image is rather kept than lost.
  */
 import { unescapeHex } from './encoded-words.ts';
+import { createHeldBytes, type HeldBytes } from './held-bytes.ts';
 import { decodeEntities } from './html-entities.ts';
 import { createHtmlScanner, type HtmlScanner } from './html-scanner.ts';
 import { createHtmlTextReader, type HtmlTextReader } from './html-text.ts';
@@ -15,6 +16,9 @@ export interface ShownByHtml {
   /** Whether HTML of the part's own message shows it, as far as that HTML has been read. */
   shows(part: PartBegin): boolean;
 }
+
+/** HTML of a mail that is held until someone asks what it shows: that of most mails, which nobody does. */
+const maxWaitingBytes = 131_072;
 
 /** A newsletter shows some hundred images; a Content-ID is about 60 characters long. */
 const maxMentions = 10_000;
@@ -34,6 +38,13 @@ interface Mentions {
   readonly addresses: Set<string>;
 }
 
+/** Whether HTML shows a part is asked only when a part has a Content-ID or a Content-Location, so it waits for that. */
+interface WaitingHtml {
+  readonly part: PartBegin;
+  readonly held: HeldBytes;
+  ended: boolean;
+}
+
 interface OpenHtml {
   readonly text: HtmlTextReader;
   readonly scanner: HtmlScanner;
@@ -43,6 +54,40 @@ export function createShownByHtml(): ShownByHtml {
   const mentionsOf = new Map<string, Mentions>();
   const open = new Map<string, OpenHtml>();
   let count = 0;
+  /** In their order; null once they have been read, and HTML is read as it comes. */
+  let waiting: WaitingHtml[] | null = [];
+  const waitingByPath = new Map<string, WaitingHtml>();
+  let waitingBytes = 0;
+
+  const readWaiting = (): void => {
+    if (waiting === null) return;
+    const all = waiting;
+    waiting = null;
+    waitingByPath.clear();
+    for (const { part, held, ended } of all) {
+      openHtml(part);
+      pushHtml(part.path, held.bytes());
+      if (ended) endHtml(part.path);
+    }
+  };
+
+  const hold = (html: WaitingHtml, bytes: Uint8Array): void => {
+    html.held.append(bytes);
+    waitingBytes += bytes.length;
+    if (waitingBytes > maxWaitingBytes) readWaiting();
+  };
+
+  const pushHtml = (path: string, bytes: Uint8Array): void => {
+    if (count < maxMentions) open.get(path)?.text.push(bytes);
+  };
+
+  const endHtml = (path: string): void => {
+    const html = open.get(path);
+    if (html === undefined) return;
+    open.delete(path);
+    html.text.end();
+    html.scanner.end();
+  };
 
   const openHtml = ({ path, header, messagePath }: PartBegin): void => {
     const mentions = mentionsOf.get(messagePath) ?? { contentIds: new Set(), addresses: new Set() };
@@ -83,24 +128,38 @@ export function createShownByHtml(): ShownByHtml {
     open.set(path, { text, scanner });
   };
 
+  const begin = (part: PartBegin): void => {
+    if (waiting === null) {
+      openHtml(part);
+      return;
+    }
+    const html: WaitingHtml = { part, held: createHeldBytes(Number.MAX_SAFE_INTEGER), ended: false };
+    waiting.push(html);
+    waitingByPath.set(part.path, html);
+  };
+
   return {
     observe(event) {
       if (event.type === 'part-begin') {
         // HTML that is all of its message has no image beside it.
         const { header, enclosing } = event.part;
-        if (htmlTypes.has(header.mediaType) && enclosing.length > 0) openHtml(event.part);
+        if (enclosing.length > 0 && htmlTypes.has(header.mediaType)) begin(event.part);
       } else if (event.type === 'part-data') {
-        if (open.size > 0 && count < maxMentions) open.get(event.path)?.text.push(event.bytes);
+        const html = waitingByPath.size === 0 ? undefined : waitingByPath.get(event.path);
+        if (html !== undefined) hold(html, event.bytes);
+        else if (open.size > 0) pushHtml(event.path, event.bytes);
       } else if (event.type === 'part-end') {
-        const html = open.size === 0 ? undefined : open.get(event.path);
-        if (html === undefined) return;
-        open.delete(event.path);
-        html.text.end();
-        html.scanner.end();
+        const html = waitingByPath.size === 0 ? undefined : waitingByPath.get(event.path);
+        if (html !== undefined) {
+          html.ended = true;
+          waitingByPath.delete(event.path);
+        } else if (open.size > 0) endHtml(event.path);
       }
     },
     shows({ header: { contentId, contentLocation }, messagePath }) {
-      const mentions = contentId === null && contentLocation === null ? undefined : mentionsOf.get(messagePath);
+      if (contentId === null && contentLocation === null) return false;
+      readWaiting();
+      const mentions = mentionsOf.get(messagePath);
       if (mentions === undefined) return false;
       return hasContentId(mentions, contentId ?? '') || hasLocation(mentions, contentLocation ?? '');
     },
