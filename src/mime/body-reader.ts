@@ -43,108 +43,127 @@ const dashedLine = Buffer.from('\n--');
 const dashes = Buffer.from('--');
 
 export function createBodyReader(window: Window, delimiters: Delimiters, limits: MimeLimits): BodyReader {
-  const longestDelimiter = maxDelimiterLineBytes(limits);
-  let mode: BodyMode = 'lines';
-  let at = 0;
-  /** A delimiter may begin at `at`. */
-  let isCandidate = true;
-  /** `at` stands at the beginning of a line. */
-  let atLineStart = true;
+  return new Reader(window, delimiters, limits);
+}
 
-  const more = (settled: number): BodyOutcome => ({ type: 'more', settled });
+/** A class for the reason that the reader of entities is one. */
+class Reader implements BodyReader {
+  private readonly window: Window;
+  private readonly delimiters: Delimiters;
+  private readonly longestDelimiter: number;
+  private mode: BodyMode = 'lines';
+  private at = 0;
+  /** A delimiter may begin at `at`. */
+  private isCandidate = true;
+  /** `at` stands at the beginning of a line. */
+  private atLineStart = true;
+
+  constructor(window: Window, delimiters: Delimiters, limits: MimeLimits) {
+    this.window = window;
+    this.delimiters = delimiters;
+    this.longestDelimiter = maxDelimiterLineBytes(limits);
+  }
+
+  begin(position: number, mode: BodyMode): void {
+    this.at = position;
+    this.mode = mode;
+    this.isCandidate = true;
+    this.atLineStart = true;
+  }
+
+  position(): number {
+    return this.at;
+  }
+
+  read(last: boolean): BodyOutcome {
+    for (let i = this.at - this.window.base; ; ) {
+      if (!this.isCandidate) {
+        const found = this.nextCandidate(i);
+        if (found < 0) return this.holdTail(i);
+        i = found;
+        this.isCandidate = true;
+      }
+      const end = this.dashedLineEnd(i, last);
+      if (end === 'more') {
+        this.moveTo(i);
+        return more(this.at);
+      }
+      const found = typeof end === 'number' ? this.match(i, end) : null;
+      if (found !== null) {
+        this.moveTo(i);
+        const after = this.window.base + Math.min((end as number) + 1, this.window.bytes.length);
+        const glued = !this.atLineStart || !found.isWhole;
+        return { type: 'delimiter', position: this.at, after, match: found.match, glued };
+      }
+      this.isCandidate = false;
+      i = this.behindFailure(i, end);
+    }
+  }
 
   /** The next place in the window from `i` on where a delimiter may begin, else -1. */
-  const nextCandidate = (i: number): number => {
-    const { bytes } = window;
-    if (mode === 'base64') return bytes.indexOf(dashes, i);
-    const found = delimiters.mayBeIndented() ? bytes.indexOf(lineFeed, i) : bytes.indexOf(dashedLine, i);
+  private nextCandidate(i: number): number {
+    const { bytes } = this.window;
+    if (this.mode === 'base64') return bytes.indexOf(dashes, i);
+    const found = this.delimiters.mayBeIndented() ? bytes.indexOf(lineFeed, i) : bytes.indexOf(dashedLine, i);
     return found < 0 ? -1 : found + 1;
-  };
+  }
 
   /** Where the line at `i` ends when it may be a delimiter; its line feed is not counted. */
-  const dashedLineEnd = (i: number, last: boolean): number | 'none' | 'more' | 'too-long' => {
-    const { bytes } = window;
+  private dashedLineEnd(i: number, last: boolean): number | 'none' | 'more' | 'too-long' {
+    const { bytes } = this.window;
     let first = i;
-    if (delimiters.mayBeIndented())
+    if (this.delimiters.mayBeIndented())
       while (first < i + maxIndentBytes && (bytes[first] === space || bytes[first] === tab)) first++;
     const there = bytes.length - first;
     if ((there > 0 && bytes[first] !== dash) || (there > 1 && bytes[first + 1] !== dash)) return 'none';
     if (there < 2) return last ? 'none' : 'more';
     const found = bytes.indexOf(lineFeed, first);
     const end = found < 0 ? bytes.length : found;
-    if (end - i > longestDelimiter) return 'too-long';
+    if (end - i > this.longestDelimiter) return 'too-long';
     return found < 0 && !last ? 'more' : end;
-  };
+  }
 
   /** No delimiter begins in the window from `i` on, unless with its very last bytes. */
-  const holdTail = (i: number): BodyOutcome => {
-    const { bytes, base } = window;
+  private holdTail(i: number): BodyOutcome {
+    const { bytes, base } = this.window;
     const end = bytes.length;
     let hold = end;
-    if (mode === 'base64') {
+    if (this.mode === 'base64') {
       if (end > i && bytes[end - 1] === dash) hold--;
-      isCandidate = hold < end;
+      this.isCandidate = hold < end;
     } else {
       if (end - 2 >= i && bytes[end - 1] === dash && bytes[end - 2] === lineFeed) hold--;
-      isCandidate = end > i && bytes[hold - 1] === lineFeed;
+      this.isCandidate = end > i && bytes[hold - 1] === lineFeed;
     }
-    moveTo(hold);
+    this.moveTo(hold);
     // A CR at the very end may be half a line end.
-    return more(hold === end && bytes[end - 1] === carriageReturn ? base + end - 1 : at);
-  };
+    return more(hold === end && bytes[end - 1] === carriageReturn ? base + end - 1 : this.at);
+  }
 
-  const moveTo = (i: number): void => {
-    const { bytes, base } = window;
-    if (base + i !== at) atLineStart = bytes[i - 1] === lineFeed;
-    at = base + i;
-  };
+  private moveTo(i: number): void {
+    const { bytes, base } = this.window;
+    if (base + i !== this.at) this.atLineStart = bytes[i - 1] === lineFeed;
+    this.at = base + i;
+  }
 
   /** Where the search goes on when no delimiter begins at `i`. */
-  const behindFailure = (i: number, end: number | 'none' | 'too-long'): number => {
+  private behindFailure(i: number, end: number | 'none' | 'too-long'): number {
     if (typeof end === 'number') return end;
-    if (mode === 'lines' || window.bytes[i] !== dash) return i;
+    if (this.mode === 'lines' || this.window.bytes[i] !== dash) return i;
     if (end === 'none') return i + 1;
     // Only the last bytes of a long line can be one, and the line must not be searched from each of its dashes.
-    const found = window.bytes.indexOf(lineFeed, i);
-    return Math.max(i + 1, (found < 0 ? window.bytes.length : found) - longestDelimiter);
-  };
+    const found = this.window.bytes.indexOf(lineFeed, i);
+    return Math.max(i + 1, (found < 0 ? this.window.bytes.length : found) - this.longestDelimiter);
+  }
 
-  const match = (i: number, end: number): { match: DelimiterMatch; isWhole: boolean } | null => {
-    const whole = delimiters.match(window.bytes, i, end);
+  private match(i: number, end: number): { match: DelimiterMatch; isWhole: boolean } | null {
+    const whole = this.delimiters.match(this.window.bytes, i, end);
     if (whole !== null) return { match: whole, isWhole: true };
-    const closing = mode === 'base64' ? delimiters.matchClosingStart(window.bytes, i, end) : null;
+    const closing = this.mode === 'base64' ? this.delimiters.matchClosingStart(this.window.bytes, i, end) : null;
     return closing === null ? null : { match: closing, isWhole: false };
-  };
+  }
+}
 
-  return {
-    begin(position, of) {
-      at = position;
-      mode = of;
-      isCandidate = atLineStart = true;
-    },
-    position: () => at,
-    read(last) {
-      for (let i = at - window.base; ; ) {
-        if (!isCandidate) {
-          const found = nextCandidate(i);
-          if (found < 0) return holdTail(i);
-          i = found;
-          isCandidate = true;
-        }
-        const end = dashedLineEnd(i, last);
-        if (end === 'more') {
-          moveTo(i);
-          return more(at);
-        }
-        const found = typeof end === 'number' ? match(i, end) : null;
-        if (found !== null) {
-          moveTo(i);
-          const after = window.base + Math.min((end as number) + 1, window.bytes.length);
-          return { type: 'delimiter', position: at, after, match: found.match, glued: !atLineStart || !found.isWhole };
-        }
-        isCandidate = false;
-        i = behindFailure(i, end);
-      }
-    },
-  };
+function more(settled: number): BodyOutcome {
+  return { type: 'more', settled };
 }

@@ -12,9 +12,9 @@
  * of the stream, which are given out while what is inside is read as well. A message that lies encoded in the stream
  * gets a reader of its own behind its decoder. Time: linear in the bytes, for each message that they lie in.
  */
-import { type BodyOutcome, createBodyReader } from './body-reader.ts';
+import { type BodyOutcome, type BodyReader, createBodyReader } from './body-reader.ts';
 import { type DefectCollector, listDefects } from './defects.ts';
-import { createDelimiters, type DelimiterMatch } from './delimiters.ts';
+import { createDelimiters, type DelimiterMatch, type Delimiters } from './delimiters.ts';
 import {
   fieldValue,
   findHeader,
@@ -23,7 +23,7 @@ import {
   readFields,
   startsWithField,
 } from './header-block.ts';
-import { createHeaderReader } from './header-reader.ts';
+import { createHeaderReader, type HeaderReader } from './header-reader.ts';
 import { toMailHeader, withoutByteOrderMark } from './mail-header.ts';
 import {
   type Boundary,
@@ -37,7 +37,7 @@ import { readPartHeader, type TypeChoice } from './part-header.ts';
 import type { Arena, TransferDecoder } from './transfer/decoder.ts';
 import { createPartDecoder, createTransferDecoder, isIdentity } from './transfer/index.ts';
 import type { DefectCode, MailEvent, MimeLimits, PartHeader } from './types.ts';
-import { createWindow } from './window.ts';
+import { createWindow, type Window } from './window.ts';
 
 /** What the reader of a mail has in common with those of the messages that lie encoded in it. */
 export interface ReaderContext {
@@ -145,254 +145,301 @@ export function createEntityReader(
   root: Place,
   rootDefects: readonly DefectCode[] = [],
 ): EntityReader {
-  const { limits } = context;
-  const window = createWindow();
-  const delimiters = createDelimiters();
-  const header = createHeaderReader(window, delimiters, limits);
-  const body = createBodyReader(window, delimiters, limits);
-  const frames: (MultipartFrame | MessageFrame)[] = [];
+  return new Reader(context, root, rootDefects);
+}
 
-  let state: 'header' | 'opening' | 'leaf' | 'between' = 'header';
-  let place = root;
-  let opening: Opening | null = null;
-  let leaf: Leaf | null = null;
-  let messageFrames = 0;
+/** A class, as each mail gets one: optimised code of closures is lost with the last of them that a collection finds. */
+class Reader implements EntityReader {
+  private readonly context: ReaderContext;
+  private readonly limits: MimeLimits;
+  private readonly window: Window = createWindow();
+  private readonly delimiters: Delimiters = createDelimiters();
+  private readonly header: HeaderReader;
+  private readonly body: BodyReader;
+  private readonly frames: (MultipartFrame | MessageFrame)[] = [];
+  private state: 'header' | 'opening' | 'leaf' | 'between' = 'header';
+  private readonly root: Place;
+  private readonly rootDefects: readonly DefectCode[];
+  private place: Place;
+  private opening: Opening | null = null;
+  private leaf: Leaf | null = null;
+  private messageFrames = 0;
 
-  const emit = (event: MailEvent): void => {
-    context.events.push(event);
-  };
+  constructor(context: ReaderContext, root: Place, rootDefects: readonly DefectCode[]) {
+    this.context = context;
+    this.root = root;
+    this.rootDefects = rootDefects;
+    this.limits = context.limits;
+    this.header = createHeaderReader(this.window, this.delimiters, context.limits);
+    this.body = createBodyReader(this.window, this.delimiters, context.limits);
+    this.place = root;
+    this.beginEntity(root, 0);
+  }
 
-  const stop = (limit: keyof MimeLimits): void => {
-    context.stopped = true;
-    emit({ type: 'limit', limit, value: limits[limit] });
-  };
+  push(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    this.window.append(chunk);
+    this.read(false);
+    if (!this.context.stopped) this.window.release(this.keepFrom());
+  }
+
+  end(): void {
+    this.read(true);
+    if (this.context.stopped) return;
+    const end = this.window.base + this.window.bytes.length;
+    if (this.firstMultipart(0) < this.frames.length) this.leaf?.defects.add('multipart-not-closed');
+    this.endLeaf(end);
+    if (!this.context.stopped) this.closeFrames(0, () => end);
+  }
+
+  private emit(event: MailEvent): void {
+    this.context.events.push(event);
+  }
+
+  private stop(limit: keyof MimeLimits): void {
+    this.context.stopped = true;
+    this.emit({ type: 'limit', limit, value: this.limits[limit] });
+  }
 
   // ---- giving bytes out
 
   /** `position` without the line end before it, which belongs to the delimiter there (RFC 2046 §5.1.1). */
-  const withoutLineEnd = (from: number, position: number): number => {
-    const { bytes, base } = window;
+  private withoutLineEnd(from: number, position: number): number {
+    const { bytes, base } = this.window;
     if (position - 1 < from || bytes[position - 1 - base] !== lineFeed) return position;
     return position - 2 >= from && bytes[position - 2 - base] === carriageReturn ? position - 2 : position - 1;
-  };
+  }
 
-  const giveLeaf = (to: Leaf, position: number): void => {
+  private giveLeaf(to: Leaf, position: number): void {
     if (position <= to.from) return;
-    const encoded = window.bytes.subarray(to.from - window.base, position - window.base);
+    const encoded = this.window.bytes.subarray(to.from - this.window.base, position - this.window.base);
     to.from = position;
-    giveDecoded(to, to.decoder.write(encoded));
-  };
+    this.giveDecoded(to, to.decoder.write(encoded));
+  }
 
-  const giveDecoded = (to: Leaf, bytes: Uint8Array): void => {
+  private giveDecoded(to: Leaf, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     to.sizeBytes += bytes.length;
-    if (!to.isHidden) emit({ type: 'part-data', path: to.path, bytes });
+    if (!to.isHidden) this.emit({ type: 'part-data', path: to.path, bytes });
     to.inner?.push(bytes);
-  };
+  }
 
-  const giveMessage = (to: MessageFrame, position: number): void => {
+  private giveMessage(to: MessageFrame, position: number): void {
     if (position <= to.from) return;
-    const bytes = window.bytes.subarray(to.from - window.base, position - window.base);
+    const bytes = this.window.bytes.subarray(to.from - this.window.base, position - this.window.base);
     to.from = position;
     to.sizeBytes += bytes.length;
-    emit({ type: 'part-data', path: to.path, bytes });
-  };
+    this.emit({ type: 'part-data', path: to.path, bytes });
+  }
 
   /** Everything before `position` is sure to be content, but for a line end right before it. */
-  const give = (position: number): void => {
-    if (leaf !== null) giveLeaf(leaf, withoutLineEnd(leaf.from, position));
-    if (messageFrames === 0) return;
-    for (const frame of frames) if (frame.kind === 'message') giveMessage(frame, withoutLineEnd(frame.from, position));
-  };
+  private give(position: number): void {
+    if (this.leaf !== null) this.giveLeaf(this.leaf, this.withoutLineEnd(this.leaf.from, position));
+    if (this.messageFrames === 0) return;
+    for (const frame of this.frames)
+      if (frame.kind === 'message') this.giveMessage(frame, this.withoutLineEnd(frame.from, position));
+  }
 
-  const giveAll = (end: number): void => {
-    if (leaf !== null) giveLeaf(leaf, end);
-    for (const frame of frames) if (frame.kind === 'message') giveMessage(frame, end);
-  };
+  private giveAll(end: number): void {
+    if (this.leaf !== null) this.giveLeaf(this.leaf, end);
+    for (const frame of this.frames) if (frame.kind === 'message') this.giveMessage(frame, end);
+  }
 
-  const endPart = (part: { path: string; defects: DefectCollector; sizeBytes: number }): void => {
-    emit({ type: 'part-end', path: part.path, defects: listDefects(part.defects), sizeBytes: part.sizeBytes });
-  };
+  private endPart(part: { path: string; defects: DefectCollector; sizeBytes: number }): void {
+    this.emit({ type: 'part-end', path: part.path, defects: listDefects(part.defects), sizeBytes: part.sizeBytes });
+  }
 
-  const endLeaf = (position: number): void => {
-    if (leaf === null) return;
-    const ended = leaf;
-    giveLeaf(ended, position);
-    if (context.stopped) return;
-    giveDecoded(ended, ended.decoder.end());
-    if (!context.stopped) ended.inner?.end();
-    if (context.stopped) return;
-    leaf = null;
-    if (!ended.isHidden) endPart(ended);
-  };
+  private endLeaf(position: number): void {
+    if (this.leaf === null) return;
+    const ended = this.leaf;
+    this.giveLeaf(ended, position);
+    if (this.context.stopped) return;
+    this.giveDecoded(ended, ended.decoder.end());
+    if (!this.context.stopped) ended.inner?.end();
+    if (this.context.stopped) return;
+    this.leaf = null;
+    if (!ended.isHidden) this.endPart(ended);
+  }
 
   // ---- structure
 
-  const endMultipart = (frame: MultipartFrame, defect: DefectCode | null): void => {
-    for (const { text, indented } of frame.boundaries) delimiters.close(text, indented);
+  private endMultipart(frame: MultipartFrame, defect: DefectCode | null): void {
+    for (const { text, indented } of frame.boundaries) this.delimiters.close(text, indented);
     const blank = frame.children === 0 && frame.blank;
     // Bounces carry the header of a mail alone, as a message: that nothing follows it is no news.
     const isHeaderAlone = blank && frame.place.messageDepth > 0;
     if (defect !== null && frame.boundaries.length > 0 && !frame.closed && !isHeaderAlone)
       frame.defects.add(frame.seen ? defect : 'boundary-never-appears');
-    emit({ type: 'multipart-end', path: frame.place.path, defects: listDefects(frame.defects), blank });
-  };
+    this.emit({ type: 'multipart-end', path: frame.place.path, defects: listDefects(frame.defects), blank });
+  }
 
   /** Ends the frames above `keep`; `endOf` says where the bytes of a message end. */
-  const closeFrames = (keep: number, endOf: (from: number) => number): void => {
-    if (frames.length <= keep) return;
-    const cutFrom = firstMultipart(keep);
-    while (frames.length > keep) {
-      const frame = frames.pop() as MultipartFrame | MessageFrame;
-      if (frame.kind === 'multipart') endMultipart(frame, 'multipart-not-closed');
+  private closeFrames(keep: number, endOf: (from: number) => number): void {
+    if (this.frames.length <= keep) return;
+    const cutFrom = this.firstMultipart(keep);
+    while (this.frames.length > keep) {
+      const frame = this.frames.pop() as MultipartFrame | MessageFrame;
+      if (frame.kind === 'multipart') this.endMultipart(frame, 'multipart-not-closed');
       else {
-        messageFrames--;
-        giveMessage(frame, endOf(frame.from));
-        if (frames.length > cutFrom) frame.defects.add('multipart-not-closed');
-        endPart(frame);
+        this.messageFrames--;
+        this.giveMessage(frame, endOf(frame.from));
+        if (this.frames.length > cutFrom) frame.defects.add('multipart-not-closed');
+        this.endPart(frame);
       }
     }
-  };
+  }
 
   /** Index of the outermost multipart that ends with the frames above `keep`, and so without its closing delimiter. */
-  const firstMultipart = (keep: number): number => {
+  private firstMultipart(keep: number): number {
     let i = keep;
-    while (i < frames.length && frames[i]?.kind !== 'multipart') i++;
+    while (i < this.frames.length && this.frames[i]?.kind !== 'multipart') i++;
     return i;
-  };
+  }
 
   /** A delimiter [position, after). */
-  const delimit = (position: number, after: number, match: DelimiterMatch): void => {
-    if (leaf !== null) {
-      if (firstMultipart(match.frame + 1) < frames.length) leaf.defects.add('multipart-not-closed');
-      endLeaf(withoutLineEnd(leaf.from, position));
+  private delimit(position: number, after: number, match: DelimiterMatch): void {
+    if (this.leaf !== null) {
+      if (this.firstMultipart(match.frame + 1) < this.frames.length) this.leaf.defects.add('multipart-not-closed');
+      this.endLeaf(this.withoutLineEnd(this.leaf.from, position));
     }
-    if (context.stopped) return;
-    closeFrames(match.frame + 1, (from) => withoutLineEnd(from, position));
-    const frame = frames[match.frame] as MultipartFrame;
+    if (this.context.stopped) return;
+    this.closeFrames(match.frame + 1, (from) => this.withoutLineEnd(from, position));
+    const frame = this.frames[match.frame] as MultipartFrame;
     frame.seen = true;
     frame.closed = match.closing;
-    if (match.hasText) beginBody('between', after);
+    if (match.hasText) this.beginBody('between', after);
     else if (match.closing) {
-      frames.pop();
-      endMultipart(frame, null);
-      beginBody('between', after);
-    } else beginEntity(childPlace(frame), after);
-  };
+      this.frames.pop();
+      this.endMultipart(frame, null);
+      this.beginBody('between', after);
+    } else this.beginEntity(this.childPlace(frame), after);
+  }
 
-  const childPlace = (frame: MultipartFrame): Place => ({
-    path: `${frame.place.path === '' ? '' : `${frame.place.path}.`}${++frame.children}`,
-    depth: frame.place.depth + 1,
-    messageDepth: frame.place.messageDepth,
-    defaultMediaType: frame.mediaType === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
-    enclosing: frame.enclosing,
-    messagePath: frame.place.messagePath,
-    inheritsBase64: frame.inheritsBase64,
-    insideMessage: false,
-  });
+  private childPlace(frame: MultipartFrame): Place {
+    return {
+      path: `${frame.place.path === '' ? '' : `${frame.place.path}.`}${++frame.children}`,
+      depth: frame.place.depth + 1,
+      messageDepth: frame.place.messageDepth,
+      defaultMediaType: frame.mediaType === 'multipart/digest' ? 'message/rfc822' : 'text/plain',
+      enclosing: frame.enclosing,
+      messagePath: frame.place.messagePath,
+      inheritsBase64: frame.inheritsBase64,
+      insideMessage: false,
+    };
+  }
 
-  const beginEntity = (where: Place, position: number): void => {
-    place = where;
-    state = 'header';
-    header.begin(position, headerKind(where));
-  };
+  private beginEntity(where: Place, position: number): void {
+    this.place = where;
+    this.state = 'header';
+    this.header.begin(position, headerKind(where));
+  }
 
-  const beginBody = (next: 'opening' | 'leaf' | 'between', position: number): void => {
-    state = next;
+  private beginBody(next: 'opening' | 'leaf' | 'between', position: number): void {
+    this.state = next;
     // Where delimiters are indented, what stands before them in a line says nothing.
-    const isBase64 = leaf?.isBase64 === true && !delimiters.mayBeIndented();
-    body.begin(position, isBase64 ? 'base64' : 'lines');
-  };
+    const isBase64 = this.leaf?.isBase64 === true && !this.delimiters.mayBeIndented();
+    this.body.begin(position, isBase64 ? 'base64' : 'lines');
+  }
 
-  const endHeader = (headerEnd: number, bodyStart: number): void => {
-    const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    const defects: DefectCollector = new Set(place === root ? rootDefects : []);
-    if (header.isLate()) defects.add('header-late');
-    const isMail = place === mailPlace;
-    const fields = readFields(isMail ? withoutByteOrderMark(held) : held, defects, limits.maxHeaderFields);
-    if (isMail) emit({ type: 'header', header: toMailHeader(fields, defects) });
+  private endHeader(headerEnd: number, bodyStart: number): void {
+    const held = this.window.bytes.subarray(this.header.start() - this.window.base, headerEnd - this.window.base);
+    const defects: DefectCollector = new Set(this.place === this.root ? this.rootDefects : []);
+    if (this.header.isLate()) defects.add('header-late');
+    const isMail = this.place === mailPlace;
+    const fields = readFields(isMail ? withoutByteOrderMark(held) : held, defects, this.limits.maxHeaderFields);
+    if (isMail) this.emit({ type: 'header', header: toMailHeader(fields, defects) });
     // What was odd about the mail's header is told with it, and is no defect of its only part.
-    openEntity(fields, bodyStart, isMail ? new Set() : defects);
-  };
+    this.openEntity(fields, bodyStart, isMail ? new Set() : defects);
+  }
 
-  const openEntity = (fields: readonly HeaderField[], bodyStart: number, defects: DefectCollector): void => {
-    const read = readPartHeader(fields, place.defaultMediaType, limits, defects, context.textCharset);
-    const { header: partHeader, boundary, limit } = read;
+  private openEntity(fields: readonly HeaderField[], bodyStart: number, defects: DefectCollector): void {
+    const found = readPartHeader(fields, this.place.defaultMediaType, this.limits, defects, this.context.textCharset);
+    const { header: partHeader, boundary, limit } = found;
     const declared = partHeader.mediaType.startsWith('multipart/');
-    const reached = limit ?? limitReached(declared || isMessage(partHeader), declared ? boundary : null);
+    const reached = limit ?? this.limitReached(declared || isMessage(partHeader), declared ? boundary : null);
     if (reached !== null) {
-      stop(reached);
+      this.stop(reached);
       return;
     }
     const encodingDeclared = Boolean(fieldValue(fields, 'content-transfer-encoding'));
-    const boundaries = boundary === null ? [] : fittingBoundaries([boundary, ...read.otherBoundaries]);
+    const boundaries = boundary === null ? [] : this.fittingBoundaries([boundary, ...found.otherBoundaries]);
     // A boundary that is open already is repeated by programs that give every part the same fields.
-    const isOpen = declared || (boundaries.length > 0 && maySplit(partHeader) && !boundaries.some(delimiters.has));
+    const isRepeated = boundaries.some((text) => this.delimiters.has(text));
+    const isOpen = declared || (boundaries.length > 0 && maySplit(partHeader) && !isRepeated);
     if (isOpen)
-      beginOpening({ fields, header: partHeader, declared, boundaries, encodingDeclared, bodyStart, defects });
-    else openPart(partHeader, bodyStart, defects, encodingDeclared);
-  };
+      this.beginOpening({ fields, header: partHeader, declared, boundaries, encodingDeclared, bodyStart, defects });
+    else this.openPart(partHeader, bodyStart, defects, encodingDeclared);
+  }
 
-  const fittingBoundaries = (boundaries: readonly string[]): readonly string[] =>
-    boundaries.filter(({ length }) => length <= limits.maxBoundaryBytes);
+  private fittingBoundaries(boundaries: readonly string[]): readonly string[] {
+    return boundaries.filter(({ length }) => length <= this.limits.maxBoundaryBytes);
+  }
 
-  const openPart = (
+  private openPart(
     partHeader: PartHeader,
     bodyStart: number,
     defects: DefectCollector,
     encodingDeclared: boolean,
-  ): void => {
-    if (isMessage(partHeader)) openMessage(partHeader, bodyStart, defects);
-    else openLeaf(partHeader, bodyStart, defects, { encodingDeclared });
-  };
+  ): void {
+    if (isMessage(partHeader)) this.openMessage(partHeader, bodyStart, defects);
+    else this.openLeaf(partHeader, bodyStart, defects, { encodingDeclared });
+  }
 
-  const limitReached = (nests: boolean, boundary: string | null): keyof MimeLimits | null => {
-    if (++context.parts > limits.maxParts) return 'maxParts';
-    if (nests && place.depth >= limits.maxDepth) return 'maxDepth';
-    return boundary !== null && boundary.length > limits.maxBoundaryBytes ? 'maxBoundaryBytes' : null;
-  };
+  private limitReached(nests: boolean, boundary: string | null): keyof MimeLimits | null {
+    if (++this.context.parts > this.limits.maxParts) return 'maxParts';
+    if (nests && this.place.depth >= this.limits.maxDepth) return 'maxDepth';
+    return boundary !== null && boundary.length > this.limits.maxBoundaryBytes ? 'maxBoundaryBytes' : null;
+  }
 
   /** Own delimiters are looked for before the multipart is there; they count as those of the frame it would be. */
-  const beginOpening = (of: Opening): void => {
-    opening = of;
-    for (const boundary of of.boundaries) delimiters.open(boundary, frames.length);
-    beginBody('opening', of.bodyStart);
-  };
+  private beginOpening(of: Opening): void {
+    this.opening = of;
+    for (const boundary of of.boundaries) this.delimiters.open(boundary, this.frames.length);
+    this.beginBody('opening', of.bodyStart);
+  }
 
-  const endOpening = (of: Opening): void => {
-    opening = null;
-    for (const boundary of of.boundaries) delimiters.close(boundary);
-  };
+  private endOpening(of: Opening): void {
+    this.opening = null;
+    for (const boundary of of.boundaries) this.delimiters.close(boundary);
+  }
 
-  const readAgain = (of: Opening, choice: TypeChoice): PartHeader =>
-    readPartHeader(of.fields, place.defaultMediaType, limits, of.defects, context.textCharset, choice).header;
+  private readAgain(of: Opening, choice: TypeChoice): PartHeader {
+    return readPartHeader(
+      of.fields,
+      this.place.defaultMediaType,
+      this.limits,
+      of.defects,
+      this.context.textCharset,
+      choice,
+    ).header;
+  }
 
-  const openMultipart = (of: Opening, boundaries: readonly Boundary[]): void => {
+  private openMultipart(of: Opening, boundaries: readonly Boundary[]): void {
     const { defects, bodyStart, encodingDeclared } = of;
-    if (!of.declared && place.depth >= limits.maxDepth) {
-      stop('maxDepth');
+    if (!of.declared && this.place.depth >= this.limits.maxDepth) {
+      this.stop('maxDepth');
       return;
     }
     const [first] = boundaries;
     const isConfirmed = boundaries.length === 1 && of.boundaries.length === 1 && first?.text === of.boundaries[0];
     // The one boundary that was looked for has appeared, as in nearly every mail: its delimiters stay open.
-    if (isConfirmed && first?.indented === false) opening = null;
+    if (isConfirmed && first?.indented === false) this.opening = null;
     else {
-      endOpening(of);
-      for (const { text, indented } of boundaries) delimiters.open(text, frames.length, indented);
+      this.endOpening(of);
+      for (const { text, indented } of boundaries) this.delimiters.open(text, this.frames.length, indented);
     }
-    const partHeader = of.boundaries.length > 1 && first ? readAgain(of, { boundary: first.text }) : of.header;
+    const partHeader = of.boundaries.length > 1 && first ? this.readAgain(of, { boundary: first.text }) : of.header;
     const mediaType = of.declared ? partHeader.mediaType : 'multipart/mixed';
     if (!of.declared) defects.add('multipart-guessed');
     else if (first === undefined) defects.add('boundary-missing');
-    frames.push({
+    this.frames.push({
       kind: 'multipart',
-      place,
+      place: this.place,
       mediaType,
       boundaries,
       defects,
-      inheritsBase64: encodingDeclared ? partHeader.transferEncoding === 'base64' : place.inheritsBase64,
-      enclosing: [...place.enclosing, mediaType],
+      inheritsBase64: encodingDeclared ? partHeader.transferEncoding === 'base64' : this.place.inheritsBase64,
+      enclosing: [...this.place.enclosing, mediaType],
       children: 0,
       seen: false,
       closed: false,
@@ -400,244 +447,237 @@ export function createEntityReader(
       blankTo: bodyStart,
     });
     const ofMultipart = mediaType === partHeader.mediaType ? partHeader : { ...partHeader, mediaType };
-    emit({ type: 'multipart-begin', path: place.path, header: ofMultipart });
-    state = 'between';
-  };
+    this.emit({ type: 'multipart-begin', path: this.place.path, header: ofMultipart });
+    this.state = 'between';
+  }
 
   /** No declared boundary appears at [bodyStart, upTo), which is all of it or as much as is held of one. */
-  const openWithoutBoundary = (of: Opening, upTo: number): void => {
-    const { bytes, base } = window;
+  private openWithoutBoundary(of: Opening, upTo: number): void {
+    const { bytes, base } = this.window;
     const held = bytes.subarray(of.bodyStart - base, upTo - base);
     const declared = of.boundaries.map((text) => ({ text, indented: false }));
-    const guessed = of.declared || of.header.declaredMediaType === null ? findBoundary(held, limits) : null;
+    const guessed = of.declared || of.header.declaredMediaType === null ? findBoundary(held, this.limits) : null;
     if (guessed !== null) {
       of.defects.add(guessed.indented ? 'delimiter-indented' : 'boundary-guessed');
       // The declared ones may still appear.
-      openMultipart(of, [...declared, guessed]);
-      if (!context.stopped) beginBody('between', of.bodyStart);
+      this.openMultipart(of, [...declared, guessed]);
+      if (!this.context.stopped) this.beginBody('between', of.bodyStart);
       return;
     }
-    const partHeader = of.declared ? readAgain(of, 'no-multipart') : of.header;
+    const partHeader = of.declared ? this.readAgain(of, 'no-multipart') : of.header;
     const stillDeclared = partHeader.mediaType.startsWith('multipart/');
     const encoded = stillDeclared ? encodedBoundary(held, partHeader, of.boundaries) : null;
     if (encoded !== null) {
-      openEncoded(of, partHeader, encoded);
+      this.openEncoded(of, partHeader, encoded);
       return;
     }
     if (stillDeclared && !isFile(partHeader)) {
-      openMultipart(of, declared);
+      this.openMultipart(of, declared);
       return;
     }
-    endOpening(of);
+    this.endOpening(of);
     if (stillDeclared) of.defects.add('multipart-is-file');
     const mediaType = stillDeclared ? 'application/octet-stream' : partHeader.mediaType;
-    openPart({ ...partHeader, mediaType }, of.bodyStart, of.defects, of.encodingDeclared);
-  };
+    this.openPart({ ...partHeader, mediaType }, of.bodyStart, of.defects, of.encodingDeclared);
+  }
 
-  const openEncoded = (of: Opening, partHeader: PartHeader, boundary: string): void => {
-    endOpening(of);
-    const inner = createEntityReader(context, { ...place }, [...of.defects, 'multipart-encoded']);
+  private openEncoded(of: Opening, partHeader: PartHeader, boundary: string): void {
+    this.endOpening(of);
+    const inner = createEntityReader(this.context, { ...this.place }, [...of.defects, 'multipart-encoded']);
     inner.push(multipartHeader(partHeader.mediaType, boundary));
-    const decoder = createTransferDecoder(partHeader.transferEncoding, { arena: context.arena, defects: new Set() });
-    leaf = leafOf({ decoder, isBase64: true, defects: new Set(), inner, from: of.bodyStart, isHidden: true });
-    beginBody('leaf', of.bodyStart);
-  };
+    const defects: DefectCollector = new Set();
+    const decoder = createTransferDecoder(partHeader.transferEncoding, { arena: this.context.arena, defects });
+    this.leaf = this.leafOf({ decoder, isBase64: true, defects, inner, from: of.bodyStart, isHidden: true });
+    this.beginBody('leaf', of.bodyStart);
+  }
 
-  const openMessage = (partHeader: PartHeader, bodyStart: number, defects: DefectCollector): void => {
-    if (place.messageDepth >= limits.maxMessageDepth) {
-      stop('maxMessageDepth');
+  private openMessage(partHeader: PartHeader, bodyStart: number, defects: DefectCollector): void {
+    if (this.place.messageDepth >= this.limits.maxMessageDepth) {
+      this.stop('maxMessageDepth');
       return;
     }
-    const path = place.path || '1';
+    const path = this.place.path || '1';
     const inside: Place = {
       ...mailPlace,
       path: `${path}.m`,
       messagePath: `${path}.m`,
-      depth: place.depth + 1,
-      messageDepth: place.messageDepth + 1,
+      depth: this.place.depth + 1,
+      messageDepth: this.place.messageDepth + 1,
       insideMessage: true,
     };
     if (isIdentity(partHeader.transferEncoding)) {
-      beginPart(partHeader);
-      frames.push({ kind: 'message', path, defects, from: bodyStart, sizeBytes: 0 });
-      messageFrames++;
-      beginEntity(inside, bodyStart);
+      this.beginPart(partHeader);
+      this.frames.push({ kind: 'message', path, defects, from: bodyStart, sizeBytes: 0 });
+      this.messageFrames++;
+      this.beginEntity(inside, bodyStart);
     } else
-      openLeaf(partHeader, bodyStart, defects, { encodingDeclared: true, inner: createEntityReader(context, inside) });
-  };
+      this.openLeaf(partHeader, bodyStart, defects, {
+        encodingDeclared: true,
+        inner: createEntityReader(this.context, inside),
+      });
+  }
 
-  const openLeaf = (
+  private openLeaf(
     partHeader: PartHeader,
     bodyStart: number,
     defects: DefectCollector,
     how: { readonly encodingDeclared: boolean; readonly inner?: EntityReader },
-  ): void => {
-    const { inheritsBase64 } = place;
-    const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: context.arena, defects });
-    if (partHeader.mediaType.startsWith('text/')) context.textCharset ??= partHeader.charset;
+  ): void {
+    const { inheritsBase64 } = this.place;
+    const decoder = createPartDecoder(partHeader, { ...how, inheritsBase64 }, { arena: this.context.arena, defects });
+    if (partHeader.mediaType.startsWith('text/')) this.context.textCharset ??= partHeader.charset;
     const isBase64 = partHeader.transferEncoding === 'base64';
-    leaf = leafOf({ decoder, isBase64, defects, inner: how.inner ?? null, from: bodyStart, isHidden: false });
-    beginPart(partHeader);
-    beginBody('leaf', bodyStart);
-  };
+    this.leaf = this.leafOf({ decoder, isBase64, defects, inner: how.inner ?? null, from: bodyStart, isHidden: false });
+    this.beginPart(partHeader);
+    this.beginBody('leaf', bodyStart);
+  }
 
-  const leafOf = (o: Omit<Leaf, 'path' | 'sizeBytes'>): Leaf => ({ path: place.path || '1', ...o, sizeBytes: 0 });
+  private leafOf(o: Omit<Leaf, 'path' | 'sizeBytes'>): Leaf {
+    return { path: this.place.path || '1', ...o, sizeBytes: 0 };
+  }
 
-  const beginPart = (partHeader: PartHeader): void => {
-    const { enclosing, messagePath } = place;
+  private beginPart(partHeader: PartHeader): void {
+    const { enclosing, messagePath } = this.place;
     const parentMediaType = enclosing.at(-1) ?? null;
-    emit({
+    this.emit({
       type: 'part-begin',
-      part: { path: place.path || '1', header: partHeader, parentMediaType, enclosing, messagePath },
+      part: { path: this.place.path || '1', header: partHeader, parentMediaType, enclosing, messagePath },
     });
-  };
+  }
 
   // ---- reading; each returns false when it needs more bytes
 
-  const readHeader = (last: boolean): boolean => {
-    const outcome = header.read(last);
+  private readHeader(last: boolean): boolean {
+    const outcome = this.header.read(last);
     switch (outcome.type) {
       case 'more':
         // A delimiter may begin right where the block does.
-        give(header.start());
+        this.give(this.header.start());
         return false;
       case 'limit':
-        if (place === mailPlace) endMailHeaderEarly(outcome.headerEnd);
-        stop(outcome.limit);
+        if (this.place === mailPlace) this.endMailHeaderEarly(outcome.headerEnd);
+        this.stop(outcome.limit);
         return false;
       case 'end':
-        if (place.insideMessage && outcome.bodyStart === header.start()) beginBody('between', outcome.bodyStart);
-        else endHeader(outcome.headerEnd, outcome.bodyStart);
+        if (this.place.insideMessage && outcome.bodyStart === this.header.start())
+          this.beginBody('between', outcome.bodyStart);
+        else this.endHeader(outcome.headerEnd, outcome.bodyStart);
         return true;
       case 'delimiter':
-        if (!place.insideMessage || outcome.headerEnd !== header.start())
-          endHeader(outcome.headerEnd, outcome.headerEnd);
-        if (!context.stopped && opening !== null) openWithoutBoundary(opening, outcome.headerEnd);
-        if (!context.stopped) delimit(outcome.headerEnd, outcome.after, outcome.match);
+        if (!this.place.insideMessage || outcome.headerEnd !== this.header.start())
+          this.endHeader(outcome.headerEnd, outcome.headerEnd);
+        if (!this.context.stopped && this.opening !== null) this.openWithoutBoundary(this.opening, outcome.headerEnd);
+        if (!this.context.stopped) this.delimit(outcome.headerEnd, outcome.after, outcome.match);
         return true;
     }
-  };
+  }
 
   /** Who reads the mail wants its subject also when its header is too large. */
-  const endMailHeaderEarly = (headerEnd: number): void => {
+  private endMailHeaderEarly(headerEnd: number): void {
     const defects: DefectCollector = new Set();
-    const held = window.bytes.subarray(header.start() - window.base, headerEnd - window.base);
-    emit({
+    const held = this.window.bytes.subarray(this.header.start() - this.window.base, headerEnd - this.window.base);
+    this.emit({
       type: 'header',
-      header: toMailHeader(readFields(withoutByteOrderMark(held), defects, limits.maxHeaderFields), defects),
+      header: toMailHeader(readFields(withoutByteOrderMark(held), defects, this.limits.maxHeaderFields), defects),
     });
-  };
+  }
 
-  const readOpening = (of: Opening, last: boolean): boolean => {
-    const outcome = body.read(last);
+  private readOpening(of: Opening, last: boolean): boolean {
+    const outcome = this.body.read(last);
     const bound = of.bodyStart + maxOpeningBytes;
     // While the line at `body.position()` may still be a delimiter, it counts from where it begins.
     const upTo =
-      outcome.type === 'delimiter' ? outcome.position : last ? window.base + window.bytes.length : body.position();
-    if (outcome.type === 'delimiter' && outcome.match.frame === frames.length && upTo <= bound) {
-      const opens = isOwnDelimiter(of, outcome, last);
+      outcome.type === 'delimiter'
+        ? outcome.position
+        : last
+          ? this.window.base + this.window.bytes.length
+          : this.body.position();
+    if (outcome.type === 'delimiter' && outcome.match.frame === this.frames.length && upTo <= bound) {
+      const opens = this.isOwnDelimiter(of, outcome, last);
       if (opens === 'more') return false;
       // A closing delimiter closes what another boundary may have opened.
-      if (opens && outcome.match.closing && of.declared) openWithoutBoundary(of, outcome.position);
-      else if (opens) openAtBoundary(of, outcome);
-      else body.begin(outcome.after, 'lines');
+      if (opens && outcome.match.closing && of.declared) this.openWithoutBoundary(of, outcome.position);
+      else if (opens) this.openAtBoundary(of, outcome);
+      else this.body.begin(outcome.after, 'lines');
       return true;
     }
     if (outcome.type === 'more' && upTo <= bound && !last) return false;
-    openWithoutBoundary(of, Math.min(upTo, bound));
+    this.openWithoutBoundary(of, Math.min(upTo, bound));
     return true;
-  };
+  }
 
-  const openAtBoundary = (of: Opening, at: BodyOutcome & { type: 'delimiter' }): void => {
-    openMultipart(of, [{ text: boundaryOf(of, at), indented: false }]);
-    if (context.stopped) return;
+  private openAtBoundary(of: Opening, at: BodyOutcome & { type: 'delimiter' }): void {
+    this.openMultipart(of, [{ text: this.boundaryOf(of, at), indented: false }]);
+    if (this.context.stopped) return;
     // Of a body that did not say multipart, earlier delimiters were passed over: they count as well.
-    if (!of.declared) beginBody('between', of.bodyStart);
+    if (!of.declared) this.beginBody('between', of.bodyStart);
     else {
-      noteBlank(at.position);
-      delimit(at.position, at.after, at.match);
+      this.noteBlank(at.position);
+      this.delimit(at.position, at.after, at.match);
     }
-  };
+  }
 
   /** Which of the declared boundaries the delimiter is of. */
-  const boundaryOf = ({ boundaries }: Opening, { position, after }: BodyOutcome & { type: 'delimiter' }): string => {
+  private boundaryOf({ boundaries }: Opening, { position, after }: BodyOutcome & { type: 'delimiter' }): string {
     if (boundaries.length === 1) return boundaries[0] as string;
-    const line = window.bytes.toString('latin1', position - window.base, after - window.base).trimEnd();
+    const line = this.window.bytes.toString('latin1', position - this.window.base, after - this.window.base).trimEnd();
     const found = boundaries.find((boundary) => line === `--${boundary}` || line === `--${boundary}--`);
     return found ?? (boundaries[0] as string);
-  };
+  }
 
   /** A body that is not said to be a multipart is one only where its delimiter stands before the header of a part. */
-  const isOwnDelimiter = (
-    of: Opening,
-    { after }: BodyOutcome & { type: 'delimiter' },
-    last: boolean,
-  ): boolean | 'more' => {
+  private isOwnDelimiter(of: Opening, { after }: BodyOutcome & { type: 'delimiter' }, last: boolean): boolean | 'more' {
     if (of.declared || of.header.declaredMediaType === null) return true;
-    const from = after - window.base;
-    const found = findHeader(window.bytes, from, last, 'part');
-    return found === 'more' ? 'more' : found !== 'none' && startsWithField(window.bytes, from);
-  };
+    const from = after - this.window.base;
+    const found = findHeader(this.window.bytes, from, last, 'part');
+    return found === 'more' ? 'more' : found !== 'none' && startsWithField(this.window.bytes, from);
+  }
 
-  const readBody = (last: boolean): boolean => {
-    if (delimiters.isEmpty()) {
-      const end = window.base + window.bytes.length;
-      noteBlank(end);
-      giveAll(end);
+  private readBody(last: boolean): boolean {
+    if (this.delimiters.isEmpty()) {
+      const end = this.window.base + this.window.bytes.length;
+      this.noteBlank(end);
+      this.giveAll(end);
       return false;
     }
-    const outcome = body.read(last);
-    noteBlank(outcome.type === 'more' ? outcome.settled : outcome.position);
-    if (outcome.type === 'more') give(outcome.settled);
+    const outcome = this.body.read(last);
+    this.noteBlank(outcome.type === 'more' ? outcome.settled : outcome.position);
+    if (outcome.type === 'more') this.give(outcome.settled);
     else {
-      if (outcome.glued) leaf?.defects.add('delimiter-glued');
-      delimit(outcome.position, outcome.after, outcome.match);
+      if (outcome.glued) this.leaf?.defects.add('delimiter-glued');
+      this.delimit(outcome.position, outcome.after, outcome.match);
     }
     return outcome.type === 'delimiter';
-  };
+  }
 
   /** Whether anything stands where the first part of a multipart should, looked at up to the first byte that does. */
-  const noteBlank = (upTo: number): void => {
-    const frame = frames.at(-1);
-    if (state !== 'between' || frame?.kind !== 'multipart' || frame.children > 0) return;
-    while (frame.blank && frame.blankTo < upTo) frame.blank = isBlank(window.bytes[frame.blankTo++ - window.base]);
-  };
+  private noteBlank(upTo: number): void {
+    const frame = this.frames.at(-1);
+    if (this.state !== 'between' || frame?.kind !== 'multipart' || frame.children > 0) return;
+    while (frame.blank && frame.blankTo < upTo)
+      frame.blank = isBlank(this.window.bytes[frame.blankTo++ - this.window.base]);
+  }
 
-  const keepFrom = (): number => {
-    let keep = state === 'header' ? header.start() : (opening?.bodyStart ?? bodyPosition());
-    if (leaf !== null) keep = Math.min(keep, leaf.from);
-    if (messageFrames > 0) for (const frame of frames) if (frame.kind === 'message') keep = Math.min(keep, frame.from);
+  private keepFrom(): number {
+    let keep = this.state === 'header' ? this.header.start() : (this.opening?.bodyStart ?? this.bodyPosition());
+    if (this.leaf !== null) keep = Math.min(keep, this.leaf.from);
+    if (this.messageFrames > 0)
+      for (const frame of this.frames) if (frame.kind === 'message') keep = Math.min(keep, frame.from);
     return keep;
-  };
+  }
 
   /** Without an open multipart there is nothing to look for, and nothing to hold. */
-  const bodyPosition = (): number => (delimiters.isEmpty() ? window.base + window.bytes.length : body.position());
+  private bodyPosition(): number {
+    return this.delimiters.isEmpty() ? this.window.base + this.window.bytes.length : this.body.position();
+  }
 
-  const read = (last: boolean): void => {
+  private read(last: boolean): void {
     let goOn = true;
-    while (goOn && !context.stopped) {
-      if (state === 'header') goOn = readHeader(last);
-      else goOn = opening === null ? readBody(last) : readOpening(opening, last);
+    while (goOn && !this.context.stopped) {
+      if (this.state === 'header') goOn = this.readHeader(last);
+      else goOn = this.opening === null ? this.readBody(last) : this.readOpening(this.opening, last);
     }
-  };
-
-  beginEntity(root, 0);
-  return {
-    push(chunk) {
-      if (chunk.length === 0) return;
-      window.append(chunk);
-      read(false);
-      if (!context.stopped) window.release(keepFrom());
-    },
-    end() {
-      read(true);
-      if (context.stopped) return;
-      const end = window.base + window.bytes.length;
-      if (firstMultipart(0) < frames.length) leaf?.defects.add('multipart-not-closed');
-      endLeaf(end);
-      if (!context.stopped) closeFrames(0, () => end);
-    },
-  };
+  }
 }
 
 function headerKind({ path, defaultMediaType, insideMessage }: Place): HeaderKind {
@@ -646,15 +686,15 @@ function headerKind({ path, defaultMediaType, insideMessage }: Place): HeaderKin
   return path === '' || insideMessage ? 'mail' : 'part';
 }
 
+function isBlank(byte: number | undefined): boolean {
+  return byte === 32 || byte === 9 || byte === 13 || byte === 10;
+}
+
 /** Nonsense, or the mail's text: a boundary that another type names is that of a file (an archived page, a batch). */
 function maySplit({ declaredMediaType, mediaType, fileName, disposition }: PartHeader): boolean {
   return (
     declaredMediaType === null || (mediaType.startsWith('text/') && fileName === null && disposition !== 'attachment')
   );
-}
-
-function isBlank(byte: number | undefined): boolean {
-  return byte === 32 || byte === 9 || byte === 13 || byte === 10;
 }
 
 function isMessage({ mediaType }: PartHeader): boolean {

@@ -63,169 +63,205 @@ const dash = 45;
 const more: HeaderOutcome = { type: 'more' };
 
 export function createHeaderReader(window: Window, delimiters: Delimiters, limits: MimeLimits): HeaderReader {
-  const longestDelimiter = maxDelimiterLineBytes(limits);
+  return new Reader(window, delimiters, limits);
+}
+
+/** A class for the reason that the reader of entities is one. */
+class Reader implements HeaderReader {
+  private readonly window: Window;
+  private readonly delimiters: Delimiters;
+  private readonly limits: MimeLimits;
+  private readonly longestDelimiter: number;
   /** What a line is can be said of its beginning alone when that is longer than any delimiter and any field name. */
-  const tellingBytes = Math.max(longestDelimiter, maxFieldNameBytes) + 8;
-
-  let start = 0;
-  let kind: HeaderKind = 'mail';
-  let leading = true;
-  let late = false;
-  let indent = 0;
+  private readonly tellingBytes: number;
+  private first = 0;
+  private kind: HeaderKind = 'mail';
+  private leading = true;
+  private late = false;
+  private indent = 0;
   /** The line being read, and where its end is looked for. */
-  let at = 0;
-  let searched = 0;
-  let fieldStart = 0;
-  let fields = 0;
-  let inField = false;
+  private at = 0;
+  private searched = 0;
+  private fieldStart = 0;
+  private fields = 0;
+  private inField = false;
   /** The first line that is no field while the block is doubtful, else -1. */
-  let doubtfulFrom = -1;
+  private doubtfulFrom = -1;
 
-  const endAt = (headerEnd: number, bodyStart: number): HeaderOutcome =>
-    doubtfulFrom < 0
+  constructor(window: Window, delimiters: Delimiters, limits: MimeLimits) {
+    this.window = window;
+    this.delimiters = delimiters;
+    this.limits = limits;
+    this.longestDelimiter = maxDelimiterLineBytes(limits);
+    this.tellingBytes = Math.max(this.longestDelimiter, maxFieldNameBytes) + 8;
+  }
+
+  start(): number {
+    return this.first;
+  }
+
+  isLate(): boolean {
+    return this.late;
+  }
+
+  begin(position: number, kind: HeaderKind): void {
+    this.startAt(position);
+    this.kind = kind;
+    this.leading = true;
+    this.late = false;
+    this.indent = 0;
+    this.fields = 0;
+    this.inField = false;
+    this.doubtfulFrom = -1;
+  }
+
+  private startAt(position: number): void {
+    this.first = position;
+    this.at = position;
+    this.searched = position;
+    this.fieldStart = position;
+  }
+
+  read(last: boolean): HeaderOutcome {
+    if (this.leading && !this.readLead(last)) return more;
+    const { bytes, base } = this.window;
+    for (;;) {
+      const lineStart = this.at - base;
+      const lineEnd = findLineEnd(bytes, this.searched - base);
+      if (lineEnd === bytes.length && !last) {
+        this.searched = base + bytes.length;
+        return this.readPartOfLine(lineStart);
+      }
+      if (lineStart === bytes.length) return this.endAt(this.at, this.at);
+      const next = base + Math.min(lineEnd + 1, bytes.length);
+      const outcome = this.readLine(lineStart, lineEnd, next);
+      if (outcome !== null) return outcome;
+      this.at = next;
+      this.searched = next;
+    }
+  }
+
+  private endAt(headerEnd: number, bodyStart: number): HeaderOutcome {
+    return this.doubtfulFrom < 0
       ? { type: 'end', headerEnd, bodyStart }
-      : { type: 'end', headerEnd: doubtfulFrom, bodyStart: doubtfulFrom };
+      : { type: 'end', headerEnd: this.doubtfulFrom, bodyStart: this.doubtfulFrom };
+  }
 
   /** An empty line [at, bodyStart). */
-  const endAtEmptyLine = (bodyStart: number): HeaderOutcome => {
-    if (doubtfulFrom >= 0 && isStray()) doubtfulFrom = -1;
-    return endAt(at, bodyStart);
-  };
+  private endAtEmptyLine(bodyStart: number): HeaderOutcome {
+    if (this.doubtfulFrom >= 0 && this.isStray()) this.doubtfulFrom = -1;
+    return this.endAt(this.at, bodyStart);
+  }
 
   /** The doubtful lines are no beginning of the body, see `isStrayText`. */
-  const isStray = (): boolean => {
-    const { bytes, base } = window;
+  private isStray(): boolean {
+    const { bytes, base } = this.window;
     return isStrayText(
-      bytes.subarray(start - base, doubtfulFrom - base),
-      bytes.toString('latin1', doubtfulFrom - base, at - base),
-      limits.maxHeaderFields,
+      bytes.subarray(this.first - base, this.doubtfulFrom - base),
+      bytes.toString('latin1', this.doubtfulFrom - base, this.at - base),
+      this.limits.maxHeaderFields,
     );
-  };
+  }
 
-  const exceeded = (limit: keyof MimeLimits): HeaderOutcome => ({ type: 'limit', headerEnd: at, limit });
+  private exceeded(limit: keyof MimeLimits): HeaderOutcome {
+    return { type: 'limit', headerEnd: this.at, limit };
+  }
 
   /** The bound that was crossed first, were the bytes to come one by one. */
-  const checkSizes = (upTo: number, ofField: number): HeaderOutcome | null => {
-    const blockLeft = start + limits.maxHeaderBlockBytes;
-    const fieldLeft = ofField + limits.maxHeaderFieldBytes;
+  private checkSizes(upTo: number, ofField: number): HeaderOutcome | null {
+    const blockLeft = this.first + this.limits.maxHeaderBlockBytes;
+    const fieldLeft = ofField + this.limits.maxHeaderFieldBytes;
     if (upTo <= Math.min(blockLeft, fieldLeft)) return null;
-    return exceeded(blockLeft <= fieldLeft ? 'maxHeaderBlockBytes' : 'maxHeaderFieldBytes');
-  };
+    return this.exceeded(blockLeft <= fieldLeft ? 'maxHeaderBlockBytes' : 'maxHeaderFieldBytes');
+  }
 
   /** Judges a line of which [lineStart, lineEnd) is there, all of it or enough to tell; null when the block goes on. */
-  const judge = (line: HeaderLine, lineStart: number, lineEnd: number, upTo: number): HeaderOutcome | null => {
+  private judge(line: HeaderLine, lineStart: number, lineEnd: number, upTo: number): HeaderOutcome | null {
     if (line === 'none' || line === 'dashes') {
-      if (at === start || line === 'dashes') return endAt(at, at);
-      return upTo - (doubtfulFrom < 0 ? at : doubtfulFrom) > maxLookaheadBytes ? endDoubt() : null;
+      if (this.at === this.first || line === 'dashes') return this.endAt(this.at, this.at);
+      return upTo - (this.doubtfulFrom < 0 ? this.at : this.doubtfulFrom) > maxLookaheadBytes ? this.endDoubt() : null;
     }
-    if (doubtfulFrom >= 0 && !(line === 'field' && isCertain(lineStart, lineEnd)))
-      return upTo - doubtfulFrom > maxLookaheadBytes ? endDoubt() : null;
-    if (line === 'field' && fields >= limits.maxHeaderFields) return exceeded('maxHeaderFields');
-    return checkSizes(upTo, line === 'field' || line === 'envelope' ? at : fieldStart);
-  };
+    if (this.doubtfulFrom >= 0 && !(line === 'field' && this.isCertain(lineStart, lineEnd)))
+      return upTo - this.doubtfulFrom > maxLookaheadBytes ? this.endDoubt() : null;
+    if (line === 'field' && this.fields >= this.limits.maxHeaderFields) return this.exceeded('maxHeaderFields');
+    return this.checkSizes(upTo, line === 'field' || line === 'envelope' ? this.at : this.fieldStart);
+  }
 
-  const isCertain = (lineStart: number, lineEnd: number): boolean =>
-    looksLikeField(window.bytes, lineStart + indent, lineEnd);
+  private isCertain(lineStart: number, lineEnd: number): boolean {
+    return looksLikeField(this.window.bytes, lineStart + this.indent, lineEnd);
+  }
 
-  const endDoubt = (): HeaderOutcome => endAt(at, at);
+  private endDoubt(): HeaderOutcome {
+    return this.endAt(this.at, this.at);
+  }
 
   /** Takes note of a line that belongs to the block. */
-  const pass = (line: HeaderLine, lineStart: number, lineEnd: number): void => {
+  private pass(line: HeaderLine, lineStart: number, lineEnd: number): void {
     if (line === 'none') {
-      if (doubtfulFrom < 0) doubtfulFrom = at;
-      inField = false;
+      if (this.doubtfulFrom < 0) this.doubtfulFrom = this.at;
+      this.inField = false;
     } else if (line === 'field') {
-      if (doubtfulFrom >= 0 && isCertain(lineStart, lineEnd)) doubtfulFrom = -1;
-      inField = true;
-      fieldStart = at;
-      fields++;
-    } else if (line === 'envelope') inField = false;
-  };
+      if (this.doubtfulFrom >= 0 && this.isCertain(lineStart, lineEnd)) this.doubtfulFrom = -1;
+      this.inField = true;
+      this.fieldStart = this.at;
+      this.fields++;
+    } else if (line === 'envelope') this.inField = false;
+  }
 
-  const classify = (lineStart: number, lineEnd: number): HeaderLine => {
-    const ofField = inField ? fieldStart - window.base : -1;
-    return classifyLine(window.bytes, lineStart + markLength(lineStart), lineEnd, ofField, indent);
-  };
+  private classify(lineStart: number, lineEnd: number): HeaderLine {
+    const ofField = this.inField ? this.fieldStart - this.window.base : -1;
+    return classifyLine(this.window.bytes, lineStart + this.markLength(lineStart), lineEnd, ofField, this.indent);
+  }
 
   /** The first line of a mail may have a byte order mark in front. */
-  const markLength = (lineStart: number): number => {
-    const { bytes } = window;
-    return at === 0 && bytes[lineStart] === 0xef && bytes[lineStart + 1] === 0xbb && bytes[lineStart + 2] === 0xbf
+  private markLength(lineStart: number): number {
+    const { bytes } = this.window;
+    return this.at === 0 && bytes[lineStart] === 0xef && bytes[lineStart + 1] === 0xbb && bytes[lineStart + 2] === 0xbf
       ? 3
       : 0;
-  };
+  }
 
-  const matchDelimiter = (lineStart: number, lineEnd: number): DelimiterMatch | null => {
-    if (window.bytes[lineStart] !== dash && !delimiters.mayBeIndented()) return null;
-    return lineEnd - lineStart > longestDelimiter ? null : delimiters.match(window.bytes, lineStart, lineEnd);
-  };
+  private matchDelimiter(lineStart: number, lineEnd: number): DelimiterMatch | null {
+    if (this.window.bytes[lineStart] !== dash && !this.delimiters.mayBeIndented()) return null;
+    return lineEnd - lineStart > this.longestDelimiter
+      ? null
+      : this.delimiters.match(this.window.bytes, lineStart, lineEnd);
+  }
 
-  const readPartOfLine = (lineStart: number): HeaderOutcome => {
-    const lineEnd = window.bytes.length;
-    if (lineEnd - lineStart < tellingBytes) return more;
-    return judge(classify(lineStart, lineEnd), lineStart, lineEnd, window.base + lineEnd) ?? more;
-  };
+  private readPartOfLine(lineStart: number): HeaderOutcome {
+    const lineEnd = this.window.bytes.length;
+    if (lineEnd - lineStart < this.tellingBytes) return more;
+    return this.judge(this.classify(lineStart, lineEnd), lineStart, lineEnd, this.window.base + lineEnd) ?? more;
+  }
 
-  const readLine = (lineStart: number, lineEnd: number, next: number): HeaderOutcome | null => {
-    const match = matchDelimiter(lineStart, lineEnd);
+  private readLine(lineStart: number, lineEnd: number, next: number): HeaderOutcome | null {
+    const match = this.matchDelimiter(lineStart, lineEnd);
     if (match !== null) {
-      return doubtfulFrom >= 0 ? endDoubt() : { type: 'delimiter', headerEnd: at, after: next, match };
+      return this.doubtfulFrom >= 0 ? this.endDoubt() : { type: 'delimiter', headerEnd: this.at, after: next, match };
     }
-    const line = classify(lineStart, lineEnd);
-    if (line === 'empty') return endAtEmptyLine(next);
-    const outcome = judge(line, lineStart, lineEnd, next);
-    if (outcome === null) pass(line, lineStart, lineEnd);
+    const line = this.classify(lineStart, lineEnd);
+    if (line === 'empty') return this.endAtEmptyLine(next);
+    const outcome = this.judge(line, lineStart, lineEnd, next);
+    if (outcome === null) this.pass(line, lineStart, lineEnd);
     return outcome;
-  };
+  }
 
   /** Passes over what stands before the first field. False: more bytes are needed to say. */
-  const readLead = (last: boolean): boolean => {
-    const { bytes, base } = window;
-    const first = at - base + markLength(at - base);
+  private readLead(last: boolean): boolean {
+    const { bytes, base } = this.window;
+    const first = this.at - base + this.markLength(this.at - base);
     const found = startsWithField(bytes, first)
       ? first
-      : findHeader(bytes, first, last, kind, (from, to) => matchDelimiter(from, to) === null);
+      : findHeader(bytes, first, last, this.kind, (from, to) => this.matchDelimiter(from, to) === null);
     if (found === 'more') return false;
-    leading = false;
+    this.leading = false;
     if (found === 'none') return true;
-    indent = indentOf(bytes, found, bytes.length);
+    this.indent = indentOf(bytes, found, bytes.length);
     if (found === first) return true;
-    late = true;
-    start = at = searched = fieldStart = base + found;
+    this.late = true;
+    this.startAt(base + found);
     return true;
-  };
-
-  return {
-    start: () => start,
-    isLate: () => late,
-    begin(position, of) {
-      start = at = searched = fieldStart = position;
-      kind = of;
-      leading = true;
-      late = false;
-      indent = 0;
-      fields = 0;
-      inField = false;
-      doubtfulFrom = -1;
-    },
-    read(last) {
-      if (leading && !readLead(last)) return more;
-      const { bytes, base } = window;
-      for (;;) {
-        const lineStart = at - base;
-        const lineEnd = findLineEnd(bytes, searched - base);
-        if (lineEnd === bytes.length && !last) {
-          searched = base + bytes.length;
-          return readPartOfLine(lineStart);
-        }
-        if (lineStart === bytes.length) return endAt(at, at);
-        const next = base + Math.min(lineEnd + 1, bytes.length);
-        const outcome = readLine(lineStart, lineEnd, next);
-        if (outcome !== null) return outcome;
-        at = searched = next;
-      }
-    },
-  };
+  }
 }
 
 /** A gateway's remark is a line or two; more text than this is the beginning of a body whose empty line is missing. */

@@ -2,7 +2,8 @@
  * Quoted-printable. White space at the end of a line was added on the way and goes; an "=" that is no escape stays.
  * Spec: RFC 2045 §6.7.
  */
-import { type DecoderContext, noBytes, type TransferDecoder } from './decoder.ts';
+import type { DefectCollector } from '../defects.ts';
+import { type Arena, type DecoderContext, noBytes, type TransferDecoder } from './decoder.ts';
 
 const tab = 9;
 const lineFeed = 10;
@@ -15,23 +16,44 @@ const maxTrailingSpaceBytes = 16 * 1024;
 
 const hexDigits = buildHexDigits();
 
-export function createQuotedPrintableDecoder({ arena, defects }: DecoderContext): TransferDecoder {
-  /** Raw bytes whose meaning hangs on those after them: white space, a CR after it, the start of an escape. */
-  let held: Buffer = noBytes;
-  /** Inside a run of white space so long that it is text. */
-  let inLongSpace = false;
+export function createQuotedPrintableDecoder(context: DecoderContext): TransferDecoder {
+  return new QuotedPrintableDecoder(context);
+}
 
-  const decode = (input: Buffer, last: boolean): Buffer => {
-    const out = arena.take(input.length);
+/** A class for the reason that the reader of entities is one. */
+class QuotedPrintableDecoder implements TransferDecoder {
+  private readonly arena: Arena;
+  private readonly defects: DefectCollector;
+  /** Raw bytes whose meaning hangs on those after them: white space, a CR after it, the start of an escape. */
+  private held: Buffer = noBytes;
+  /** Inside a run of white space so long that it is text. */
+  private inLongSpace = false;
+
+  constructor({ arena, defects }: DecoderContext) {
+    this.arena = arena;
+    this.defects = defects;
+  }
+
+  write(encoded: Buffer): Uint8Array {
+    if (encoded.length === 0) return noBytes;
+    return this.decode(this.held.length === 0 ? encoded : Buffer.concat([this.held, encoded]), false);
+  }
+
+  end(): Uint8Array {
+    return this.held.length === 0 ? noBytes : this.decode(this.held, true);
+  }
+
+  private decode(input: Buffer, last: boolean): Buffer {
+    const out = this.arena.take(input.length);
     const end = input.length;
     let i = 0;
     let o = 0;
     /** Up to here the output is no literal white space that a line end could still take back. */
     let settled = 0;
-    held = noBytes;
-    while (inLongSpace && i < end) {
+    this.held = noBytes;
+    while (this.inLongSpace && i < end) {
       if (isSpace(input[i])) out[o++] = input[i++] as number;
-      else inLongSpace = false;
+      else this.inLongSpace = false;
       settled = o;
     }
     while (i < end) {
@@ -54,7 +76,7 @@ export function createQuotedPrintableDecoder({ arena, defects }: DecoderContext)
         }
         const next = readSoftBreak(input, i, last);
         if (next === 'incomplete') {
-          held = Buffer.from(input.subarray(i));
+          this.held = Buffer.from(input.subarray(i));
           return out.subarray(0, o);
         }
         if (next !== 'none') {
@@ -62,52 +84,44 @@ export function createQuotedPrintableDecoder({ arena, defects }: DecoderContext)
           i = next;
           continue;
         }
-        defects.add('quoted-printable-malformed');
+        this.defects.add('quoted-printable-malformed');
       } else {
-        o = dropTrailingSpace(out, o, settled);
+        o = this.dropTrailingSpace(out, o, settled);
         settled = o + 1;
       }
       out[o++] = byte;
       i++;
     }
-    return last ? out.subarray(0, dropAtEnd(out, o, settled)) : holdTail(out, o, settled);
-  };
+    return last ? out.subarray(0, this.dropAtEnd(out, o, settled)) : this.holdTail(out, o, settled);
+  }
 
-  const dropTrailingSpace = (out: Buffer, o: number, settled: number): number => {
+  private dropTrailingSpace(out: Buffer, o: number, settled: number): number {
     const hasReturn = o > settled && out[o - 1] === carriageReturn;
     const textEnd = hasReturn ? o - 1 : o;
     const kept = skipSpaceBack(out, textEnd, settled);
     if (kept === textEnd || textEnd - kept > maxTrailingSpaceBytes) return o;
-    defects.add('quoted-printable-trailing-space');
+    this.defects.add('quoted-printable-trailing-space');
     if (hasReturn) out[kept] = carriageReturn;
     return hasReturn ? kept + 1 : kept;
-  };
+  }
 
-  const dropAtEnd = (out: Buffer, o: number, settled: number): number => {
+  private dropAtEnd(out: Buffer, o: number, settled: number): number {
     const kept = skipSpaceBack(out, o, settled);
     if (kept === o || o - kept > maxTrailingSpaceBytes) return o;
-    defects.add('quoted-printable-trailing-space');
+    this.defects.add('quoted-printable-trailing-space');
     return kept;
-  };
+  }
 
-  const holdTail = (out: Buffer, o: number, settled: number): Buffer => {
+  private holdTail(out: Buffer, o: number, settled: number): Buffer {
     const textEnd = o > settled && out[o - 1] === carriageReturn ? o - 1 : o;
     const kept = skipSpaceBack(out, textEnd, settled);
     if (textEnd - kept > maxTrailingSpaceBytes) {
-      inLongSpace = textEnd === o;
+      this.inLongSpace = textEnd === o;
       return out.subarray(0, o);
     }
-    if (kept < textEnd) held = Buffer.from(out.subarray(kept, o));
+    if (kept < textEnd) this.held = Buffer.from(out.subarray(kept, o));
     return out.subarray(0, kept < textEnd ? kept : o);
-  };
-
-  return {
-    write(encoded) {
-      if (encoded.length === 0) return noBytes;
-      return decode(held.length === 0 ? encoded : Buffer.concat([held, encoded]), false);
-    },
-    end: () => (held.length === 0 ? noBytes : decode(held, true)),
-  };
+  }
 }
 
 /** Where the text goes on after a soft line break at `at`; white space may stand before the line end. */
