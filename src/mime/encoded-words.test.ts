@@ -170,3 +170,15 @@ describe('time is linear', () => {
     });
   }
 });
+
+test('padded words that begin inside a character are text as they stand', () => {
+  // Bytes of GB2312 cut between two bytes of a character, each word padded as it should be.
+  const bytes = Buffer.from('b6a9b5a5b8bdbcfec7ebb2e9caD5d0bbd0bb', 'hex');
+  for (let first = 1; first < bytes.length - 1; first++) {
+    for (let second = first + 1; second < bytes.length; second++) {
+      const cuts = [bytes.subarray(0, first), bytes.subarray(first, second), bytes.subarray(second)];
+      const text = cuts.map((cut) => `=?gb2312?B?${cut.toString('base64')}?=`).join('\r\n ');
+      assert.equal(decode(text)[0], '订单附件请查收谢谢', `${first}, ${second}`);
+    }
+  }
+});
