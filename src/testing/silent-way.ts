@@ -7,19 +7,26 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { cleanUp } from './clean-up.ts';
 
-export interface SilentWay {
-  readonly port: number;
-  /** The same URL, by this way. */
-  urlBy(url: string): string;
+/** What stands between the product and a server that it uses. */
+export interface Middlebox {
+  /** The server's, by way of this. */
+  readonly url: string;
   /** Forgets every connection there is, and until `speak` each new one as well. */
-  silence(): void;
+  silence(): void | Promise<void>;
   /** New connections lead to the server again; those that were forgotten stay so. */
+  speak(): void | Promise<void>;
+}
+
+export interface SilentWay extends Middlebox {
+  silence(): void;
   speak(): void;
   /** How many clients hold a connection that was forgotten. */
   forgotten(): number;
 }
 
-export async function openSilentWay(t: TestContext, target: { host: string; port: number }): Promise<SilentWay> {
+export async function openSilentWay(t: TestContext, url: string): Promise<SilentWay> {
+  const { hostname, port } = new URL(url);
+  const target = { host: hostname, port: Number(port) };
   const sockets = new Set<Socket>();
   const known = new Set<{ forget(): void }>();
   let [silent, forgotten] = [false, 0];
@@ -73,15 +80,10 @@ export async function openSilentWay(t: TestContext, target: { host: string; port
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  const { port } = server.address() as AddressInfo;
+  const by = new URL(url);
+  by.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
   return {
-    port,
-    urlBy(url) {
-      const by = new URL(url);
-      by.hostname = '127.0.0.1';
-      by.port = String(port);
-      return by.href;
-    },
+    url: by.href,
     silence() {
       silent = true;
       for (const way of known) way.forget();

@@ -8,7 +8,7 @@ import type pg from 'pg';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
 import { redisClient, startTestRedis } from '../../src/testing/redis.ts';
-import { openSilentWay } from '../../src/testing/silent-way.ts';
+import type { Middlebox } from '../../src/testing/silent-way.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { type FrontDoor, openFrontDoor, withClient } from './front-door.ts';
 import { createLedger } from './ledger.ts';
@@ -105,23 +105,28 @@ export async function redisAway(t: TestContext): Promise<void> {
 }
 
 /** The network forgets the relay's connection, twice: the jobs follow by another, and the database keeps none. */
-export async function redisForgotten(t: TestContext, told = (line: string) => t.diagnostic(line)): Promise<void> {
+export async function redisForgotten(
+  t: TestContext,
+  openWay: (t: TestContext, url: string) => Promise<Middlebox | null>,
+  told = (line: string) => t.diagnostic(line),
+): Promise<void> {
   const redis = await startTestRedis(t);
   if (redis === null) return;
-  const way = await openSilentWay(t, { host: '127.0.0.1', port: redis.port });
-  const { door, queue } = await openWithRedis(t, redis.url, [], way.urlBy(redis.url));
+  const way = await openWay(t, redis.url);
+  if (way === null) return;
+  const { door, queue } = await openWithRedis(t, redis.url, [], way.url);
   let expected = (await deliverAndParse(door, 1)).length;
   const handedOver = async () => (await waiting(door)).length === 0 && (await queue.getWaitingCount()) === expected;
   await waitFor(handedOver, { what: 'the first jobs in Redis' });
   for (let silence = 1; silence <= 2; silence++) {
-    way.silence();
-    way.speak();
+    await way.silence();
+    await way.speak();
     const spokeAt = performance.now();
     expected += (await deliverAndParse(door, 1)).length;
     await waitFor(handedOver, { timeoutMs: 30_000, what: 'the jobs in Redis after the silence' });
     told(`silence ${silence}: handed over after ${Math.round(performance.now() - spokeAt)} ms`);
   }
-  way.silence();
+  await way.silence();
   await door.product.stop();
 }
 

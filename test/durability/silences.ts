@@ -7,9 +7,9 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
-import { openSilentWay } from '../../src/testing/silent-way.ts';
+import { openFirewall } from '../../src/testing/firewall.ts';
+import { type Middlebox, openSilentWay } from '../../src/testing/silent-way.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
-import { openFirewall } from './firewall.ts';
 import { type FrontDoor, openFrontDoor, withClient } from './front-door.ts';
 import { createLedger, isAcknowledgement, type Ledger } from './ledger.ts';
 import { deliverOnce } from './mail-queue.ts';
@@ -28,19 +28,10 @@ export interface SilenceOptions {
   readonly told?: (line: string) => void;
 }
 
-/** What stands between the product and its database. */
-export interface Middlebox {
-  readonly url: string;
-  silence(): void | Promise<void>;
-  speak(): void | Promise<void>;
-}
-
 export async function databaseForgotten(t: TestContext, o: SilenceOptions): Promise<void> {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
-  const target = new URL(database.url);
-  const way = await openSilentWay(t, { host: target.hostname, port: Number(target.port) });
-  await silencesSurvived(t, { ...way, url: way.urlBy(database.url) }, database.url, o);
+  await silencesSurvived(t, await openSilentWay(t, database.url), database.url, o);
 }
 
 /** The same by a firewall that drops packets: nothing is acknowledged any more. */
@@ -90,9 +81,8 @@ export async function silencesSurvived(
 export async function stoppedInSilence(t: TestContext, silentMs: number): Promise<void> {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
-  const target = new URL(database.url);
-  const way = await openSilentWay(t, { host: target.hostname, port: Number(target.port) });
-  const door = await openFrontDoor(t, { databaseUrl: way.urlBy(database.url) });
+  const way = await openSilentWay(t, database.url);
+  const door = await openFrontDoor(t, { databaseUrl: way.url });
   way.silence();
   await sleep(silentMs);
   await stopsInTime(door);

@@ -7,7 +7,7 @@ import pino from 'pino';
 import type { JobContext, JobRunner, Task } from '../../ports/job-runner.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { openTestPool, type TestPool } from '../../testing/postgres-fixtures.ts';
-import { openSilentWay, type SilentWay } from '../../testing/silent-way.ts';
+import { openSilentWay } from '../../testing/silent-way.ts';
 import { waitFor } from '../../testing/wait-for.ts';
 import { readDatabaseCounts } from '../postgres/gauges.ts';
 import { createQueuePool } from '../postgres/queue-pool.ts';
@@ -173,7 +173,7 @@ describe('running jobs from the queue in the database', () => {
   }
 });
 
-describe('jobs of a worker that was killed', () => {
+describe('jobs of a worker that was killed', { concurrency: true }, () => {
   const poolId = (): string => `pool-${randomBytes(9).toString('hex')}`;
 
   it('are taken up at the next start, long before the queue itself would give them back', async (t) => {
@@ -281,9 +281,9 @@ describe('jobs of a worker that was killed', () => {
     timeout: 120_000,
   }, async (t) => {
     const { pool, url } = await openTestPool(t);
-    const { way, urlBy } = await openSilence(t, url);
+    const way = await openSilentWay(t, url);
     const lost = Promise.withResolvers<void>();
-    const lease = holdLease({ url: urlBy, poolId: poolId(), log, onLost: lost.resolve });
+    const lease = holdLease({ url: way.url, poolId: poolId(), log, onLost: lost.resolve });
     cleanUp(t, () => lease.release());
     await waitFor(async () => (await leaseCount(pool)) === 1, { timeoutMs: 5_000, what: 'the lease' });
 
@@ -306,7 +306,7 @@ describe('jobs of a worker that was killed', () => {
   });
 });
 
-describe('a worker says whether it works', () => {
+describe('a worker says whether it works', { concurrency: true }, () => {
   const heartbeats = async (pool: pg.Pool, table = 'tasks'): Promise<readonly string[]> => {
     const { rows } = await pool.query(
       table === 'tasks'
@@ -361,7 +361,7 @@ describe('a worker says whether it works', () => {
     await waitFor(cleaned, { timeoutMs: 10_000, what: 'the heartbeats of the dead to go' });
     assert.equal((await heartbeats(pool)).length, 1);
     await waitFor(async () => (await heartbeats(pool, 'jobs')).length === 0, { what: 'no job of a heartbeat left' });
-    assert.ok(await isReady(runner));
+    await waitFor(() => isReady(runner), { timeoutMs: 10_000, what: 'its own heartbeat' });
   });
 
   it('it does not once its heartbeats come to nothing, says since when, and another pool takes its place', {
@@ -392,12 +392,12 @@ describe('a worker says whether it works', () => {
     timeout: 120_000,
   }, async (t) => {
     const { pool: direct, url } = await openTestPool(t);
-    const { way, urlBy } = await openSilence(t, url);
-    const pool = createQueuePool({ url: urlBy, log });
+    const way = await openSilentWay(t, url);
+    const pool = createQueuePool({ url: way.url, log });
     cleanUp(t, () => Promise.race([pool.end(), sleep(1_000)]));
     let done = 0;
     const tasks = { [TASK]: { run: async () => void done++, giveUp: async () => {} } };
-    const runner = createGraphileJobRunner({ url: urlBy, pool, tasks, concurrency: 2, log });
+    const runner = createGraphileJobRunner({ url: way.url, pool, tasks, concurrency: 2, log });
     await runner.start();
     await waitFor(() => isReady(runner), { timeoutMs: 5_000, what: 'the first heartbeat' });
 
@@ -419,12 +419,6 @@ async function isReady(runner: JobRunner): Promise<boolean> {
     () => true,
     () => false,
   );
-}
-
-async function openSilence(t: TestContext, url: string): Promise<{ way: SilentWay; urlBy: string }> {
-  const { hostname, port } = new URL(url);
-  const way = await openSilentWay(t, { host: hostname, port: Number(port) });
-  return { way, urlBy: way.urlBy(url) };
 }
 
 const LEASE_HOLDERS = `

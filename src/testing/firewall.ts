@@ -1,5 +1,5 @@
 /**
- * A real firewall between the product and its database: a network namespace of the test's own, in which nftables drops
+ * A real firewall between the product and a server it uses: a network namespace of the test's own, in which nftables drops
  * packets. Unlike a proxy, nothing acknowledges what is sent, and keepalives are not answered.
  */
 import { execFile, spawn } from 'node:child_process';
@@ -7,9 +7,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import { cleanUp } from '../../src/testing/clean-up.ts';
-import { missing } from '../../src/testing/missing.ts';
-import type { Middlebox } from './silences.ts';
+import { cleanUp } from './clean-up.ts';
+import { missing } from './missing.ts';
+import type { Middlebox } from './silent-way.ts';
 
 const run = promisify(execFile);
 
@@ -27,9 +27,12 @@ const FORWARDER = `
   server.listen(0, address, () => console.log(server.address().port));
 `;
 
+let opened = 0;
+
 /** Shape: null when this machine cannot have one; the test is then skipped, and should return. */
-export async function openFirewall(t: TestContext, databaseUrl: string): Promise<Middlebox | null> {
-  const name = `of${process.pid}`;
+export async function openFirewall(t: TestContext, url: string): Promise<Middlebox | null> {
+  const number = opened++;
+  const name = `of${process.pid}x${number}`;
   const problem = await makeNamespace(name);
   if (problem !== null) {
     missing(t, 'a network namespace with nftables', problem);
@@ -37,9 +40,9 @@ export async function openFirewall(t: TestContext, databaseUrl: string): Promise
   }
   cleanUp(t, async () => void (await run('ip', ['netns', 'del', name])));
   const inside = (...command: readonly string[]) => run('ip', ['netns', 'exec', name, ...command]);
-  const [here, there] = await joinNamespace(name, inside);
+  const [here, there] = await joinNamespace(name, process.pid * 4 + number, inside);
 
-  const target = new URL(databaseUrl);
+  const target = new URL(url);
   const back = await openWayBack(t, here, { host: target.hostname, port: Number(target.port) });
   const forwarder = spawn('ip', ['netns', 'exec', name, process.execPath, '-e', FORWARDER, here, String(back), there], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -82,19 +85,22 @@ async function makeNamespace(name: string): Promise<string | null> {
   }
 }
 
-/** Shape: our address and its own. */
+/** In a network of four addresses. Shape: our address and its own. */
 async function joinNamespace(
   name: string,
+  number: number,
   inside: (...command: readonly string[]) => Promise<unknown>,
 ): Promise<readonly [string, string]> {
-  const prefix = `10.231.${process.pid % 256}`;
+  const network = `10.231.${(number >> 6) & 255}`;
+  const first = (number & 63) * 4;
+  const [ours, its] = [`${network}.${first + 1}`, `${network}.${first + 2}`];
   const [outer, inner] = [`${name}a`, `${name}b`];
   await run('ip', ['link', 'add', outer, 'type', 'veth', 'peer', 'name', inner, 'netns', name]);
-  await run('ip', ['address', 'add', `${prefix}.1/30`, 'dev', outer]);
+  await run('ip', ['address', 'add', `${ours}/30`, 'dev', outer]);
   await run('ip', ['link', 'set', outer, 'up']);
-  await inside('ip', 'address', 'add', `${prefix}.2/30`, 'dev', inner);
+  await inside('ip', 'address', 'add', `${its}/30`, 'dev', inner);
   await inside('ip', 'link', 'set', inner, 'up');
-  return [`${prefix}.1`, `${prefix}.2`];
+  return [ours, its];
 }
 
 /** From the namespace to a server that listens on loopback only. Shape: its port. */
