@@ -2,6 +2,7 @@
 import { createGraphileJobRunner } from '../adapters/graphile/job-runner.ts';
 import { createPostgresExtractionStore } from '../adapters/postgres/extraction-store.ts';
 import { createPostgresJobOutbox } from '../adapters/postgres/job-outbox.ts';
+import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
 import { createExtractor } from '../documents/extractor.ts';
 import { createRelay, type Relay } from '../jobs/relay.ts';
 import { createTasks } from '../jobs/tasks.ts';
@@ -40,6 +41,7 @@ function createJobs(
     pool: pools.queue,
     concurrency: settings.worker.concurrency,
     log,
+    addMissingJobs: createPostgresReconciliation({ pool: pools.queue }).addMissingJobs,
     tasks: createTasks({
       courtesy,
       tracing,

@@ -18,6 +18,9 @@ import { holdLease, sweepAbandonedJobs } from './lease.ts';
 const log = pino({ level: 'silent' });
 const TASK = 'extract_attachments';
 
+/** No failover here: test/durability/failover.ts. */
+const addMissingJobs = (): Promise<number> => assert.fail('there was no failover');
+
 async function addJob(pool: pg.Pool, payload: unknown, maxAttempts = 25): Promise<void> {
   await pool.query('SELECT graphile_worker.add_job($1, $2, max_attempts => $3)', [
     TASK,
@@ -40,7 +43,7 @@ async function start(
   giveUp: Task['giveUp'] = async () => {},
 ): Promise<JobRunner> {
   const tasks = { [TASK]: { run, giveUp } };
-  const runner = createGraphileJobRunner({ ...o, tasks, concurrency: 2, log, sweepIntervalMs: 500 });
+  const runner = createGraphileJobRunner({ ...o, tasks, concurrency: 2, log, addMissingJobs, sweepIntervalMs: 500 });
   cleanUp(t, () => runner.stop(100));
   await runner.start();
   return runner;
@@ -397,7 +400,7 @@ describe('a worker says whether it works', { concurrency: true }, () => {
     cleanUp(t, () => Promise.race([pool.end(), sleep(1_000)]));
     let done = 0;
     const tasks = { [TASK]: { run: async () => void done++, giveUp: async () => {} } };
-    const runner = createGraphileJobRunner({ url: way.url, pool, tasks, concurrency: 2, log });
+    const runner = createGraphileJobRunner({ url: way.url, pool, tasks, concurrency: 2, log, addMissingJobs });
     await runner.start();
     await waitFor(() => isReady(runner), { timeoutMs: 5_000, what: 'the first heartbeat' });
 

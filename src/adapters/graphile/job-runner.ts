@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import { NotReadyError } from '../../ports/not-ready.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { createFailoverWatch } from './failover.ts';
 import { forgetHeartbeats, poolsWithoutLease, STILL_AFTER_MS } from './heartbeat.ts';
 import { inTime } from './idle-connection.ts';
 import { type ExhaustedJob, findExhaustedJobs, forgetJob, LEASE_LOCKS, sweepAbandonedJobs } from './lease.ts';
@@ -21,6 +22,8 @@ export function createGraphileJobRunner(o: {
   readonly tasks: Readonly<Record<string, Task>>;
   readonly concurrency: number;
   readonly log: Log;
+  /** For mails that a failover has left without one: see failover.ts. */
+  readonly addMissingJobs: (limit: number) => Promise<number>;
   readonly sweepIntervalMs?: number;
 }): JobRunner {
   const stopping = new AbortController();
@@ -99,6 +102,7 @@ type RunnerOptions = Parameters<typeof createGraphileJobRunner>[0];
 /** What graphile-worker leaves lying: jobs of dead workers, jobs that nobody will try again, heartbeats of dead workers. */
 function createSweep(o: RunnerOptions): () => Promise<void> {
   const tasks = Object.keys(o.tasks);
+  const afterFailover = createFailoverWatch(o);
   /** Without a lease the last time. A pool that is just starting takes its own a moment after its heartbeat has a name. */
   let suspects: ReadonlySet<string> = new Set();
   return async () => {
@@ -112,6 +116,7 @@ function createSweep(o: RunnerOptions): () => Promise<void> {
         [...dead].filter((poolId) => suspects.has(poolId)),
       );
       suspects = dead;
+      await afterFailover();
     } catch (error) {
       o.log.warn({ err: error }, 'could not look after jobs left lying, trying again');
     }

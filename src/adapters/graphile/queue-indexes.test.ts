@@ -66,7 +66,15 @@ async function runJobs({ url, pool: admin }: House, o: { looks: number; jobs: nu
         ? Promise.resolve()
         : new Promise((_resolve, reject) => signal.addEventListener('abort', reject));
     const tasks = { [EXTRACT]: { run, giveUp: async () => {} } };
-    const runner = createGraphileJobRunner({ url, pool, tasks, concurrency: 1, log, sweepIntervalMs: 200 });
+    const runner = createGraphileJobRunner({
+      url,
+      pool,
+      tasks,
+      concurrency: 1,
+      log,
+      addMissingJobs: async () => 0,
+      sweepIntervalMs: 200,
+    });
     await runner.start();
     const done = async () => {
       await pool.query(`SELECT pg_notify('jobs:insert', '{"count":1}')`);
