@@ -231,6 +231,54 @@ test('an unknown name in our ranges is a problem, with the near one', () => {
   assert.match(problems({ smtp_port: '25' })[0] ?? '', /names are upper case, write SMTP_PORT/);
 });
 
+test('a near miss of any setting, and what others call it, is a problem where ours is not set', () => {
+  for (const [name, meant] of [
+    ['DATABSE_URL', 'DATABASE_URL'],
+    ['DATABASE_URLS', 'DATABASE_URL'],
+    ['DATABSAE_URL', 'DATABASE_URL'],
+    ['DATABASE_URI', 'DATABASE_URL'],
+    ['database_uri', 'DATABASE_URL'],
+    ['POSTGRES_URL', 'DATABASE_URL'],
+    ['REDIS_URI', 'REDIS_URL'],
+    ['REDISURL', 'REDIS_URL'],
+    ['S3_BUCKET', 'OBJECT_STORAGE_BUCKET'],
+    ['OBJECTSTORAGE_BUCKET', 'OBJECT_STORAGE_BUCKET'],
+    ['DATADIR', 'DATA_DIR'],
+    ['LOGLEVEL', 'LOG_LEVEL'],
+    ['WORKERS_CONCURRENCY', 'WORKER_CONCURRENCY'],
+    ['OTEL_EXPORTER_OTLP_ENDPONT', 'OTEL_EXPORTER_OTLP_ENDPOINT'],
+    ['SMPT_PORT', 'SMTP_PORT'],
+  ] as const) {
+    assert.deepEqual(problems({ [name]: 'hunter2' }), [`${name} is not a setting: did you mean ${meant}?`]);
+  }
+  assert.deepEqual(problems({ DATABASE_URL: 'postgresql://u@h/d', POSTGRES_URL: 'theirs', DB_URL: 'theirs' }), []);
+});
+
+test('in .env, which nobody else reads, every unknown name is a problem', () => {
+  assert.deepEqual(problems({ COMPOSE_PROJECT_NAME: 'x' }), []);
+  assert.deepEqual(problems({}, 'COMPOSE_PROJECT_NAME=x'), [
+    'COMPOSE_PROJECT_NAME (from .env) is not a setting: remove it, the file is read by this program alone',
+  ]);
+  assert.deepEqual(problems({}, 'REDIS_URI=x'), ['REDIS_URI (from .env) is not a setting: did you mean REDIS_URL?']);
+  assert.deepEqual(problems({}, 'DATABASE_URL=postgresql://u@h/d\nPGPASSWORD=x'), []);
+});
+
+test('what other software is told is left alone', () => {
+  const others = [
+    ...['HOME', 'PATH', 'TZ', 'PORT', 'HOST', 'USER', 'LANG', 'NODE_ENV', 'NO_COLOR', 'XDG_DATA_DIRS', 'XDG_DATA_HOME'],
+    ...[
+      'AWS_REGION',
+      'AWS_ACCESS_KEY_ID',
+      'AWS_SECRET_ACCESS_KEY',
+      'AWS_ROLE_ARN',
+      'OTEL_TRACES_EXPORTER',
+      'OTEL_LOG_LEVEL',
+    ],
+    ...['REDIS_SERVICE_HOST', 'LOGNAME', 'LOG_DIR', 'LOG_FILE', 'DATA', 'TEMP_DIR', 'CACHE_DIR', 'OTEL_PROPAGATORS'],
+  ];
+  assert.deepEqual(problems(Object.fromEntries(others.map((name) => [name, 'x']))), []);
+});
+
 test('names of other software in our ranges are left alone', () => {
   const foreign = {
     HTTP_PROXY: 'http://proxy.example.com:3128',

@@ -24,7 +24,7 @@ export function loadSettings(options: LoadOptions): Loaded {
   const values = parseAll(environment, problems);
   const databaseUrl =
     values.DATABASE_URL === undefined ? null : wholeDatabaseUrl(values.DATABASE_URL, environment, problems);
-  problems.push(...halfGivenProblems(environment), ...unknownNameProblems(environment.values));
+  problems.push(...halfGivenProblems(environment), ...unknownNameProblems(environment));
   if (problems.length > 0) return { problems };
   return { settings: { ...toSettings(values, options), databaseUrl } };
 }

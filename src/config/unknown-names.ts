@@ -1,5 +1,9 @@
-/** Finds mistyped settings: names in our own ranges that mean nothing to us. */
-import { settingNames } from './definition.ts';
+/**
+ * Finds mistyped settings. A name that nobody reads would be passed over in silence, and the program would start on its
+ * defaults: another database, another store.
+ */
+import { type SettingName, settingNames } from './definition.ts';
+import type { MergedEnvironment } from './environment.ts';
 
 const ourRanges = ['SMTP_', 'HTTP_', 'OBJECT_STORAGE_'] as const;
 
@@ -20,19 +24,66 @@ function isForeign(name: string, value: string): boolean {
   return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value);
 }
 
-/** One line per unknown name; `value` is not shown, it may be a secret under a mistyped name. */
-export function unknownNameProblems(environment: ReadonlyMap<string, string>): string[] {
+/** What other programs call it. Refused only where ours is not set, for then it may be theirs. */
+const aliases: Readonly<Partial<Record<string, SettingName>>> = {
+  DATABASE_URI: 'DATABASE_URL',
+  DATABASE_DSN: 'DATABASE_URL',
+  DB_URL: 'DATABASE_URL',
+  DB_URI: 'DATABASE_URL',
+  PG_URL: 'DATABASE_URL',
+  POSTGRES_URL: 'DATABASE_URL',
+  POSTGRES_URI: 'DATABASE_URL',
+  POSTGRESQL_URL: 'DATABASE_URL',
+  REDIS_URI: 'REDIS_URL',
+  REDIS_DSN: 'REDIS_URL',
+  BULLMQ_REDIS_URL: 'REDIS_URL',
+  S3_ENDPOINT: 'OBJECT_STORAGE_ENDPOINT',
+  S3_ENDPOINT_URL: 'OBJECT_STORAGE_ENDPOINT',
+  S3_URL: 'OBJECT_STORAGE_ENDPOINT',
+  S3_REGION: 'OBJECT_STORAGE_REGION',
+  S3_BUCKET: 'OBJECT_STORAGE_BUCKET',
+  S3_BUCKET_NAME: 'OBJECT_STORAGE_BUCKET',
+  AWS_S3_BUCKET: 'OBJECT_STORAGE_BUCKET',
+  AWS_BUCKET: 'OBJECT_STORAGE_BUCKET',
+  S3_ACCESS_KEY: 'OBJECT_STORAGE_ACCESS_KEY',
+  S3_ACCESS_KEY_ID: 'OBJECT_STORAGE_ACCESS_KEY',
+  S3_SECRET_KEY: 'OBJECT_STORAGE_SECRET_KEY',
+  S3_SECRET_ACCESS_KEY: 'OBJECT_STORAGE_SECRET_KEY',
+  STORAGE_BUCKET: 'OBJECT_STORAGE_BUCKET',
+  DATA_DIRECTORY: 'DATA_DIR',
+  DATA_PATH: 'DATA_DIR',
+  MAIL_DOMAIN: 'SMTP_DOMAIN',
+};
+
+/**
+ * One line per name that was meant to be a setting, and in the `.env` file, which is ours alone, per name that is none.
+ * `value` is not shown, it may be a secret under a mistyped name.
+ */
+export function unknownNameProblems({ values, fromFile }: MergedEnvironment): string[] {
   const problems: string[] = [];
-  for (const [name, value] of environment) {
-    const upper = name.toUpperCase();
-    const known = settingNames.find((candidate) => candidate === upper);
-    if (known === name) continue;
-    if (known !== undefined) problems.push(`${name} is not a setting: names are upper case, write ${known}`);
-    else if (ourRanges.some((range) => name.startsWith(range)) && !isForeign(name, value)) {
-      problems.push(`${name} is not a setting${suggestion(name)}`);
-    }
+  for (const [name, value] of values) {
+    const problem = problemOf(name, value, values, fromFile.has(name));
+    if (problem !== null) problems.push(problem);
   }
   return problems;
+}
+
+function problemOf(name: string, value: string, values: ReadonlyMap<string, string>, inFile: boolean): string | null {
+  const upper = name.toUpperCase();
+  const known = settingNames.find((candidate) => candidate === upper);
+  if (known === name) return null;
+  const told = `${name}${inFile ? ' (from .env)' : ''} is not a setting`;
+  if (known !== undefined) return `${told}: names are upper case, write ${known}`;
+  if (ourRanges.some((range) => name.startsWith(range)) && !isForeign(name, value)) return `${told}${suggestion(name)}`;
+  const meant = aliases[upper] ?? nearest(upper);
+  if (meant !== undefined && !values.has(meant)) return `${told}: did you mean ${meant}?`;
+  if (inFile && !name.startsWith('PG')) return `${told}: remove it, the file is read by this program alone`;
+  return null;
+}
+
+/** A setting that differs by a slip of the fingers: two letters, in a short name one. */
+function nearest(typed: string): SettingName | undefined {
+  return settingNames.find((known) => editDistance(typed, known) <= (known.length < 10 ? 1 : 2));
 }
 
 function suggestion(name: string): string {
@@ -53,16 +104,19 @@ function distance(typed: string, known: string): number {
   return typed.split('_').every((word) => words.includes(word)) ? 0 : editDistance(typed, known);
 }
 
-/** Levenshtein; names are short. */
+/** Levenshtein with two neighbours swapped as one step (optimal string alignment); names are short. */
 function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, index) => index);
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swap = swapped ? (before[j - 2] ?? 0) + 1 : substitution;
+      next.push(Math.min(substitution, swap, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[b.length] ?? 0;
 }
