@@ -6,6 +6,7 @@ import { closeSync, existsSync, openSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { delimiter, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { cleanUp } from '../testing/clean-up.ts';
@@ -228,4 +229,23 @@ test('the thread pool is as large as the file store needs, unless the operator s
   };
   const [ours, small] = [await threads({}), await threads({ UV_THREADPOOL_SIZE: '2' })];
   assert.equal(ours - small, 30, `${ours} threads by default, ${small} with a pool of two`);
+});
+
+test('SIGTERM to npm start ends the server, its database too', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [smtpPort, httpPort] = await Promise.all([freePort(), freePort()]);
+  const ports = { SMTP_PORT: String(smtpPort), HTTP_PORT: String(httpPort) };
+  const child = spawn('npm', ['start'], {
+    cwd: join(launcher, '../..'),
+    env: { ...bareEnvironment(), ...ports, DATA_DIR: folder },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  cleanUp(t, () => void child.kill('SIGKILL'));
+  const output = Promise.all([text(child.stdout), text(child.stderr)]);
+  await waitFor(async () => (await fetch(`http://127.0.0.1:${httpPort}/readyz`)).ok, { what: 'it', timeoutMs: 60_000 });
+  child.kill('SIGTERM');
+  // Closed when the last process that could write to them has ended.
+  const [stdout] = await output;
+  assert.match(stdout, /"msg":"stopped"/);
+  assert.equal(existsSync(join(folder, 'postgres', 'data', 'postmaster.pid')), false);
 });

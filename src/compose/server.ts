@@ -23,6 +23,7 @@ import { version } from '../version.ts';
 import { createClosers } from './closers.ts';
 import { openDatabase } from './database.ts';
 import { asStartError, StopError } from './errors.ts';
+import { assertPortsFree } from './free-ports.ts';
 import { MAIL_AND_JOBS, takeMailAndJobs } from './mail-and-jobs.ts';
 import { openStoreMarks } from './object-store.ts';
 import { openParts, type Parts } from './parts.ts';
@@ -46,6 +47,7 @@ export async function startServer(o: {
   takeOverConsole(log);
   const closers = createClosers({ log });
   try {
+    await assertPortsFree(settings, roles);
     const database = await openDatabase(settings, log, { toWrite: true });
     closers.add('database', database.close);
     await migrateDatabase({ url: database.url, log });

@@ -79,10 +79,14 @@ export async function listen(
     const bound = await smtp.listen({ host, port });
     return { host: bound.address, port: bound.port };
   } catch (error) {
-    const reason = LISTEN_REASONS[(error as NodeJS.ErrnoException).code ?? ''];
-    if (reason === undefined) throw error;
-    throw new StartError(`SMTP_HOST, SMTP_PORT: cannot listen on ${host}:${port}: ${reason}`, { cause: error });
+    throw listenError(error, { host, port });
   }
+}
+
+export function listenError(error: unknown, { host, port }: { readonly host: string; readonly port: number }): unknown {
+  const reason = LISTEN_REASONS[(error as NodeJS.ErrnoException).code ?? ''];
+  if (reason === undefined) return error;
+  return new StartError(`SMTP_HOST, SMTP_PORT: cannot listen on ${host}:${port}: ${reason}`, { cause: error });
 }
 
 const LISTEN_REASONS: Readonly<Record<string, string>> = {

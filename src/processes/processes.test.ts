@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, type Server } from 'node:net';
+import { readdir } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { makeCertificateIn, opensslProblem } from '../testing/certificate.ts';
@@ -265,34 +267,60 @@ async function listens(server: Server, port: number): Promise<boolean> {
   return true;
 }
 
-test('a taken port ends the start with one line and 1, and nobody stays', async (t) => {
-  const holder = createServer();
-  await once(holder.listen(0, '127.0.0.1'), 'listening');
-  cleanUp(t, () => void holder.close());
+for (const args of [['--processes', '2'], []])
+  test(`a taken port ends the start ${args.join(' ')} with one line and 1: nobody stays, and no database is made`, async (t) => {
+    const holder = createServer();
+    await once(holder.listen(0, '127.0.0.1'), 'listening');
+    cleanUp(t, () => void holder.close());
+    const { port: taken } = holder.address() as AddressInfo;
+    const free = await freePort();
+    for (const [smtpPort, httpPort, told] of [
+      [
+        taken,
+        free,
+        `SMTP_HOST, SMTP_PORT: cannot listen on 127.0.0.1:${taken}: another program, or this server already `,
+      ],
+      [free, taken, `HTTP_PORT: 127.0.0.1:${taken} is taken by another program (or this server `],
+    ] as const) {
+      const { code, stdout, stderr, dataDir } = await failedStart(t, args, {
+        SMTP_PORT: String(smtpPort),
+        HTTP_PORT: String(httpPort),
+      });
+      assert.deepEqual([code, stdout], [1, '']);
+      assert.ok(stderr.startsWith(`error: ${told}`) && stderr.trim().split('\n').length === 1, stderr);
+      assert.deepEqual(await readdir(dataDir), []);
+    }
+  });
+
+test('a process that cannot start is told in one line, without a stack', async (t) => {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
-  const address = holder.address();
-  const smtpPort = typeof address === 'object' ? address?.port : 0;
-  const cwd = await temporaryFolder(t);
-  const ports = { SMTP_PORT: String(smtpPort), HTTP_PORT: String(await freePort()) };
-  const child = spawn(process.execPath, [launcher, 'start', '--processes', '2'], {
-    cwd,
-    env: { ...bareEnvironment(), ...ports, DATABASE_URL: database.url, DATA_DIR: cwd },
-    stdio: ['ignore', 'ignore', 'pipe'],
+  const [smtpPort, httpPort] = await Promise.all([freePort(), freePort()]);
+  const { code, stdout, stderr } = await failedStart(t, ['--processes', '2'], {
+    SMTP_PORT: String(smtpPort),
+    HTTP_PORT: String(httpPort),
+    DATABASE_URL: database.url,
+    SMTP_TLS_CERT_FILE: '/nowhere/tls.crt',
+    SMTP_TLS_KEY_FILE: '/nowhere/tls.key',
+  });
+  assert.deepEqual([code, stderr], [1, 'error: SMTP_TLS_CERT_FILE: /nowhere/tls.crt does not exist\n']);
+  assert.doesNotMatch(stdout, /"stack"|not in order/);
+});
+
+async function failedStart(t: TestContext, args: readonly string[], env: Readonly<Record<string, string>>) {
+  const dataDir = await temporaryFolder(t);
+  const child = spawn(process.execPath, [launcher, 'start', ...args], {
+    cwd: dataDir,
+    env: { ...bareEnvironment(), DATA_DIR: dataDir, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
-  let stderr = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    stderr += text;
-  });
-  // Closed when the last process that could write to it has ended.
-  assert.deepEqual(await once(child, 'close', { signal: AbortSignal.timeout(30_000) }), [1, null]);
-  assert.equal(
-    stderr,
-    `error: SMTP_HOST, SMTP_PORT: cannot listen on 127.0.0.1:${smtpPort}: another program, or this server already ` +
-      'running, has that port; choose a free SMTP_PORT\n',
-  );
-});
+  // They end when the last process that could write to them has ended.
+  const closed = once(child, 'close', { signal: AbortSignal.timeout(60_000) });
+  const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  const [code] = await closed;
+  return { code, stdout, stderr, dataDir };
+}
 
 test('--processes without the role smtp is used wrongly', async (t) => {
   const cwd = await temporaryFolder(t);
