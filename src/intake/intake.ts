@@ -15,7 +15,7 @@
 import { randomUUID } from 'node:crypto';
 import { identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { countFields, firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
+import { firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -140,7 +140,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       state = 'stored';
       if (aborted) await discard();
       // The abort that follows a refusal takes the objects away.
-      const looping = countFields(raw.headerBlock, 'received') > MAX_RECEIVED_FIELDS;
+      const looping = raw.header.receivedFields > MAX_RECEIVED_FIELDS;
       return looping ? refuseLoop(o, facts, [...deliveries.keys()]) : undefined;
     },
 
@@ -242,8 +242,8 @@ function describe(
   keys: readonly string[],
   receivedAt: Date,
 ): readonly NewMessage[] {
-  const header = readMailHeader(raw.headerBlock);
-  const contentSha256 = contentDigest(header, raw);
+  const header = readMailHeader(raw.header.headerBlock);
+  const contentSha256 = contentDigest(raw);
   const { sourceMessageId, synthetic } = identify(header, contentSha256);
   return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
     id: inboundMessageId,
@@ -276,12 +276,9 @@ function describe(
  * behind it, lines before it, line ends of bare CR, more of it than we keep), the whole mail counts: else two orders would
  * be one, and the second would be answered 250 and thrown away.
  */
-function contentDigest(header: MailHeader, raw: StoredRawMail): string {
-  const textInHeader = header.defects.some(({ code }) => TEXT_IN_HEADER.has(code));
-  return raw.plainHeader && !textInHeader ? raw.contentSha256 : raw.rawSha256;
+function contentDigest(raw: StoredRawMail): string {
+  return raw.header.isPlain ? raw.contentSha256 : raw.rawSha256;
 }
-
-const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-line-joined']);
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(

@@ -4,7 +4,6 @@
  * docs/mime.md.
  */
 export { firstAddress } from './addresses.ts';
-export { countFields } from './count-fields.ts';
 export { isNoted } from './defects.ts';
 export {
   classifyPart,

@@ -8,14 +8,11 @@ import { createRooms } from './rooms.ts';
 /** 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
 const PIECE_BYTES = PUT_AT_ONCE_BYTES;
 
-/** Honest headers have a few KiB, and memory is taken as they come; the rest of a longer one is stored, not held. */
-export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;
-
 export interface RawStore {
   /**
    * Streams a mail into the object store, counted and hashed on the way. Durable under every key when it resolves.
    * When it rejects, nothing is left under any of them.
-   * Owns: drains `chunks`; holds the header block and what the object store holds.
+   * Owns: drains `chunks`; holds what `createHeaderScan` and the object store hold.
    * Errors: `StoreError`, what `chunks` threw, or the signal's reason. Copies under way are waited for before that.
    */
   store(mail: {
@@ -33,12 +30,9 @@ export interface StoredRawMail {
   readonly sizeBytes: number;
   /** Units: lower-case hex. */
   readonly rawSha256: string;
-  /** Digest of everything after the empty line that ends the header block; says nothing where there is no `plainHeader`. */
+  /** Digest of everything after the empty line that ends the header block; says nothing where the header is not plain. */
   readonly contentSha256: string;
-  /** As the MIME engine reads it: line ends as sent, without the empty line; at most `MAX_HEADER_BLOCK_BYTES`. */
-  readonly headerBlock: Uint8Array;
-  /** The header begins the mail, an empty line ends it, and all of it is there. */
-  readonly plainHeader: boolean;
+  readonly header: ScannedHeader;
 }
 
 export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
@@ -116,8 +110,8 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 
   async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
-    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
-    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.push(bytes)), ...factsOf(header.finish()) };
+    const header = createHeaderScan();
+    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.push(bytes)), header: header.finish() };
     const stored = await put(bytes);
     // Not where that failed: the store may still be sending it, and another mail would be written over it.
     rooms.giveBack(bytes);
@@ -126,7 +120,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
 
   /** Each piece is hashed by another thread while the store writes it. */
   async function storeLarge(put: Put, pieces: AsyncIterable<Uint8Array>, hasher: MailHasher): Promise<Stored> {
-    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
+    const header = createHeaderScan();
     let sizeBytes = 0;
     let hashed = Promise.resolve();
     async function* observed() {
@@ -141,7 +135,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
     try {
       const stored = await put(observed());
-      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...factsOf(header.finish()) }) };
+      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), header: header.finish() }) };
     } catch (error) {
       hasher.abandon();
       throw error;
@@ -150,8 +144,6 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
   }
 }
-
-const factsOf = ({ headerBlock, isPlain }: ScannedHeader) => ({ headerBlock, plainHeader: isPlain });
 
 const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer;
 
