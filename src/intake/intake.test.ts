@@ -154,6 +154,50 @@ describe('what two mails of one identity are', () => {
     assert.ok((await house.objects()).includes(String(conflict?.raw_storage_key)));
   });
 
+  const ORDER = 'Content-Type: text/plain\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\nTo: o@example.com\r\n';
+  const OTHERS: readonly (readonly [string, string, string])[] = [
+    ['another subject', 'Subject: Order', 'Subject: Order 2'],
+    ['another sender', 'From: Buyer', 'From: Someone'],
+    ['another recipient', 'To: o@', 'To: p@'],
+    ['a Cc', 'To: o@', 'Cc: c@example.com\r\nTo: o@'],
+    ['another date', '10:00:00', '10:00:01'],
+    ['another charset', 'text/plain', 'text/plain; charset=utf-16'],
+    ['another transfer encoding', 'To: o@', 'Content-Transfer-Encoding: base64\r\nTo: o@'],
+  ];
+  for (const [what, was, is] of OTHERS) {
+    it(`${what} under the same Message-ID and body is another order: kept aside`, async (t) => {
+      const house = await openHouse(t);
+      const mail = ORDER + MAIL;
+      await send(house, mail);
+      const second = await send(house, mail.replace(was, is));
+      const [conflict] = await house.conflicts();
+      assert.equal(second, `accepted ${conflict?.id}`);
+      assert.equal(await send(house, mail.replace(was, is)), `duplicate of ${conflict?.id}`);
+      assert.match(await send(house, mail), /^duplicate of /);
+      assert.equal((await house.objects()).length, 2);
+    });
+  }
+
+  it('trace fields, folding and the order of fields make no other mail', async (t) => {
+    const house = await openHouse(t);
+    const first = await send(house, ORDER + MAIL);
+    const trace = ['Return-Path: <x@y.example>', 'Authentication-Results: mx; spf=pass', 'DKIM-Signature: v=1; a=b'];
+    const again = `${[...trace, 'ARC-Seal: i=1', 'X-Spam: no'].join('\r\n')}\r\n${MAIL}`;
+    const folded = again.replace('Subject: Order\r\n', `${ORDER}SUBJECT:\r\n\tOrder \r\n`);
+    assert.equal(await send(house, folded), first.replace('accepted', 'duplicate of'));
+  });
+
+  it('a mail without Message-ID is known again after an upgrade: its id is made of the content alone', async (t) => {
+    const house = await openHouse(t);
+    await send(house, MAIL.replace(/^Message-ID.*\r\n/, 'To: o@example.com\r\n'));
+    const [row] = await house.rows();
+    // Taken by version 0.1.0 from the same mail.
+    assert.equal(
+      row?.source_message_id,
+      '<f21759fe34269f912a79aa0b45b229ce31f2b4cf12f3f04fd1bdce3164a0514e@synthetic.invalid>',
+    );
+  });
+
   for (const [what, mail] of [
     [
       'whose header never ends, beyond what we keep of it',

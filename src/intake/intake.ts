@@ -13,7 +13,7 @@
  * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
  */
 import { randomUUID } from 'node:crypto';
-import { identify } from '../messages/identity.ts';
+import { contentDigests, identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
 import { firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
@@ -243,8 +243,8 @@ function describe(
   receivedAt: Date,
 ): readonly NewMessage[] {
   const header = readMailHeader(raw.header.headerBlock);
-  const contentSha256 = contentDigest(raw);
-  const { sourceMessageId, synthetic } = identify(header, contentSha256);
+  const digests = contentDigests(raw);
+  const { sourceMessageId, synthetic } = identify(header, digests.v1);
   return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
     id: inboundMessageId,
     orgId: organisation.id,
@@ -260,7 +260,8 @@ function describe(
     traceparent: span?.traceparent,
     sizeBytes: raw.sizeBytes,
     rawSha256: raw.rawSha256,
-    contentSha256,
+    contentSha256: digests.v2,
+    contentSha256V1: digests.v1,
     headerFrom: bounded(written(header.from) ?? header.raw.from),
     headerTo: bounded(written(header.to) ?? header.raw.to),
     headerDate: header.date,
@@ -269,15 +270,6 @@ function describe(
     tlsVersion: session.tls?.version ?? null,
     tlsCipher: session.tls?.cipher ?? null,
   }));
-}
-
-/**
- * What tells two mails of the same identity apart. Where the header is not plain (text among its fields, no empty line
- * behind it, lines before it, line ends of bare CR, more of it than we keep), the whole mail counts: else two orders would
- * be one, and the second would be answered 250 and thrown away.
- */
-function contentDigest(raw: StoredRawMail): string {
-  return raw.header.isPlain ? raw.contentSha256 : raw.rawSha256;
 }
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
