@@ -289,6 +289,87 @@ describe('who gets a mail', () => {
   });
 });
 
+describe('a sender that is blocked by its From', () => {
+  const both = ['orders+acme@orders.example', 'orders+globex@orders.example'];
+  const mailFrom = (from: string) => MAIL.replace('Buyer <b@example.com>', from);
+
+  for (const [pattern, from] of [
+    ['spam@bad.example', 'Spam <spam@bad.example>'],
+    ['@bad.example', 'SPAM@BAD.example'],
+    ['@.bad.example', 'spam@bad.example'],
+    ['@.bad.example', 'spam@very.much.bad.example'],
+    ['@xn--bcher-kva.example', Buffer.from('x@b\u00fccher.example').toString()],
+    ['spam@bad.example', '"spam"@bad.example'],
+    ['spam@bad.example', 'Someone <a@good.example>, spam@bad.example'],
+    ['spam@bad.example', '=?utf-8?q?spam=40bad.example?='],
+    ['@.bad.example', `x@${'a.'.repeat(400)}bad.example`],
+  ] as const) {
+    it(`${pattern} keeps "${from.slice(0, 50)}" out, and nothing is left of it`, async (t) => {
+      const house = await openHouse(t);
+      await createPostgresBlockList({ pool: house.pool }).block(pattern, null);
+      for (const reversePath of [null, 'good@example.com']) {
+        const transaction = await begin(house, both, reversePath);
+        assert.deepEqual(await transaction.body(chunks(Buffer.from(mailFrom(from))), never), {
+          refusal: 'sender-blocked',
+        });
+        await transaction.abort('refused');
+      }
+      assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
+    });
+  }
+
+  for (const [pattern, from] of [
+    ['@bad.example', 'spam@very.bad.example'],
+    ['@.bad.example', 'spam@notbad.example'],
+    ['spam@bad.example', 'spam@bad.example.org'],
+    ['spam@bad.example', 'spam at bad'],
+    ['spam@bad.example', '"spam@bad.example" <good@example.com>'],
+  ] as const) {
+    it(`${pattern} does not keep ${from} out`, async (t) => {
+      const house = await openHouse(t);
+      await createPostgresBlockList({ pool: house.pool }).block(pattern, null);
+      assert.match(await send(house, mailFrom(from)), /^accepted /);
+    });
+  }
+
+  it('is recorded for the organisations that do not block it, refused where all do', async (t) => {
+    const house = await openHouse(t);
+    const blockList = createPostgresBlockList({ pool: house.pool });
+    const { rows } = await house.pool.query("SELECT id FROM org WHERE slug = 'acme'");
+    await blockList.block('b@example.com', rows[0].id);
+    const sent = await send(house, MAIL, both, null);
+    const [row, ...others] = await house.rows();
+    assert.equal(sent, `accepted ${row?.id}`);
+    assert.deepEqual([row?.to_email, others], ['orders+globex@orders.example', []]);
+    assert.deepEqual(await house.objects(), [row?.raw_storage_key]);
+
+    await blockList.block('@example.com', null);
+    const transaction = await begin(house, both, null);
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'sender-blocked' });
+  });
+
+  it('is judged behind a header of any size, and in a mail that is all header', async (t) => {
+    const house = await openHouse(t);
+    await createPostgresBlockList({ pool: house.pool }).block('b@example.com', null);
+    const padding = `X-Padding: ${'y\r\n '.repeat(400_000)}\r\n`;
+    for (const mail of [padding + MAIL, `${'X: y\r\n'.repeat(6_000)}${MAIL}`, 'From: b@example.com\r\n']) {
+      const transaction = await begin(house, both, null);
+      assert.deepEqual(await transaction.body(chunks(Buffer.from(mail)), never), { refusal: 'sender-blocked' });
+      await transaction.abort('refused');
+    }
+    assert.deepEqual(await house.objects(), []);
+  });
+
+  it('is told to try again when the list cannot be asked', async (t) => {
+    const house = await openHouse(t);
+    const transaction = await begin(house, both, null);
+    await house.pool.query('ALTER TABLE blocked_sender RENAME TO gone');
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'unavailable' });
+    await transaction.abort('refused');
+    assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
+  });
+});
+
 describe('a transaction that does not come to its end', () => {
   it('stored and then aborted: the object goes', async (t) => {
     const house = await openHouse(t);
