@@ -303,6 +303,7 @@ describe('a sender that is blocked by its From', () => {
     ['spam@bad.example', 'Someone <a@good.example>, spam@bad.example'],
     ['spam@bad.example', '=?utf-8?q?spam=40bad.example?='],
     ['@.bad.example', `x@${'a.'.repeat(400)}bad.example`],
+    ['spam@bad.example', `${'=?gb18030?q?=E4=B8?= '.repeat(1_000)}<spam@bad.example>`],
   ] as const) {
     it(`${pattern} keeps "${from.slice(0, 50)}" out, and nothing is left of it`, async (t) => {
       const house = await openHouse(t);

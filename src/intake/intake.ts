@@ -15,7 +15,14 @@
 import { randomUUID } from 'node:crypto';
 import { contentDigests, identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { firstAddress, isAddress, type MailHeader, readMailHeader, type ScannedHeader } from '../mime/index.ts';
+import {
+  firstAddress,
+  isAddress,
+  loadCharsets,
+  type MailHeader,
+  readMailHeader,
+  type ScannedHeader,
+} from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -54,6 +61,8 @@ export interface IntakeOptions {
 }
 
 export function createIntake(o: IntakeOptions): MailReceiver {
+  // Not when the first mail in each comes, while others wait.
+  loadCharsets();
   return {
     async begin(session, mail, signal) {
       const traceId = randomUUID().replaceAll('-', '');
@@ -263,10 +272,16 @@ function refuse(
 /** From has one address, rarely two; each costs a question to the database. */
 const MAX_JUDGED_SENDERS = 10;
 
-/** The addresses of From, as the envelope's are judged. */
-function sendersOf({ from }: MailHeader): readonly Sender[] {
-  const addresses = from.flatMap(({ address }) => (isAddress(address) ? [address] : []));
-  return addresses.slice(0, MAX_JUDGED_SENDERS).map((address) => {
+/** Longer than any honest From: what `readMailHeader` decodes of it may end before it. */
+const MAX_DECODED_FROM_CHARACTERS = 4 * 1024;
+
+/** The addresses of From, as the envelope's are judged; in a long one also those behind a name that goes on and on. */
+function sendersOf({ from, raw }: MailHeader): readonly Sender[] {
+  const listed = from.map(({ address }) => address).filter(isAddress);
+  const isLong = raw.from !== null && raw.from.length > MAX_DECODED_FROM_CHARACTERS;
+  const bracketed = isLong ? [...(raw.from ?? '').matchAll(/<([^<>\s@]{1,256}@[^<>\s@]{1,256})>/g)] : [];
+  const addresses = new Set([...listed, ...bracketed.map(([, address = '']) => address)]);
+  return [...addresses].slice(0, MAX_JUDGED_SENDERS).map((address) => {
     const domain = address.slice(address.lastIndexOf('@') + 1);
     return { address, domain: asciiDomain(domain) ?? domain };
   });

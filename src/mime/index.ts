@@ -5,6 +5,7 @@
  */
 export { isAddress } from './address-words.ts';
 export { firstAddress } from './addresses.ts';
+export { loadCharsets } from './charset.ts';
 export { isNoted } from './defects.ts';
 export {
   classifyPart,
