@@ -34,6 +34,7 @@ inbound_conflict to_email               citext
 inbound_conflict size_bytes             bigint
 inbound_conflict raw_sha256             text
 inbound_conflict created_at             timestamp with time zone not null default now()
+inbound_conflict content_digest_version smallint not null default 1
 inbound_message  id                     uuid not null default gen_random_uuid()
 inbound_message  org_id                 uuid not null
 inbound_message  source                 text not null
@@ -63,6 +64,7 @@ inbound_message  tls_cipher             text
 inbound_message  notes_json             jsonb
 inbound_message  parser_version         integer
 inbound_message  reverse_path           text
+inbound_message  content_digest_version smallint not null default 1
 org              id                     uuid not null default gen_random_uuid()
 org              slug                   text not null
 org              name                   text not null default ''::text

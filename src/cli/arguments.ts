@@ -2,6 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { isHostName, isSlug, maxSlugLength } from '../config/forms.ts';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
+import { unquotedLocalPart } from '../ports/organisations.ts';
 import { asciiDomain } from '../smtp/index.ts';
 import { type Role, roles } from './context.ts';
 
@@ -59,12 +60,13 @@ export function blockPatternArgument(text: string): string {
   const pattern = text.trim().toLowerCase();
   const at = pattern.lastIndexOf('@');
   const written = pattern.slice(at + 1);
-  const domain = domainForm(written);
+  const below = at === 0 && written.startsWith('.') ? '.' : '';
+  const domain = domainForm(written.slice(below.length));
   if (at >= 0 && domain !== null && (at === 0 || localPart.test(pattern.slice(0, at))))
-    return `${pattern.slice(0, at + 1)}${domain}`;
+    return `${unquotedLocalPart(pattern.slice(0, at))}@${below}${domain}`;
   const hint = at < 0 && domain !== null ? ` Did you mean @${written}?` : '';
   throw new InvalidArgumentError(
-    `It is an address such as spam@example.net or a whole domain such as @example.net.${hint}`,
+    `It is an address such as spam@example.net, a whole domain such as @example.net, or @.example.net for that and all below it.${hint}`,
   );
 }
 

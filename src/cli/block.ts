@@ -14,14 +14,19 @@ export function addBlockCommands(program: Command, context: CliContext): void {
   block
     .command('add')
     .description('refuse mail from an address or a whole domain, within seconds')
-    .argument('<address-or-@domain>', 'such as spam@example.net or @example.net', blockPatternArgument)
+    .argument(
+      '<address-or-@domain>',
+      'such as spam@example.net, @example.net, or @.example.net for all below it as well',
+      blockPatternArgument,
+    )
     .option('--org <slug>', 'only for this organisation (default: for all)', slugArgument)
     .addHelpText(
       'after',
       `
 Examples:
   $ orderflow-ingest block add spam@example.net
-  $ orderflow-ingest block add @example.net --org acme`,
+  $ orderflow-ingest block add @example.net --org acme
+  $ orderflow-ingest block add @.example.net`,
     )
     .action(async (pattern: string, scope: Scope) => {
       const done = await change(context, 'block', pattern, scope);

@@ -154,6 +154,50 @@ describe('what two mails of one identity are', () => {
     assert.ok((await house.objects()).includes(String(conflict?.raw_storage_key)));
   });
 
+  const ORDER = 'Content-Type: text/plain\r\nDate: Mon, 2 Mar 2026 10:00:00 +0000\r\nTo: o@example.com\r\n';
+  const OTHERS: readonly (readonly [string, string, string])[] = [
+    ['another subject', 'Subject: Order', 'Subject: Order 2'],
+    ['another sender', 'From: Buyer', 'From: Someone'],
+    ['another recipient', 'To: o@', 'To: p@'],
+    ['a Cc', 'To: o@', 'Cc: c@example.com\r\nTo: o@'],
+    ['another date', '10:00:00', '10:00:01'],
+    ['another charset', 'text/plain', 'text/plain; charset=utf-16'],
+    ['another transfer encoding', 'To: o@', 'Content-Transfer-Encoding: base64\r\nTo: o@'],
+  ];
+  for (const [what, was, is] of OTHERS) {
+    it(`${what} under the same Message-ID and body is another order: kept aside`, async (t) => {
+      const house = await openHouse(t);
+      const mail = ORDER + MAIL;
+      await send(house, mail);
+      const second = await send(house, mail.replace(was, is));
+      const [conflict] = await house.conflicts();
+      assert.equal(second, `accepted ${conflict?.id}`);
+      assert.equal(await send(house, mail.replace(was, is)), `duplicate of ${conflict?.id}`);
+      assert.match(await send(house, mail), /^duplicate of /);
+      assert.equal((await house.objects()).length, 2);
+    });
+  }
+
+  it('trace fields, folding and the order of fields make no other mail', async (t) => {
+    const house = await openHouse(t);
+    const first = await send(house, ORDER + MAIL);
+    const trace = ['Return-Path: <x@y.example>', 'Authentication-Results: mx; spf=pass', 'DKIM-Signature: v=1; a=b'];
+    const again = `${[...trace, 'ARC-Seal: i=1', 'X-Spam: no'].join('\r\n')}\r\n${MAIL}`;
+    const folded = again.replace('Subject: Order\r\n', `${ORDER}SUBJECT:\r\n\tOrder \r\n`);
+    assert.equal(await send(house, folded), first.replace('accepted', 'duplicate of'));
+  });
+
+  it('a mail without Message-ID is known again after an upgrade: its id is made of the content alone', async (t) => {
+    const house = await openHouse(t);
+    await send(house, MAIL.replace(/^Message-ID.*\r\n/, 'To: o@example.com\r\n'));
+    const [row] = await house.rows();
+    // Taken by version 0.1.0 from the same mail.
+    assert.equal(
+      row?.source_message_id,
+      '<f21759fe34269f912a79aa0b45b229ce31f2b4cf12f3f04fd1bdce3164a0514e@synthetic.invalid>',
+    );
+  });
+
   for (const [what, mail] of [
     [
       'whose header never ends, beyond what we keep of it',
@@ -242,6 +286,88 @@ describe('who gets a mail', () => {
     await send(house, 'From: Jan\r\nMessage-ID: <f@b.example>\r\n\r\nOrder\r\n', undefined, 'bounce@b.example');
     const [row] = await house.rows();
     assert.equal(row?.from_email, 'bounce@b.example');
+  });
+});
+
+describe('a sender that is blocked by its From', () => {
+  const both = ['orders+acme@orders.example', 'orders+globex@orders.example'];
+  const mailFrom = (from: string) => MAIL.replace('Buyer <b@example.com>', from);
+
+  for (const [pattern, from] of [
+    ['spam@bad.example', 'Spam <spam@bad.example>'],
+    ['@bad.example', 'SPAM@BAD.example'],
+    ['@.bad.example', 'spam@bad.example'],
+    ['@.bad.example', 'spam@very.much.bad.example'],
+    ['@xn--bcher-kva.example', Buffer.from('x@b\u00fccher.example').toString()],
+    ['spam@bad.example', '"spam"@bad.example'],
+    ['spam@bad.example', 'Someone <a@good.example>, spam@bad.example'],
+    ['spam@bad.example', '=?utf-8?q?spam=40bad.example?='],
+    ['@.bad.example', `x@${'a.'.repeat(400)}bad.example`],
+    ['spam@bad.example', `${'=?gb18030?q?=E4=B8?= '.repeat(1_000)}<spam@bad.example>`],
+  ] as const) {
+    it(`${pattern} keeps "${from.slice(0, 50)}" out, and nothing is left of it`, async (t) => {
+      const house = await openHouse(t);
+      await createPostgresBlockList({ pool: house.pool }).block(pattern, null);
+      for (const reversePath of [null, 'good@example.com']) {
+        const transaction = await begin(house, both, reversePath);
+        assert.deepEqual(await transaction.body(chunks(Buffer.from(mailFrom(from))), never), {
+          refusal: 'sender-blocked',
+        });
+        await transaction.abort('refused');
+      }
+      assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
+    });
+  }
+
+  for (const [pattern, from] of [
+    ['@bad.example', 'spam@very.bad.example'],
+    ['@.bad.example', 'spam@notbad.example'],
+    ['spam@bad.example', 'spam@bad.example.org'],
+    ['spam@bad.example', 'spam at bad'],
+    ['spam@bad.example', '"spam@bad.example" <good@example.com>'],
+  ] as const) {
+    it(`${pattern} does not keep ${from} out`, async (t) => {
+      const house = await openHouse(t);
+      await createPostgresBlockList({ pool: house.pool }).block(pattern, null);
+      assert.match(await send(house, mailFrom(from)), /^accepted /);
+    });
+  }
+
+  it('is recorded for the organisations that do not block it, refused where all do', async (t) => {
+    const house = await openHouse(t);
+    const blockList = createPostgresBlockList({ pool: house.pool });
+    const { rows } = await house.pool.query("SELECT id FROM org WHERE slug = 'acme'");
+    await blockList.block('b@example.com', rows[0].id);
+    const sent = await send(house, MAIL, both, null);
+    const [row, ...others] = await house.rows();
+    assert.equal(sent, `accepted ${row?.id}`);
+    assert.deepEqual([row?.to_email, others], ['orders+globex@orders.example', []]);
+    assert.deepEqual(await house.objects(), [row?.raw_storage_key]);
+
+    await blockList.block('@example.com', null);
+    const transaction = await begin(house, both, null);
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'sender-blocked' });
+  });
+
+  it('is judged behind a header of any size, and in a mail that is all header', async (t) => {
+    const house = await openHouse(t);
+    await createPostgresBlockList({ pool: house.pool }).block('b@example.com', null);
+    const padding = `X-Padding: ${'y\r\n '.repeat(400_000)}\r\n`;
+    for (const mail of [padding + MAIL, `${'X: y\r\n'.repeat(6_000)}${MAIL}`, 'From: b@example.com\r\n']) {
+      const transaction = await begin(house, both, null);
+      assert.deepEqual(await transaction.body(chunks(Buffer.from(mail)), never), { refusal: 'sender-blocked' });
+      await transaction.abort('refused');
+    }
+    assert.deepEqual(await house.objects(), []);
+  });
+
+  it('is told to try again when the list cannot be asked', async (t) => {
+    const house = await openHouse(t);
+    const transaction = await begin(house, both, null);
+    await house.pool.query('ALTER TABLE blocked_sender RENAME TO gone');
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'unavailable' });
+    await transaction.abort('refused');
+    assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
   });
 });
 

@@ -13,23 +13,31 @@
  * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
  */
 import { randomUUID } from 'node:crypto';
-import { identify } from '../messages/identity.ts';
+import { contentDigests, identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import { countFields, firstAddress, type MailHeader, readMailHeader } from '../mime/index.ts';
+import {
+  firstAddress,
+  isAddress,
+  loadCharsets,
+  type MailHeader,
+  readMailHeader,
+  type ScannedHeader,
+} from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
 import type { Organisation } from '../ports/organisations.ts';
 import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
-import type { Router } from '../routing/index.ts';
-import type {
-  Committed,
-  Mailbox,
-  MailCommand,
-  MailReceiver,
-  MailTransaction,
-  Refused,
-  SessionFacts,
+import type { Router, Sender } from '../routing/index.ts';
+import {
+  asciiDomain,
+  type Committed,
+  type Mailbox,
+  type MailCommand,
+  type MailReceiver,
+  type MailTransaction,
+  type Refused,
+  type SessionFacts,
 } from '../smtp/index.ts';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -53,6 +61,8 @@ export interface IntakeOptions {
 }
 
 export function createIntake(o: IntakeOptions): MailReceiver {
+  // Not when the first mail in each comes, while others wait.
+  loadCharsets();
   return {
     async begin(session, mail, signal) {
       const traceId = randomUUID().replaceAll('-', '');
@@ -94,10 +104,28 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
   let receivedAt = new Date(0);
   let keys: readonly string[] = [];
   let raw: StoredRawMail | undefined;
+  let header: MailHeader | undefined;
 
   const discard = async (): Promise<void> => {
     state = 'settled';
     await o.rawStore.discard(keys);
+  };
+
+  /** The mail goes to the others of its envelope. */
+  const leaveOut = async (blocking: ReadonlySet<string>): Promise<void> => {
+    const orgIds = [...deliveries.keys()];
+    const isLeftOut = (_: string, index: number): boolean => blocking.has(orgIds[index] ?? '');
+    const leftOut = keys.filter(isLeftOut);
+    keys = keys.filter((key) => !leftOut.includes(key));
+    for (const orgId of blocking) {
+      deliveries.delete(orgId);
+      log.info(
+        { org_id: orgId, reason: 'sender-blocked' },
+        'mail not recorded for an organisation that blocks its From',
+      );
+      o.metrics.emailReceived(orgId, 'rejected');
+    }
+    await o.rawStore.discard(leftOut);
   };
 
   return {
@@ -125,8 +153,18 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         rawMailKey({ orgId: organisation.id, receivedAt, inboundMessageId }),
       );
       const storing = span?.child('store', { 'orderflow.objects': keys.length });
+      let judging: Promise<ReadonlySet<string> | 'unavailable'> | undefined;
+      const onHeader = ({ headerBlock }: ScannedHeader): void => {
+        header = readMailHeader(headerBlock);
+        const senders = sendersOf(header);
+        // While the mail is stored, so that the 250 does not wait for one more turn to the database.
+        judging = o.router.blockingOrganisations(senders, [...deliveries.keys()], signal).catch((error: unknown) => {
+          if (!signal.aborted) fault(o, log, error, 'directory-unavailable');
+          return 'unavailable';
+        });
+      };
       try {
-        raw = await o.rawStore.store({ keys, chunks, signal });
+        raw = await o.rawStore.store({ keys, chunks, signal, onHeader });
         storing?.set({ 'orderflow.size_bytes': raw.sizeBytes });
       } catch (error) {
         state = 'settled';
@@ -137,17 +175,24 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       } finally {
         storing?.end();
       }
+      const blocking = await judging;
       state = 'stored';
       if (aborted) await discard();
       // The abort that follows a refusal takes the objects away.
-      const looping = countFields(raw.headerBlock, 'received') > MAX_RECEIVED_FIELDS;
-      return looping ? refuseLoop(o, facts, [...deliveries.keys()]) : undefined;
+      const orgIds = [...deliveries.keys()];
+      if (raw.header.receivedFields > MAX_RECEIVED_FIELDS) return refuse(o, facts, orgIds, 'routing-loop');
+      if (blocking === 'unavailable') return { refusal: 'unavailable' };
+      if (blocking === undefined || blocking.size === 0) return undefined;
+      if (blocking.size === deliveries.size) return refuse(o, facts, orgIds, 'sender-blocked');
+      await leaveOut(blocking);
+      return undefined;
     },
 
     async commit() {
-      if (state !== 'stored' || raw === undefined) throw new Error(`commit of a mail that is ${state}, not stored`);
+      if (state !== 'stored' || raw === undefined || header === undefined)
+        throw new Error(`commit of a mail that is ${state}, not stored`);
       state = 'committing';
-      const messages = describe(facts, [...deliveries.values()], raw, keys, receivedAt);
+      const messages = describe(facts, [...deliveries.values()], { raw, header, keys, receivedAt });
       const committing = span?.child('commit', { 'db.system.name': 'postgresql' });
       try {
         const recorded = await o.recorder.record(messages);
@@ -212,13 +257,36 @@ async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>)
 /** Spec: RFC 5321 §6.3 (a limit of at least 100) */
 const MAX_RECEIVED_FIELDS = 100;
 
-function refuseLoop(o: IntakeOptions, { log, mail, span }: TransactionFacts, orgIds: readonly string[]): Refused {
-  const refusal = 'routing-loop';
+function refuse(
+  o: IntakeOptions,
+  { log, mail, span }: TransactionFacts,
+  orgIds: readonly string[],
+  refusal: 'routing-loop' | 'sender-blocked',
+): Refused {
   log.debug({ from: senderOf(mail), reason: refusal }, 'mail refused');
   for (const orgId of orgIds) o.metrics.emailReceived(orgId, 'rejected');
   span?.set({ 'orderflow.refusal': refusal });
   return { refusal };
 }
+
+/** From has one address, rarely two; each costs a question to the database. */
+const MAX_JUDGED_SENDERS = 10;
+
+/** Longer than any honest From: what `readMailHeader` decodes of it may end before it. */
+const MAX_DECODED_FROM_CHARACTERS = 4 * 1024;
+
+/** The addresses of From, as the envelope's are judged; in a long one also those behind a name that goes on and on. */
+function sendersOf({ from, raw }: MailHeader): readonly Sender[] {
+  const listed = from.map(({ address }) => address).filter(isAddress);
+  const isLong = raw.from !== null && raw.from.length > MAX_DECODED_FROM_CHARACTERS;
+  const bracketed = isLong ? [...(raw.from ?? '').matchAll(/<([^<>\s@]{1,256}@[^<>\s@]{1,256})>/g)] : [];
+  const addresses = new Set([...listed, ...bracketed.map(([, address = '']) => address)]);
+  return [...addresses].slice(0, MAX_JUDGED_SENDERS).map((address) => {
+    const domain = address.slice(address.lastIndexOf('@') + 1);
+    return { address, domain: asciiDomain(domain) ?? domain };
+  });
+}
+
 const COMMIT_FAULTS = {
   'outcome-unknown': 'outcome-unknown',
   unavailable: 'database-unavailable',
@@ -235,16 +303,21 @@ function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType)
   return { refusal: errorType === 'row-refused' ? 'unstorable' : 'unavailable' };
 }
 
+interface StoredMail {
+  readonly raw: StoredRawMail;
+  readonly header: MailHeader;
+  /** In the order of the deliveries. */
+  readonly keys: readonly string[];
+  readonly receivedAt: Date;
+}
+
 function describe(
   { session, mail, traceId, span }: TransactionFacts,
   deliveries: readonly Delivery[],
-  raw: StoredRawMail,
-  keys: readonly string[],
-  receivedAt: Date,
+  { raw, header, keys, receivedAt }: StoredMail,
 ): readonly NewMessage[] {
-  const header = readMailHeader(raw.headerBlock);
-  const contentSha256 = contentDigest(header, raw);
-  const { sourceMessageId, synthetic } = identify(header, contentSha256);
+  const digests = contentDigests(raw);
+  const { sourceMessageId, synthetic } = identify(header, digests.v1);
   return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
     id: inboundMessageId,
     orgId: organisation.id,
@@ -260,7 +333,8 @@ function describe(
     traceparent: span?.traceparent,
     sizeBytes: raw.sizeBytes,
     rawSha256: raw.rawSha256,
-    contentSha256,
+    contentSha256: digests.v2,
+    contentSha256V1: digests.v1,
     headerFrom: bounded(written(header.from) ?? header.raw.from),
     headerTo: bounded(written(header.to) ?? header.raw.to),
     headerDate: header.date,
@@ -270,18 +344,6 @@ function describe(
     tlsCipher: session.tls?.cipher ?? null,
   }));
 }
-
-/**
- * What tells two mails of the same identity apart. Where the header is not plain (text among its fields, no empty line
- * behind it, lines before it, line ends of bare CR, more of it than we keep), the whole mail counts: else two orders would
- * be one, and the second would be answered 250 and thrown away.
- */
-function contentDigest(header: MailHeader, raw: StoredRawMail): string {
-  const textInHeader = header.defects.some(({ code }) => TEXT_IN_HEADER.has(code));
-  return raw.plainHeader && !textInHeader ? raw.contentSha256 : raw.rawSha256;
-}
-
-const TEXT_IN_HEADER: ReadonlySet<string> = new Set(['header-line-malformed', 'header-line-joined']);
 
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(

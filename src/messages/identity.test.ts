@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { type IdentifyingHeader, identify } from './identity.ts';
+import { contentDigests, type IdentifyingHeader, identify } from './identity.ts';
 
 const CONTENT = 'a'.repeat(64);
 
@@ -76,4 +76,19 @@ describe('the identity of a mail without Message-ID: a deduplication key of our 
       assert.equal(identify(header({ messageId: empty }), CONTENT).synthetic, true);
     });
   }
+});
+
+describe('the digests of the content', () => {
+  const mail = (fields: string, isPlain = true) =>
+    contentDigests({ rawSha256: 'raw', contentSha256: CONTENT, header: { isPlain, contentFieldsSha256: fields } });
+
+  it('are the content alone, and the content with the fields that give it its meaning', () => {
+    assert.equal(mail('1').v1, CONTENT);
+    assert.notEqual(mail('1').v2, mail('2').v2);
+    assert.match(mail('1').v2, /^[0-9a-f]{64}$/);
+  });
+
+  it('are the whole mail where it is open to doubt which bytes are content', () => {
+    assert.deepEqual(mail('1', false), { v1: 'raw', v2: 'raw' });
+  });
 });

@@ -9,7 +9,7 @@
  * - none at all: a synthetic id from From, To, Subject, Date and the content. Content is in it because two different
  *   orders sent in the same second must not become one.
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 const MAX_MESSAGE_ID_BYTES = 998;
 
@@ -29,6 +29,33 @@ export interface IdentifyingHeader {
   };
 }
 
+/** What two mails of the same identity are compared by. Units: lower-case hex. */
+export interface ContentDigests {
+  /** Over what follows the header. */
+  readonly v1: string;
+  /** Over that and the header fields that give the mail its meaning: two orders may differ in the subject only. */
+  readonly v2: string;
+}
+
+export interface DigestedMail {
+  readonly rawSha256: string;
+  readonly contentSha256: string;
+  readonly header: {
+    readonly isPlain: boolean;
+    readonly contentFieldsSha256: string;
+  };
+}
+
+/**
+ * Where the header is not plain (text among its fields, no empty line behind it, lines before it, line ends of bare CR, more
+ * than 1 MiB of it), the whole mail counts: else two orders would be one, and the second would be answered 250 and thrown away.
+ */
+export function contentDigests({ rawSha256, contentSha256, header }: DigestedMail): ContentDigests {
+  if (!header.isPlain) return { v1: rawSha256, v2: rawSha256 };
+  return { v1: contentSha256, v2: hash('sha256', `${header.contentFieldsSha256}\n${contentSha256}`) };
+}
+
+/** `contentSha256` of version 1, always: else a redelivery of a mail that came before would be another mail. */
 export function identify(header: IdentifyingHeader, contentSha256: string): SourceMessageId {
   const messageId = header.messageId === null ? '' : normalise(header.messageId);
   if (messageId !== '') return { sourceMessageId: bounded(messageId), synthetic: false };

@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import iconv from 'iconv-lite';
 import type { DefectCollector } from './defects.ts';
-import { decodeIso2022Jp } from './iso-2022-jp.ts';
+import { decodeIso2022Jp, decodeValidIso2022Jp } from './iso-2022-jp.ts';
 import { decodeHz, decodeIso2022Kr } from './seven-bit-charsets.ts';
 
 /**
@@ -45,6 +45,12 @@ const notCharsets = new Set(['base64', 'hex', 'binary']);
 
 const replacement = '\ufffd';
 
+/** Reads the tables now, up to 20 ms for each, that the first text in such a charset would wait for. */
+export function loadCharsets(): void {
+  const letter = Buffer.from('a');
+  for (const charset of new Set([...practicalCharset.values(), 'koi8r'])) decodeAs(letter, charset);
+}
+
 export function decodeText(bytes: Buffer, charset: string | null, defects: DefectCollector): string {
   const practical = practicalName(charset);
   if (practical === '') return decodeUndeclared(bytes, defects);
@@ -73,7 +79,7 @@ export function decodeUndeclared(bytes: Buffer, defects: DefectCollector, fallba
   defects.add('charset-undeclared');
   const practical = practicalName(fallback);
   const guess = practical === '' || practical === 'utf8' ? null : decodeAs(bytes, practical);
-  return guess === null || guess.includes(replacement) ? iconv.decode(bytes, 'cp1252') : guess;
+  return guess === null || guess.includes(replacement) ? decodeCp1252(bytes) : guess;
 }
 
 /** Text that carries bytes as Latin-1 code points, as header fields do until their charset is known. */
@@ -88,8 +94,8 @@ export function decodeUndeclaredLatin1(text: string, defects: DefectCollector, f
 export function rawIso2022ToUtf8(text: string, defects: DefectCollector): string {
   if (!text.includes('\x1b') || !isAscii(text)) return text;
   const bytes = Buffer.from(text, 'latin1');
-  const decoded = text.includes('\x1b$)C') ? decodeIso2022Kr(bytes) : decodeIso2022Jp(bytes);
-  if (decoded.includes(replacement)) return text;
+  const decoded = text.includes('\x1b$)C') ? decodeIso2022Kr(bytes) : decodeValidIso2022Jp(bytes);
+  if (decoded === null || decoded.includes(replacement)) return text;
   defects.add('charset-undeclared');
   return Buffer.from(decoded, 'utf8').toString('latin1');
 }
@@ -160,7 +166,19 @@ function mendInvalid(bytes: Buffer, text: string, practical: string): string {
   if (unmistakable.test(practical) || (practical === 'iso2022jp' && bytes.includes(0x1b))) return text;
   if (isUtf8(bytes)) return bytes.toString('utf8');
   const { valid, replaced } = countNonAscii(text);
-  return valid > 0 && valid >= replaced ? text : iconv.decode(bytes, 'cp1252');
+  return valid > 0 && valid >= replaced ? text : decodeCp1252(bytes);
+}
+
+const cp1252 = iconv.decode(Buffer.from(Array.from({ length: 256 }, (_, byte) => byte)), 'cp1252');
+
+/** Of a list of addresses each name comes by here, and iconv-lite takes long to begin. */
+const shortTextBytes = 256;
+
+function decodeCp1252(bytes: Buffer): string {
+  if (bytes.length > shortTextBytes) return iconv.decode(bytes, 'cp1252');
+  let text = '';
+  for (const byte of bytes) text += cp1252[byte];
+  return text;
 }
 
 function countNonAscii(text: string): { valid: number; replaced: number } {

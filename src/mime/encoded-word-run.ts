@@ -56,6 +56,9 @@ function decodeWords(words: readonly Word[], charset: string, defects: DefectCol
 
 // ---- base64
 
+/** To judge one takes two decodings. A field of a thousand characters has some twenty words. */
+const maxJudgedFragments = 100;
+
 /** Characters of the alphabet, and how many "=" follow them. */
 interface Fragment {
   readonly text: string;
@@ -70,6 +73,7 @@ function decodeBase64Words(contents: readonly string[], charset: string, defects
     const apart = Buffer.concat(fragments.map(({ text }) => Buffer.from(text, 'base64')));
     if (countNonsense(apart, charset) === 0) return apart;
   }
+  const judgesSense = fragments.length <= maxJudgedFragments;
   const cutsAnywhere = fragments.some(({ text }) => !canEndWord(text));
   const pieces: Buffer[] = [];
   /** Of the quantum that is not whole. */
@@ -87,7 +91,7 @@ function decodeBase64Words(contents: readonly string[], charset: string, defects
         (padding === 0 && cutsAnywhere) ||
         // Padding of the piece it stands in, not of what was joined.
         (padding > 0 && joined && (rest.length + padding) % 4 !== 0) ||
-        makesMoreSense(rest, fragment.text, charset));
+        (judgesSense && makesMoreSense(rest, fragment.text, charset)));
     if (goesOn) defects.add('encoded-word-cut');
     else flush();
     joined = goesOn;

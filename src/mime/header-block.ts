@@ -64,7 +64,7 @@ export function findLineEnd(bytes: Buffer, from: number): number {
 export const maxFieldNameBytes = 998;
 
 /** Where the name ends when the line starts a field (white space may stand before the colon), else -1. */
-function fieldNameEnd(bytes: Buffer, start: number, lineEnd: number): number {
+export function fieldNameEnd(bytes: Buffer, start: number, lineEnd: number): number {
   const end = Math.min(lineEnd, start + maxFieldNameBytes);
   let i = start;
   while (i < end && isNameByte(bytes[i] as number)) i++;
@@ -84,7 +84,7 @@ function isEnvelopeLine(bytes: Buffer, start: number, end: number): boolean {
   return end - at >= 5 && bytes.toString('latin1', at, at + 5) === 'From ';
 }
 
-function blanksAt(bytes: Buffer, start: number, end: number): number {
+export function blanksAt(bytes: Buffer, start: number, end: number): number {
   let i = start;
   while (i < end && (bytes[i] === space || bytes[i] === tab)) i++;
   return i - start;
@@ -98,8 +98,15 @@ export function indentOf(bytes: Buffer, start: number, end: number): number {
 
 // ---- continuations without white space
 
-/** A field is looked at this far back from a line that may continue it; the bound keeps hostile blocks linear. */
+/**
+ * A field is looked at this far back from a line that may continue it, and over as many blanks at its end; the bound keeps
+ * hostile blocks linear.
+ */
 const maxLookBackBytes = 512;
+
+/** What `classifyLine` reads of a field besides its line: so much of its beginning, and so much before the line. */
+export const fieldHeadBytes = 32;
+export const fieldTailBytes = 2 * maxLookBackBytes;
 
 const parameterNames = new Set(['name', 'filename', 'charset', 'boundary', 'size', 'type', 'format', 'file']);
 
@@ -112,7 +119,8 @@ const parameterNames = new Set(['name', 'filename', 'charset', 'boundary', 'size
  */
 function unindentedGlue(bytes: Buffer, fieldStart: number, start: number, lineEnd: number): '' | ' ' | null {
   let before = start - 1;
-  while (before > fieldStart && isBlankByte(bytes[before] as number)) before--;
+  const firstLooked = Math.max(fieldStart, start - maxLookBackBytes);
+  while (before > firstLooked && isBlankByte(bytes[before] as number)) before--;
   const tokenEnd = tokenEndAt(bytes, start, Math.min(lineEnd, start + maxFieldNameBytes));
   const beginsParameter = tokenEnd > start && tokenEnd < lineEnd && bytes[tokenEnd] === equals;
   const isName = tokenEnd === lineEnd && parameterNames.has(bytes.toString('latin1', start, tokenEnd).toLowerCase());
@@ -125,7 +133,8 @@ function unindentedGlue(bytes: Buffer, fieldStart: number, start: number, lineEn
     const name = `${token}${bytes.toString('latin1', start, tokenEnd)}`.replace(/\*.*$/, '').toLowerCase();
     if (token !== '' && parameterNames.has(name)) return '';
   }
-  return open && bytes.subarray(start, lineEnd).includes(doubleQuote) ? ' ' : null;
+  const looked = bytes.subarray(start, Math.min(lineEnd, start + maxFieldNameBytes));
+  return open && looked.includes(doubleQuote) ? ' ' : null;
 }
 
 const maxParameterNameLength = 20;
@@ -340,7 +349,7 @@ function readField(block: Buffer, start: number, lineEnd: number): FoldedField |
 }
 
 /** Whether `name`, in lower case, stands there in any case. No other byte of a name becomes one of its characters by that bit. */
-function isNameAt(block: Buffer, start: number, name: string): boolean {
+export function isNameAt(block: Buffer, start: number, name: string): boolean {
   let i = 0;
   while (i < name.length && ((block[start + i] as number) | 0x20) === name.charCodeAt(i)) i++;
   return i === name.length;

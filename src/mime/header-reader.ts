@@ -19,6 +19,7 @@ import {
   fieldValue,
   findHeader,
   findLineEnd,
+  type HeaderField,
   type HeaderKind,
   type HeaderLine,
   indentOf,
@@ -46,7 +47,18 @@ export interface HeaderReader {
   begin(position: number, kind: HeaderKind): void;
   /** `last`: nothing follows what is in the window. */
   read(last: boolean): HeaderOutcome;
+  /** Whole lines before this position are lines of the block. Null while it is not known where the block begins. */
+  settled(): number | null;
+  /** The line at `settled()` is not whole, and what is there of it says already that it belongs to the block. */
+  isInLongLine(): boolean;
+  /** How much of a line that is not whole has to stay in the window. */
+  readonly tellingBytes: number;
+  /** `[from, to)` was cut out of the window. */
+  moved(from: number, to: number): void;
 }
+
+/** The fields of the block before `position`, for a window that does not hold them any more. */
+export type FieldsBefore = (position: number) => readonly HeaderField[];
 
 /** How far the block is searched for a sign that it goes on. */
 const maxLookaheadBytes = 64 * 1024;
@@ -62,8 +74,13 @@ export function maxDelimiterLineBytes(limits: MimeLimits): number {
 const dash = 45;
 const more: HeaderOutcome = { type: 'more' };
 
-export function createHeaderReader(window: Window, delimiters: Delimiters, limits: MimeLimits): HeaderReader {
-  return new Reader(window, delimiters, limits);
+export function createHeaderReader(
+  window: Window,
+  delimiters: Delimiters,
+  limits: MimeLimits,
+  fieldsBefore?: FieldsBefore,
+): HeaderReader {
+  return new Reader(window, delimiters, limits, fieldsBefore);
 }
 
 /** A class for the reason that the reader of entities is one. */
@@ -71,9 +88,10 @@ class Reader implements HeaderReader {
   private readonly window: Window;
   private readonly delimiters: Delimiters;
   private readonly limits: MimeLimits;
+  private readonly fieldsBefore: FieldsBefore;
   private readonly longestDelimiter: number;
   /** What a line is can be said of its beginning alone when that is longer than any delimiter and any field name. */
-  private readonly tellingBytes: number;
+  readonly tellingBytes: number;
   private first = 0;
   private kind: HeaderKind = 'mail';
   private leading = true;
@@ -88,10 +106,18 @@ class Reader implements HeaderReader {
   /** The first line that is no field while the block is doubtful, else -1. */
   private doubtfulFrom = -1;
 
-  constructor(window: Window, delimiters: Delimiters, limits: MimeLimits) {
+  constructor(window: Window, delimiters: Delimiters, limits: MimeLimits, fieldsBefore?: FieldsBefore) {
     this.window = window;
     this.delimiters = delimiters;
     this.limits = limits;
+    this.fieldsBefore =
+      fieldsBefore ??
+      ((position) =>
+        readFields(
+          window.bytes.subarray(this.first - window.base, position - window.base),
+          new Set(),
+          limits.maxHeaderFields,
+        ));
     this.longestDelimiter = maxDelimiterLineBytes(limits);
     this.tellingBytes = Math.max(this.longestDelimiter, maxFieldNameBytes) + 8;
   }
@@ -141,6 +167,26 @@ class Reader implements HeaderReader {
     }
   }
 
+  settled(): number | null {
+    if (this.leading) return null;
+    return this.doubtfulFrom < 0 ? this.at : this.doubtfulFrom;
+  }
+
+  isInLongLine(): boolean {
+    const lineStart = this.at - this.window.base;
+    const lineEnd = this.window.bytes.length;
+    if (this.doubtfulFrom >= 0 || lineEnd - lineStart < this.tellingBytes) return false;
+    const line = this.classify(lineStart, lineEnd);
+    return line !== 'none' && line !== 'dashes' && line !== 'empty';
+  }
+
+  moved(from: number, to: number): void {
+    const shift = to - from;
+    if (this.first < from) this.first += shift;
+    if (this.fieldStart < from) this.fieldStart += shift;
+    if (this.at < from) this.at += shift;
+  }
+
   private endAt(headerEnd: number, bodyStart: number): HeaderOutcome {
     return this.doubtfulFrom < 0
       ? { type: 'end', headerEnd, bodyStart }
@@ -157,9 +203,8 @@ class Reader implements HeaderReader {
   private isStray(): boolean {
     const { bytes, base } = this.window;
     return isStrayText(
-      bytes.subarray(this.first - base, this.doubtfulFrom - base),
+      this.fieldsBefore(this.doubtfulFrom),
       bytes.toString('latin1', this.doubtfulFrom - base, this.at - base),
-      this.limits.maxHeaderFields,
     );
   }
 
@@ -268,12 +313,11 @@ class Reader implements HeaderReader {
 const maxStrayLines = 3;
 
 /**
- * Whether `text`, lines that are no fields right before the empty line, are an accident among the fields of `block` and
- * not the body: they would spoil an encoded part, and one such line should not begin a file. Lines that are base64
- * themselves are the body, of a part whose empty line is missing; so is a line with the separators of a table or of EDI.
+ * Whether `text`, lines that are no fields right before the empty line, are an accident among the fields and not the
+ * body: they would spoil an encoded part, and one such line should not begin a file. Lines that are base64 themselves are
+ * the body, of a part whose empty line is missing; so is a line with the separators of a table or of EDI.
  */
-function isStrayText(block: Buffer, text: string, maxFields: number): boolean {
-  const fields = readFields(block, new Set(), maxFields);
+function isStrayText(fields: readonly HeaderField[], text: string): boolean {
   const lines = text.split('\n').filter((line) => line.trim() !== '');
   const encoding = fieldValue(fields, 'content-transfer-encoding')?.toLowerCase() ?? '';
   if (encoding.includes('base64') && lines.every((line) => isBase64Line(line.trim()))) return false;

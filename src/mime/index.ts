@@ -3,8 +3,9 @@
  * usable alone. Start with `parseMail`; `createMimeParser` is the same without waiting. The rules it goes by are in
  * docs/mime.md.
  */
+export { isAddress } from './address-words.ts';
 export { firstAddress } from './addresses.ts';
-export { countFields } from './count-fields.ts';
+export { loadCharsets } from './charset.ts';
 export { isNoted } from './defects.ts';
 export {
   classifyPart,

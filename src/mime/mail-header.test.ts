@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { type MailHeader, readMailHeader } from './index.ts';
+import { describe, type TestContext, test } from 'node:test';
+import iconv from 'iconv-lite';
+import { createHeaderScan, type MailHeader, readMailHeader } from './index.ts';
 
 const read = (...lines: string[]) => readMailHeader(Buffer.from(lines.join('\r\n'), 'latin1'));
 const codes = (header: MailHeader): readonly string[] => header.defects.map(({ code }) => code);
@@ -166,4 +167,71 @@ test('no more fields are read than the engine allows', () => {
 
 test('what follows the empty line is not looked at', () => {
   assert.equal(read('Subject: a', '', 'From: b@example.com').from.length, 0);
+});
+
+describe('the work before the 250 is bounded, whatever the fields hold', () => {
+  const charsets = [
+    'utf-8',
+    'iso-2022-jp',
+    'iso-2022-kr',
+    'hz-gb-2312',
+    'gb18030',
+    'big5',
+    'euc-jp',
+    'shift_jis',
+    'euc-kr',
+  ];
+  const others = ['utf-7', 'utf-16', 'utf-32', 'macintosh', 'iso-8859-8', 'koi8-r', 'x-none'];
+  const base64 = (text: string) => Buffer.from(text, 'latin1').toString('base64');
+  const forms: Readonly<Record<string, (charset: string) => string>> = {
+    'words of one character': (charset) => `=?${charset}?q?=E4?= `,
+    'words of charsets in turn': (charset) => `=?${charset}?q?=E4=B8?= =?cp949?q?=E5=B9?= `,
+    'one word': (charset) => `=?${charset}?q?${'=E4=B8=AD'.repeat(30_000)}?= `,
+    'one word of base64': (charset) => `=?${charset}?b?${base64('\xe4\xb8'.repeat(90_000))}?= `,
+    'words cut anywhere': (charset) => `=?${charset}?b?QmV?= `,
+    'base64 in pieces': (charset) => `=?${charset}?b?${'Q=W'.repeat(80_000)}?= `,
+    'escapes that are none': (charset) => `=?${charset}?b?${base64('a\x1bX'.repeat(50_000))}?= `,
+    'names of one character': (charset) => `=?${charset}?q?=E4?= <a@b>,`,
+    'words between commas': (charset) => `=?${charset}?q?=E4?=,`,
+    'words in angle brackets': (charset) => `<=?${charset}?q?=E4?=>`,
+    'words in comments': (charset) => `(=?${charset}?q?=E4?=)`,
+    'addresses in words': (charset) => `=?${charset}?q?a_<b@c>?= `,
+  };
+  const raw: Readonly<Record<string, () => string>> = {
+    'raw bytes': () => '\xe4\xb8',
+    'raw bytes between commas': () => '\xe4,',
+    'raw escapes': () => '\x1b$B',
+    'raw escapes that are none': () => 'a\x1b',
+  };
+
+  /** How often and how many bytes iconv-lite is given for a header whose fields are all of that form. */
+  function conversions(t: TestContext, piece: string): { readonly calls: number; readonly bytes: number } {
+    const value = piece.repeat(Math.ceil(250_000 / piece.length)).slice(0, 250_000);
+    const scan = createHeaderScan();
+    scan.push(Buffer.from(['Subject', 'From', 'To', 'Date'].map((name) => `${name}: ${value}\r\n`).join(''), 'latin1'));
+    const { headerBlock } = scan.finish();
+    const decode = t.mock.method(iconv, 'decode');
+    readMailHeader(headerBlock);
+    const { calls } = decode.mock;
+    decode.mock.restore();
+    return { calls: calls.length, bytes: calls.reduce((sum, call) => sum + call.arguments[0].length, 0) };
+  }
+
+  for (const [title, form] of [...Object.entries(forms), ...Object.entries(raw)]) {
+    test(title, (t) => {
+      for (const charset of title in raw ? [''] : [...charsets, ...others]) {
+        const { calls, bytes } = conversions(t, form(charset));
+        assert.ok(calls <= 7_000, `${charset}: ${calls} conversions`);
+        assert.ok(bytes <= 160 * 1024, `${charset}: ${bytes} bytes converted`);
+      }
+    });
+  }
+
+  test('an honest long field is shown whole', () => {
+    const names = Array.from({ length: 400 }, (_, i) => `Person ${i} <p${i}@example.com>`).join(', ');
+    assert.equal(read(`To: ${names}`).to.length, 400);
+    const subject = `${'\u6ce8\u6587'.repeat(150)}`;
+    const words = subject.match(/.{1,10}/g)?.map((part) => `=?utf-8?b?${Buffer.from(part).toString('base64')}?=`);
+    assert.equal(read(`Subject: ${words?.join('\r\n ')}`).subject, subject);
+  });
 });

@@ -12,8 +12,18 @@ import { parseParameters } from './parameters.ts';
 import type { MailAddress, MailHeader } from './types.ts';
 
 /**
+ * What is decoded of a field by `readMailHeader`, before whose end the sender gets no reply and nobody else does: encoded
+ * words and other charsets than ASCII cost up to a microsecond a byte, an address list that is not regular a tenth of it.
+ * Together, From, To, Subject and Date stay below 10 ms. An encoded subject of 1,000 characters has 4 KiB.
+ */
+const maxDecodedBytes = 4 * 1024;
+/** What is shown of a field that is ASCII as it stands: more than a row takes. */
+const maxShownBytes = 20 * 1024;
+
+/**
  * Reads the header block of a mail, for whom the body does not matter. What follows an empty line is not looked at, nor
- * what lies beyond the default bounds of the engine. Errors: none. Time: linear.
+ * what lies beyond the default bounds of the engine; of a field that has to be decoded, the first 4 KiB are shown, of
+ * another the first 20 (`raw` has more). Errors: none. Time: linear.
  */
 export function readMailHeader(block: Uint8Array): MailHeader {
   const defects: DefectCollector = new Set();
@@ -25,11 +35,22 @@ export function readMailHeader(block: Uint8Array): MailHeader {
   // The same line ends as the engine sees, so that both read the same fields.
   const lineEnds = createLineEndFilter();
   const lines = Buffer.concat([lineEnds.push(bytes), lineEnds.end()]);
-  return toMailHeader(readFields(withoutByteOrderMark(lines), defects, defaultMimeLimits.maxHeaderFields), defects);
+  const fields = readFields(withoutByteOrderMark(lines), defects, defaultMimeLimits.maxHeaderFields);
+  return toMailHeader(fields, defects, (value) => value.slice(0, isDear(value) ? maxDecodedBytes : maxShownBytes));
 }
 
-export function toMailHeader(fields: readonly HeaderField[], defects: DefectCollector): MailHeader {
-  const values = readValues(fields, defects);
+function isDear(value: string): boolean {
+  return value.length > maxDecodedBytes && (value.includes('=?') || value.includes('\x1b') || !isAscii(value));
+}
+
+/** `shown`: what of a value is decoded; all of it by default. */
+export function toMailHeader(
+  fields: readonly HeaderField[],
+  defects: DefectCollector,
+  shown: (value: string) => string = (value) => value,
+): MailHeader {
+  const raw = readValues(fields, defects);
+  const values: Values = new Map([...raw].map(([name, value]) => [name, shown(value)]));
   const subject = values.get('subject') ?? null;
   const date = values.get('date') ?? null;
   const parsedDate = date === null ? null : parseDate(decodeEncodedWords(date, defects));
@@ -43,10 +64,10 @@ export function toMailHeader(fields: readonly HeaderField[], defects: DefectColl
     cc: readAddresses(values, 'cc', defects),
     date: parsedDate,
     raw: {
-      from: rawText(values, 'from', defects),
-      to: rawText(values, 'to', defects),
-      subject: rawText(values, 'subject', defects),
-      date: rawText(values, 'date', defects),
+      from: rawText(raw, 'from', defects),
+      to: rawText(raw, 'to', defects),
+      subject: rawText(raw, 'subject', defects),
+      date: rawText(raw, 'date', defects),
     },
     defects: listDefects(defects),
   };

@@ -12,6 +12,8 @@ export interface Window {
   append(chunk: Uint8Array): void;
   /** Everything before `position` is done with. */
   release(position: number): void;
+  /** Takes the bytes [from, to) out. What is held before them moves up to `to`; what follows keeps its position. */
+  cut(from: number, to: number): void;
 }
 
 const smallestStoreBytes = 4 * 1024;
@@ -23,11 +25,14 @@ export function createWindow(): Window {
   let isOwn = false;
   let keepFrom = 0;
 
+  /** A small one comes out of Node's pool: memory of its own costs as much as reading a whole short mail. */
+  const largerStore = (held: number, room: number): Buffer =>
+    Buffer.allocUnsafe(Math.max(smallestStoreBytes, 2 * held, held + room));
+
   const settleHeld = (room: number): number => {
     const held = window.bytes.subarray(keepFrom - window.base);
     if (held.length + room > store.length) {
-      // A small one comes out of Node's pool: memory of its own costs as much as reading a whole short mail.
-      const grown = Buffer.allocUnsafe(Math.max(smallestStoreBytes, 2 * held.length, held.length + room));
+      const grown = largerStore(held.length, room);
       held.copy(grown);
       store = grown;
     } else if (!isOwn || held.byteOffset !== store.byteOffset) {
@@ -57,6 +62,21 @@ export function createWindow(): Window {
       // A chunk belongs to the caller again after this feeding; what is held of it moves into our own memory.
       if (isOwn || keepFrom === window.base + window.bytes.length) return;
       const held = settleHeld(0);
+      window.bytes = store.subarray(0, held);
+      isOwn = true;
+    },
+    cut(from, to) {
+      const { bytes, base } = window;
+      const before = bytes.subarray(keepFrom - base, from - base);
+      const after = bytes.subarray(to - base);
+      const held = before.length + after.length;
+      const target = held > store.length ? largerStore(held, 0) : store;
+      // Both move to the front, so neither is written over before it is copied.
+      before.copy(target);
+      after.copy(target, before.length);
+      store = target;
+      keepFrom += to - from;
+      window.base = keepFrom;
       window.bytes = store.subarray(0, held);
       isOwn = true;
     },

@@ -24,8 +24,10 @@ export interface NewMessage {
   readonly sizeBytes: number;
   /** Units: lower-case hex. */
   readonly rawSha256: string;
-  /** Digest of everything after the header block. Units: lower-case hex. */
+  /** Of the content as version 2 has it, which the row is recorded with. Units: lower-case hex. */
   readonly contentSha256: string;
+  /** As version 1 has it, for comparison with rows that were recorded with that. */
+  readonly contentSha256V1: string;
   readonly headerFrom: string | null;
   readonly headerTo: string | null;
   readonly headerDate: Date | null;

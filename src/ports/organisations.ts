@@ -21,7 +21,8 @@ export interface OrganisationRegister extends OrganisationDirectory {
 }
 
 /**
- * A pattern is a lower-case address `a@b` or a whole domain `@b`; U-labels of the domain are written as A-labels.
+ * A pattern is a lower-case address `a@b`, a whole domain `@b`, or a domain and all below it `@.b`; U-labels of the domain
+ * are written as A-labels, and a local part that needs no quotes has none.
  * `orgId` null blocks for every organisation.
  */
 export interface BlockedSender {
@@ -29,6 +30,12 @@ export interface BlockedSender {
   readonly orgSlug: string | null;
   readonly pattern: string;
   readonly createdAt: Date;
+}
+
+/** `"spam"` is the mailbox `spam` (RFC 5321 §4.1.2). `localPart` is lower case. */
+export function unquotedLocalPart(localPart: string): string {
+  const quoted = /^"(.*)"$/s.exec(localPart)?.[1]?.replace(/\\(.)/gs, '$1');
+  return quoted !== undefined && /^[^\s"(),:;<>@[\]\\]+$/.test(quoted) ? quoted : localPart;
 }
 
 /** Errors: rejects when the list cannot be asked. */

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { createHeaderScan, type ScannedHeader } from '../mime/index.ts';
 import { gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, PUT_AT_ONCE_BYTES, type StoredObject, StoreError } from '../ports/object-store.ts';
@@ -8,20 +9,19 @@ import { createRooms } from './rooms.ts';
 /** 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
 const PIECE_BYTES = PUT_AT_ONCE_BYTES;
 
-/** Honest headers have a few KiB, and memory is taken as they come; the rest of a longer one is stored, not held. */
-export const MAX_HEADER_BLOCK_BYTES = 1024 * 1024;
-
 export interface RawStore {
   /**
    * Streams a mail into the object store, counted and hashed on the way. Durable under every key when it resolves.
    * When it rejects, nothing is left under any of them.
-   * Owns: drains `chunks`; holds the header block and what the object store holds.
+   * Owns: drains `chunks`; holds what `createHeaderScan` and the object store hold.
    * Errors: `StoreError`, what `chunks` threw, or the signal's reason. Copies under way are waited for before that.
    */
   store(mail: {
     /** At least one, none twice, none ever used before: the first is written, the others are copies of it. */
     readonly keys: readonly string[];
     readonly chunks: AsyncIterable<Uint8Array>;
+    /** Called once, as soon as the end of the header is known. */
+    readonly onHeader?: (header: ScannedHeader) => void;
     readonly signal?: AbortSignal;
   }): Promise<StoredRawMail>;
 
@@ -33,12 +33,9 @@ export interface StoredRawMail {
   readonly sizeBytes: number;
   /** Units: lower-case hex. */
   readonly rawSha256: string;
-  /** Digest of everything after the empty line that ends the header block; says nothing where there is no `plainHeader`. */
+  /** Digest of everything after the empty line that ends the header block; says nothing where the header is not plain. */
   readonly contentSha256: string;
-  /** As the MIME engine reads it: line ends as sent, without the empty line; at most `MAX_HEADER_BLOCK_BYTES`. */
-  readonly headerBlock: Uint8Array;
-  /** The header begins the mail, an empty line ends it, and all of it is there. */
-  readonly plainHeader: boolean;
+  readonly header: ScannedHeader;
 }
 
 export function createRawStore(options: { readonly objects: ObjectStore; readonly log?: Log }): RawStore {
@@ -64,12 +61,12 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 
   return {
-    async store({ keys, chunks, signal }) {
+    async store({ keys, chunks, onHeader, signal }) {
       const [firstKey, ...otherKeys] = keys;
       if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
       const put: Put = (content) =>
         objects.put(firstKey, content, { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) });
-      const { stored, facts } = await storeFirst(put, chunks, signal);
+      const { stored, facts } = await storeFirst(put, chunks, createHeaderWatch(onHeader), signal);
       try {
         const mail = await facts();
         if (stored.sizeBytes !== mail.sizeBytes) {
@@ -90,6 +87,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   async function storeFirst(
     put: Put,
     chunks: AsyncIterable<Uint8Array>,
+    header: HeaderWatch,
     signal: AbortSignal | undefined,
   ): Promise<Stored> {
     // Given back when the store is done, not when the mail is read: where it failed, a piece may still be on its way.
@@ -107,17 +105,17 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     try {
       const pieces = gather(chunks, PIECE_BYTES, signal, lent);
       const first = await pieces.next();
-      if (first.done === true) return await storeSmall(put, new Uint8Array());
-      if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value);
-      return await storeLarge(put, startingWith(first.value, pieces), digests.begin());
+      if (first.done === true) return await storeSmall(put, new Uint8Array(), header);
+      if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value, header);
+      return await storeLarge(put, startingWith(first.value, pieces), header, digests.begin());
     } finally {
       for (const room of shared) rooms.giveBack(room);
     }
   }
 
-  async function storeSmall(put: Put, bytes: Uint8Array): Promise<Stored> {
-    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
-    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, header.push(bytes)), ...factsOf(header.finish()) };
+  async function storeSmall(put: Put, bytes: Uint8Array, header: HeaderWatch): Promise<Stored> {
+    const contentFrom = await header.push(bytes);
+    const mail = { sizeBytes: bytes.length, ...digestsOf(bytes, contentFrom), header: header.finish() };
     const stored = await put(bytes);
     // Not where that failed: the store may still be sending it, and another mail would be written over it.
     rooms.giveBack(bytes);
@@ -125,14 +123,18 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 
   /** Each piece is hashed by another thread while the store writes it. */
-  async function storeLarge(put: Put, pieces: AsyncIterable<Uint8Array>, hasher: MailHasher): Promise<Stored> {
-    const header = createHeaderScan(MAX_HEADER_BLOCK_BYTES);
+  async function storeLarge(
+    put: Put,
+    pieces: AsyncIterable<Uint8Array>,
+    header: HeaderWatch,
+    hasher: MailHasher,
+  ): Promise<Stored> {
     let sizeBytes = 0;
     let hashed = Promise.resolve();
     async function* observed() {
       for await (const piece of pieces) {
         sizeBytes += piece.length;
-        hashed = hasher.update(piece, header.push(piece));
+        hashed = hasher.update(piece, await header.push(piece));
         // Awaited below, also when the store has failed meanwhile.
         hashed.catch(() => {});
         yield piece;
@@ -141,7 +143,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
     }
     try {
       const stored = await put(observed());
-      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), ...factsOf(header.finish()) }) };
+      return { stored, facts: async () => ({ sizeBytes, ...(await hasher.finish()), header: header.finish() }) };
     } catch (error) {
       hasher.abandon();
       throw error;
@@ -151,7 +153,39 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 }
 
-const factsOf = ({ headerBlock, isPlain }: ScannedHeader) => ({ headerBlock, plainHeader: isPlain });
+/** So much of a header, in lines of four bytes, takes some milliseconds; then others have their turn. */
+const HEADER_STEP_BYTES = 16 * 1024;
+
+interface HeaderWatch {
+  /** How many of the next bytes are header. Not to be called again before it resolves. */
+  push(bytes: Uint8Array): Promise<number>;
+  finish(): ScannedHeader;
+}
+
+function createHeaderWatch(onHeader: ((header: ScannedHeader) => void) | undefined): HeaderWatch {
+  const scan = createHeaderScan();
+  return {
+    async push(bytes) {
+      if (scan.header() !== null) return 0;
+      for (let at = 0; at < bytes.length; at += HEADER_STEP_BYTES) {
+        if (at > 0) await setImmediate();
+        const ofHeader = scan.push(bytes.subarray(at, at + HEADER_STEP_BYTES));
+        const header = scan.header();
+        if (header === null) continue;
+        onHeader?.(header);
+        return at + ofHeader;
+      }
+      return bytes.length;
+    },
+    finish() {
+      const known = scan.header();
+      if (known !== null) return known;
+      const header = scan.finish();
+      onHeader?.(header);
+      return header;
+    },
+  };
+}
 
 const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer;
 

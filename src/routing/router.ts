@@ -1,4 +1,9 @@
-import type { BlockedSenders, Organisation, OrganisationDirectory } from '../ports/organisations.ts';
+import {
+  type BlockedSenders,
+  type Organisation,
+  type OrganisationDirectory,
+  unquotedLocalPart,
+} from '../ports/organisations.ts';
 import { createBriefCache } from './brief-cache.ts';
 import { asciiLowerCase, slugOf } from './plus-address.ts';
 
@@ -24,7 +29,7 @@ export type Routed =
   /** `unavailable`: it is ours, and where it goes is misconfigured. */
   | { readonly verdict: 'unknown-recipient' | 'relaying-denied' | 'mailbox-disabled' | 'unavailable' };
 
-/** A reverse-path taken apart. */
+/** A reverse-path or an address of From, taken apart. */
 export interface Sender {
   readonly address: string;
   /** With A-labels, without a dot at the end. */
@@ -32,7 +37,7 @@ export interface Sender {
 }
 
 /**
- * Judges an envelope; headers have no say.
+ * Judges an envelope. The header has no say in where a mail goes; its From may only keep it out.
  * Errors: what the ports reject with, or the signal's reason. Never a verdict: who cannot be asked has not said no.
  */
 export interface Router {
@@ -47,6 +52,13 @@ export interface Router {
    * null is the null reverse-path: a bounce has no address to block.
    */
   senderVerdict(sender: Sender | null, orgId: string | null, signal: AbortSignal): Promise<'sender-blocked' | null>;
+
+  /** Which of these organisations block one of the senders, by a block of theirs or by one for everyone. */
+  blockingOrganisations(
+    senders: readonly Sender[],
+    orgIds: readonly string[],
+    signal: AbortSignal,
+  ): Promise<ReadonlySet<string>>;
 }
 
 export interface RouterOptions {
@@ -95,6 +107,12 @@ export function createRouter(options: RouterOptions): Router {
     return organisation.disabled ? { verdict: 'mailbox-disabled' } : { organisation };
   }
 
+  /** Asked once, at MAIL; RCPT, and a From of the same address, find the answer remembered. */
+  function blockedBy(sender: Sender, signal: AbortSignal): Promise<ReadonlySet<string | null>> {
+    const address = patternOf(sender);
+    return bySender.get(address, (shared) => blockedSenders.blockedBy(address, shared), signal);
+  }
+
   return {
     async route({ localPart, domain }, signal) {
       if (domain !== '' && !domains.has(asciiLowerCase(domain))) return { verdict: 'relaying-denied' };
@@ -108,15 +126,26 @@ export function createRouter(options: RouterOptions): Router {
 
     async senderVerdict(sender, orgId, signal) {
       if (sender === null) return null;
-      const address = patternOf(sender);
-      // Asked once, at MAIL; RCPT finds the answer remembered.
-      const blockedBy = await bySender.get(address, (shared) => blockedSenders.blockedBy(address, shared), signal);
-      return blockedBy.has(orgId) ? 'sender-blocked' : null;
+      return (await blockedBy(sender, signal)).has(orgId) ? 'sender-blocked' : null;
+    },
+
+    async blockingOrganisations(senders, orgIds, signal) {
+      const blocks = await Promise.all(senders.map((sender) => blockedBy(sender, signal)));
+      return new Set(orgIds.filter((orgId) => blocks.some((ids) => ids.has(null) || ids.has(orgId))));
     },
   };
 }
 
-/** The address as block patterns have it; as it was sent, another spelling of the domain would get past them. */
+/** Longer ones (RFC 5321 §4.5.3.1: 64 and 255 octets, and both may be quoted or in UTF-8) are in no pattern. */
+const MAX_LOCAL_PART_CHARACTERS = 256;
+const MAX_DOMAIN_CHARACTERS = 255;
+
+/**
+ * The address as block patterns have it; as it was sent, another spelling would get past them. Of one that is too long for a
+ * pattern the end of its domain, which a block of that domain and all below it covers.
+ */
 function patternOf({ address, domain }: Sender): string {
-  return `${address.slice(0, address.lastIndexOf('@') + 1)}${domain}`.toLowerCase();
+  const localPart = unquotedLocalPart(address.slice(0, Math.max(0, address.lastIndexOf('@'))).toLowerCase());
+  const named = localPart.length <= MAX_LOCAL_PART_CHARACTERS && domain.length <= MAX_DOMAIN_CHARACTERS;
+  return `${named ? localPart : ''}@${domain.slice(-MAX_DOMAIN_CHARACTERS).toLowerCase()}`;
 }

@@ -56,6 +56,7 @@ describe('recording messages in PostgreSQL', () => {
       notes_json: null,
       parser_version: null,
       reverse_path: message.reversePath,
+      content_digest_version: 2,
     });
     const jobs = await pool.query(
       `SELECT task.identifier, job.payload FROM graphile_worker._private_jobs job
@@ -210,6 +211,71 @@ describe('recording messages in PostgreSQL', () => {
 
     assert.deepEqual(recorded, [[{ outcome: 'duplicate', id: conflict.id }]]);
     assert.equal(await count(pool, 'inbound_conflict'), 1);
+  });
+
+  describe('a redelivery is compared by the digest of the row that is there', () => {
+    const asVersion1 = async (pool: pg.Pool, table: string, { id, contentSha256V1 }: NewMessage): Promise<void> => {
+      await pool.query(`UPDATE ${table} SET content_sha256 = $2, content_digest_version = DEFAULT WHERE id = $1`, [
+        id,
+        contentSha256V1,
+      ]);
+    };
+    const digestA = 'a'.repeat(64);
+    const digestB = 'b'.repeat(64);
+    const digestC = 'c'.repeat(64);
+
+    it('a row of version 1 by the content alone, whatever the fields say now', async (t) => {
+      const { pool } = await openTestPool(t);
+      const store = createPostgresMessageStore({ pool });
+      const first = newMessage(await addOrganisation(pool, 'acme'));
+      await store.record([[first]]);
+      await asVersion1(pool, 'inbound_message', first);
+      const { orgId, sourceMessageId } = first;
+
+      const again = newMessage(orgId, { sourceMessageId, contentSha256: digestA });
+      const other = newMessage(orgId, { sourceMessageId, contentSha256V1: digestB });
+
+      assert.deepEqual(await store.record([[again]]), [[{ outcome: 'duplicate', id: first.id }]]);
+      assert.deepEqual(await store.record([[other]]), [[{ outcome: 'conflict', id: other.id }]]);
+    });
+
+    it('a row of version 2 by fields and content', async (t) => {
+      const { pool } = await openTestPool(t);
+      const store = createPostgresMessageStore({ pool });
+      const first = newMessage(await addOrganisation(pool, 'acme'));
+      await store.record([[first]]);
+      const { orgId, sourceMessageId, contentSha256V1 } = first;
+
+      const other = newMessage(orgId, { sourceMessageId, contentSha256: digestA, contentSha256V1 });
+
+      assert.deepEqual(await store.record([[other]]), [[{ outcome: 'conflict', id: other.id }]]);
+    });
+
+    it('a conflict of version 1 as well', async (t) => {
+      const { pool } = await openTestPool(t);
+      const store = createPostgresMessageStore({ pool });
+      const first = newMessage(await addOrganisation(pool, 'acme'));
+      const { orgId, sourceMessageId } = first;
+      const conflict = newMessage(orgId, { sourceMessageId, contentSha256: digestA, contentSha256V1: digestB });
+      await store.record([[first], [conflict]]);
+      await asVersion1(pool, 'inbound_conflict', conflict);
+
+      const again = newMessage(orgId, { sourceMessageId, contentSha256: digestC, contentSha256V1: digestB });
+
+      assert.deepEqual(await store.record([[again]]), [[{ outcome: 'duplicate', id: conflict.id }]]);
+      assert.equal(await count(pool, 'inbound_conflict'), 1);
+    });
+
+    it('a row of a version that is not known here is equal to none', async (t) => {
+      const { pool } = await openTestPool(t);
+      const store = createPostgresMessageStore({ pool });
+      const first = newMessage(await addOrganisation(pool, 'acme'));
+      await store.record([[first]]);
+      await pool.query('UPDATE inbound_message SET content_digest_version = 3');
+      const again = newMessage(first.orgId, { sourceMessageId: first.sourceMessageId });
+
+      assert.deepEqual(await store.record([[again]]), [[{ outcome: 'conflict', id: again.id }]]);
+    });
   });
 
   it('is all or nothing: one row that cannot be written leaves none, and says whose fault it is', async (t) => {

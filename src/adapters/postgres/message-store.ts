@@ -13,6 +13,9 @@ import { onceMoreElsewhere } from './wrong-server.ts';
 const WAIT_FOR_THE_DISK = `
   SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'`;
 
+/** Of the digests that are written; rows of an earlier version are compared by theirs. */
+const CONTENT_DIGEST_VERSION = 2;
+
 /**
  * One row per message that is not there yet, one job per new row. A row whose identity is taken, by an earlier mail or by
  * one of this very statement, is left out of the answer. Arrays keep the statement the same for any number of rows, so
@@ -23,10 +26,12 @@ const insert = (payload: string, notes: string | null = null): string => `
     INSERT INTO inbound_message (
       id, org_id, source, source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, status, trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher, reverse_path${notes === null ? '' : ', notes_json'})
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path,
+      content_digest_version${notes === null ? '' : ', notes_json'})
     SELECT id, org_id, 'EMAIL', source_message_id, message_id_synthetic, from_email, to_email, subject, received_at,
       raw_storage_key, 'RECEIVED', trace_id, size_bytes, raw_sha256, content_sha256, header_from, header_to, header_date,
-      remote_address, helo_name, tls_version, tls_cipher, reverse_path${notes === null ? '' : `, ${notes}`}
+      remote_address, helo_name, tls_version, tls_cipher, reverse_path,
+      ${CONTENT_DIGEST_VERSION}${notes === null ? '' : `, ${notes}`}
     FROM unnest(
       $1::uuid[], $2::uuid[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
       $9::text[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::text[], $16::timestamptz[],
@@ -58,20 +63,27 @@ const INSERT_TRACED = insert(TRACED_PAYLOAD);
 const INSERT_NOTED = insert(`json_strip_nulls(${TRACED_PAYLOAD})`, '$23::jsonb -> trace_id');
 
 const FIND_TAKEN = `
-  SELECT message.id, message.org_id, message.source_message_id, message.content_sha256
+  SELECT message.id, message.org_id, message.source_message_id, message.content_sha256, message.content_digest_version
   FROM unnest($1::uuid[], $2::text[]) AS wanted (org_id, source_message_id)
   JOIN inbound_message AS message
     ON message.org_id = wanted.org_id AND message.source = 'EMAIL'
     AND message.source_message_id = wanted.source_message_id`;
 
-/** A conflict that was kept before answers with the row that keeps it. */
+/** A conflict that was kept before, also with a digest of version 1, answers with the row that keeps it. */
 const KEEP_CONFLICT = `
-  INSERT INTO inbound_conflict (
-    id, org_id, inbound_message_id, raw_storage_key, content_sha256, from_email, to_email, subject, received_at, trace_id,
-    size_bytes, raw_sha256)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-  ON CONFLICT (inbound_message_id, content_sha256) DO UPDATE SET content_sha256 = excluded.content_sha256
-  RETURNING id`;
+  WITH earlier AS (
+    SELECT id FROM inbound_conflict
+    WHERE inbound_message_id = $3 AND content_digest_version = 1 AND content_sha256 = $13
+  ), kept AS (
+    INSERT INTO inbound_conflict (
+      id, org_id, inbound_message_id, raw_storage_key, content_sha256, from_email, to_email, subject, received_at, trace_id,
+      size_bytes, raw_sha256, content_digest_version)
+    SELECT $1::uuid, $2::uuid, $3::uuid, $4, $5, $6, $7, $8, $9::timestamptz, $10, $11::bigint, $12,
+      ${CONTENT_DIGEST_VERSION} WHERE NOT EXISTS (SELECT FROM earlier)
+    ON CONFLICT (inbound_message_id, content_sha256) DO UPDATE SET content_sha256 = excluded.content_sha256
+    RETURNING id
+  )
+  SELECT id FROM earlier UNION ALL SELECT id FROM kept`;
 
 export function createPostgresMessageStore({ pool }: { readonly pool: pg.Pool }): MessageStore {
   return {
@@ -168,7 +180,7 @@ async function settleTaken(
     if (first === undefined) throw new Error('a message was refused as taken, and nothing has taken it');
     recorded.set(
       message.id,
-      first.content_sha256 === message.contentSha256
+      first.content_sha256 === digestOf(message, first.content_digest_version)
         ? { outcome: 'duplicate', id: first.id }
         : await keepConflict(client, message, first.id),
     );
@@ -189,9 +201,16 @@ async function keepConflict(client: pg.PoolClient, message: NewMessage, takenBy:
     message.traceId,
     message.sizeBytes,
     message.rawSha256,
+    message.contentSha256V1,
   ]);
   const id = required(rows[0]).id;
   return { outcome: id === message.id ? 'conflict' : 'duplicate', id };
+}
+
+/** Null, which is equal to none, for a version that only a newer release knows: its mail is kept aside. */
+function digestOf(message: NewMessage, version: number): string | null {
+  if (version === 1) return message.contentSha256V1;
+  return version === CONTENT_DIGEST_VERSION ? message.contentSha256 : null;
 }
 
 interface TakenRow {
@@ -199,6 +218,7 @@ interface TakenRow {
   readonly org_id: string;
   readonly source_message_id: string;
   readonly content_sha256: string | null;
+  readonly content_digest_version: number;
 }
 
 /** Two processes that record the same mails in other orders would wait for each other for ever; in one order they queue. */

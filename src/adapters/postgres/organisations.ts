@@ -37,7 +37,9 @@ export function createPostgresOrganisations(o: { readonly pool: pg.Pool }): Orga
 export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockList {
   return {
     async blockedBy(address, signal) {
-      const forms = [address, address.slice(address.lastIndexOf('@'))].flatMap(formsOf);
+      const domain = address.slice(address.lastIndexOf('@') + 1);
+      const below = domainsAbove(domain).map((above) => `@.${above}`);
+      const forms = [address, `@${domain}`, ...below].flatMap(formsOf);
       const patterns = forms.map((form) => storableText(form));
       const rows = await ask<{ readonly orgId: string | null }>(
         o.pool,
@@ -73,6 +75,16 @@ export function createPostgresBlockList(o: { readonly pool: pg.Pool }): BlockLis
       return rows;
     },
   };
+}
+
+/** RFC 1035 §2.3.4: a domain has 253 characters, hence at most 127 labels. */
+const MAX_DOMAIN_CHARACTERS = 253;
+
+/** The domain itself and those it is below: `a.b.example`, `b.example`, `example`; of an endless one the short ones. */
+function domainsAbove(domain: string): readonly string[] {
+  const labels = domain.slice(-MAX_DOMAIN_CHARACTERS).split('.');
+  const whole = domain.length <= MAX_DOMAIN_CHARACTERS ? labels : labels.slice(1);
+  return whole.map((_, index) => whole.slice(index).join('.'));
 }
 
 /** Patterns have A-labels. Those of an earlier version have the domain as it was typed, and count as well. */

@@ -32,6 +32,7 @@ export interface MessageRow {
   readonly notes_json: readonly NoteRow[] | null;
   readonly parser_version: number | null;
   readonly reverse_path: string | null;
+  readonly content_digest_version: number;
 }
 
 export interface PartRow {
