@@ -32,7 +32,7 @@ async function createRedisRelay({ settings, log, metrics, tracing, pools }: Part
 }
 
 function createJobs(
-  { settings, log, metrics, tracing, objects, pools, courtesy, url }: Parts,
+  { settings, log, lines, metrics, tracing, objects, pools, courtesy, url }: Parts,
   relay: Relay | null,
 ): JobRunner {
   return createGraphileJobRunner({
@@ -48,6 +48,7 @@ function createJobs(
         objects,
         store: createPostgresExtractionStore({ pool: pools.worker }),
         log,
+        lines,
         metrics,
       }),
     }),

@@ -11,6 +11,7 @@ import { createPostgresMessageStore } from '../adapters/postgres/message-store.t
 import { createPostgresMessageViews } from '../adapters/postgres/message-views.ts';
 import type { NewMessage } from '../ports/message-store.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
@@ -46,7 +47,7 @@ async function openHouse(t: TestContext): Promise<House> {
     folder,
     lines,
     metrics,
-    extractor: createExtractor({ objects, store, log, metrics }),
+    extractor: createExtractor({ objects, store, log, lines: createBoundedLines({ log }), metrics }),
     async received(mail) {
       const message = newMessage(orgId);
       await objects.put(message.rawStorageKey, once(Buffer.from(mail, 'latin1')));
