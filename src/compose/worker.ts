@@ -40,6 +40,7 @@ function createJobs(
     pool: pools.queue,
     concurrency: settings.worker.concurrency,
     log,
+    lines,
     tasks: createTasks({
       courtesy,
       tracing,

@@ -16,12 +16,13 @@ const letters = ['x', '\\', '"', '\u001b', '\u0080', 'ü', '文', '👍', '\ud83
 
 for (const letter of letters) {
   const text = letter.repeat(LONG);
+  const shorter = letter.repeat(1000);
   const ways: Readonly<Record<string, (log: Log) => void>> = {
     'a field': (log) => log.info({ mime_type: text }, 'm'),
     'a field of a child': (log) => log.child({ trace_id: 't', message_id: text }).info('m'),
-    'many fields': (log) => log.info(Object.fromEntries(Array.from({ length: 500 }, (_, n) => [n, text])), 'm'),
+    'many fields': (log) => log.info(Object.fromEntries(Array.from({ length: 500 }, (_, n) => [n, shorter])), 'm'),
     'the name of a field': (log) => log.info({ [text]: 1 }, 'm'),
-    'a list': (log) => log.info({ notes: Array.from({ length: 5000 }, () => ({ code: text, part: text })) }, 'm'),
+    'a list': (log) => log.info({ notes: Array.from({ length: 500 }, () => ({ code: shorter, part: shorter })) }, 'm'),
     'a depth': (log) => log.info({ a: { b: { c: { d: [{ e: { f: { g: { h: text } } } }] } } } }, 'm'),
     'an error': (log) => log.error({ err: Object.assign(new Error(text), { detail: text }) }, 'm'),
     'a chain of errors': (log) =>

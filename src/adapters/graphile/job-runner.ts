@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import { NotReadyError } from '../../ports/not-ready.ts';
+import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { forgetHeartbeats, poolsWithoutLease, STILL_AFTER_MS } from './heartbeat.ts';
 import { inTime } from './idle-connection.ts';
@@ -21,6 +22,8 @@ export function createGraphileJobRunner(o: {
   readonly tasks: Readonly<Record<string, Task>>;
   readonly concurrency: number;
   readonly log: Log;
+  /** What the queue says of jobs that fail, bounded. */
+  readonly lines?: BoundedLines;
   readonly sweepIntervalMs?: number;
 }): JobRunner {
   const stopping = new AbortController();
