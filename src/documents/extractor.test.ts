@@ -233,6 +233,40 @@ describe('extracting the documents of a mail', () => {
   });
 });
 
+describe('the lines of a mail that is read', () => {
+  const told = ({ lines }: House, least: number) => lines.filter(({ level }) => Number(level) >= least);
+
+  it('is one at info, with the ids of its documents; each document has one at debug', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('one.pdf', 'one'), attachment('two.pdf', 'two')]));
+
+    await house.extractor.extract(jobOf(received), run());
+
+    const ids = (await documents(house.pool)).map(({ id }) => id);
+    assert.deepEqual(
+      told(house, 30).map((line) => [line.msg, line.documents, line.document_ids, line.inbound_message_id]),
+      [['mail parsed', 2, ids, received.id]],
+    );
+    const stored = house.lines.filter(({ level, msg }) => level === 20 && msg === 'document stored');
+    assert.deepEqual(
+      stored.map((line) => line.document_id),
+      ids,
+    );
+  });
+
+  it('has fifty ids at most, and the number of all', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(
+      multipart(Array.from({ length: 60 }, (_, n) => attachment(`${n}.pdf`, `${n}`))),
+    );
+
+    await house.extractor.extract(jobOf(received), run());
+
+    const [line, ...more] = told(house, 30);
+    assert.deepEqual([line?.documents, ((line?.document_ids ?? []) as string[]).length, more], [60, 50, []]);
+  });
+});
+
 describe('what is told of a mail that is not as it should be', () => {
   const brokenBase64 =
     'Content-Type: application/pdf\r\nContent-Disposition: attachment; filename="Order secret 4711.pdf"\r\n' +
@@ -490,6 +524,11 @@ describe('faults while extracting', () => {
     await assert.rejects(house.extractor.extract(jobOf(received), run({ attempt: 24 })));
     await house.extractor.extract(jobOf(received), run({ attempt: 25, lastAttempt: true }));
 
+    const errors = house.lines.filter(({ level }) => Number(level) >= 50);
+    assert.deepEqual(
+      errors.map(({ msg, documents: count, document_ids: ids }) => [msg, count, (ids as string[]).length]),
+      [['attachments could not be stored, giving up', 1, 1]],
+    );
     assert.equal((await message(house.pool)).status, 'PARSED');
     assert.deepEqual(
       (await documents(house.pool)).map((row) => row.status),
