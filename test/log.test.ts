@@ -111,16 +111,16 @@ describe('the log at info', { timeout: 180_000 }, () => {
     );
   });
 
-  it('a mail whose types and names are as long as they can be writes no line beyond 4 KB', async (t) => {
+  it('a mail whose media types are as long as they can be writes no line beyond 4 KB', async (t) => {
     const house = await openHouse(t);
     const product = await house.start({ LOG_LEVEL: 'debug' });
     const long = 'x'.repeat(240 * 1024);
-    const part = `--b\r\nContent-Type: application/${long}; name="${long}"\r\nContent-Disposition: attachment\r\n\r\nx\r\n`;
-    const head = `Message-ID: <${long}@c>\r\nSubject: ${long}\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n`;
+    const part = `--b\r\nContent-Type: application/${long}\r\nContent-Disposition: attachment\r\n\r\nx\r\n`;
+    const head = `Message-ID: <1@c>\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n`;
     const data = Buffer.from(`${head}${part.repeat(20)}--b--\r\n`);
     const { verdict } = await sendRaw({ port: product.smtpPort, from: 'b@c.example', to: [RECIPIENT], data });
     assert.equal(verdict.code, 250);
-    await waitFor(async () => (await house.count(`status IN ('PARSED', 'FAILED')`)) === 1, { what: 'the end' });
+    await waitFor(async () => (await house.count(`status = 'PARSED'`)) === 1, { what: 'PARSED' });
     await product.stop();
     for (const line of product.log) assert.ok(bytesOf([line]) <= 4096, JSON.stringify(line).slice(0, 500));
   });
