@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings.ts';
 import { type Courtesy, createCourtesy } from '../jobs/courtesy.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import { type BoundedLines, createBoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import { measureObjectStore } from '../telemetry/measured-object-store.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -14,6 +15,8 @@ import type { Pools } from './pools.ts';
 export interface Parts {
   readonly settings: Settings;
   readonly log: Log;
+  /** Of mail and jobs together, so that one bound holds for both. */
+  readonly lines: BoundedLines;
   readonly metrics: Metrics;
   readonly tracing: Tracing | undefined;
   readonly objects: ObjectStore;
@@ -24,7 +27,7 @@ export interface Parts {
 
 /** Opens the rest of them; `closers` closes them. `check`: as in `openObjectStore`. Without `trace`: no spans. */
 export async function openParts(
-  o: Omit<Parts, 'tracing' | 'objects' | 'courtesy'>,
+  o: Omit<Parts, 'tracing' | 'objects' | 'courtesy' | 'lines'>,
   closers: Closers,
   { check = false, trace = true }: { readonly check?: boolean; readonly trace?: boolean } = {},
 ): Promise<Parts> {
@@ -35,7 +38,9 @@ export async function openParts(
   const courtesy = createCourtesy();
   closers.add('courtesy', async () => courtesy.close());
   const tracing = trace ? await openTracing(settings, log, closers) : undefined;
-  return { ...o, tracing, objects, courtesy };
+  const lines = createBoundedLines({ log });
+  closers.add('log lines', async () => lines.close());
+  return { ...o, tracing, objects, courtesy, lines };
 }
 
 /** Loaded only where it is used. Closed after mail and jobs, whose last spans it sends. */

@@ -9,7 +9,6 @@ import { createRecorder } from '../messages/recorder.ts';
 import { createRawStore } from '../rawstore/index.ts';
 import { createRouter } from '../routing/index.ts';
 import { createSmtpServer } from '../smtp/index.ts';
-import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { visibleBeginning } from '../telemetry/visible-text.ts';
 import { StartError } from './errors.ts';
 import type { Parts } from './parts.ts';
@@ -28,10 +27,9 @@ export async function openCertificate({ settings, log, metrics }: Parts): Promis
 }
 
 export function createSmtp(
-  { settings, log, metrics, tracing, objects, pools, courtesy }: Parts,
+  { settings, log, lines, metrics, tracing, objects, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
-  const lines = createBoundedLines({ log });
   const router = createRouter({
     domains: settings.smtp.domains,
     postmasterOrg: settings.smtp.postmasterOrg,

@@ -33,7 +33,7 @@ async function createRedisRelay({ settings, log, metrics, tracing, pools }: Part
 }
 
 function createJobs(
-  { settings, log, metrics, tracing, objects, pools, courtesy, url }: Parts,
+  { settings, log, lines, metrics, tracing, objects, pools, courtesy, url }: Parts,
   relay: Relay | null,
 ): JobRunner {
   return createGraphileJobRunner({
@@ -42,6 +42,7 @@ function createJobs(
     concurrency: settings.worker.concurrency,
     log,
     addMissingJobs: createPostgresReconciliation({ pool: pools.queue }).addMissingJobs,
+    lines,
     tasks: createTasks({
       courtesy,
       tracing,
@@ -50,6 +51,7 @@ function createJobs(
         objects,
         store: createPostgresExtractionStore({ pool: pools.worker }),
         log,
+        lines,
         metrics,
       }),
     }),

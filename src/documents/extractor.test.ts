@@ -11,6 +11,7 @@ import { createPostgresMessageStore } from '../adapters/postgres/message-store.t
 import { createPostgresMessageViews } from '../adapters/postgres/message-views.ts';
 import type { NewMessage } from '../ports/message-store.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
@@ -46,7 +47,7 @@ async function openHouse(t: TestContext): Promise<House> {
     folder,
     lines,
     metrics,
-    extractor: createExtractor({ objects, store, log, metrics }),
+    extractor: createExtractor({ objects, store, log, lines: createBoundedLines({ log }), metrics }),
     async received(mail) {
       const message = newMessage(orgId);
       await objects.put(message.rawStorageKey, once(Buffer.from(mail, 'latin1')));
@@ -229,6 +230,40 @@ describe('extracting the documents of a mail', () => {
       [['first.pdf', 'STORED']],
     );
     assert.equal((await extractJobs(house.pool)).length, 1);
+  });
+});
+
+describe('the lines of a mail that is read', () => {
+  const told = ({ lines }: House, least: number) => lines.filter(({ level }) => Number(level) >= least);
+
+  it('is one at info, with the ids of its documents; each document has one at debug', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(multipart([attachment('one.pdf', 'one'), attachment('two.pdf', 'two')]));
+
+    await house.extractor.extract(jobOf(received), run());
+
+    const ids = (await documents(house.pool)).map(({ id }) => id);
+    assert.deepEqual(
+      told(house, 30).map((line) => [line.msg, line.documents, line.document_ids, line.inbound_message_id]),
+      [['mail parsed', 2, ids, received.id]],
+    );
+    const stored = house.lines.filter(({ level, msg }) => level === 20 && msg === 'document stored');
+    assert.deepEqual(
+      stored.map((line) => line.document_id),
+      ids,
+    );
+  });
+
+  it('has fifty ids at most, and the number of all', async (t) => {
+    const house = await openHouse(t);
+    const received = await house.received(
+      multipart(Array.from({ length: 60 }, (_, n) => attachment(`${n}.pdf`, `${n}`))),
+    );
+
+    await house.extractor.extract(jobOf(received), run());
+
+    const [line, ...more] = told(house, 30);
+    assert.deepEqual([line?.documents, ((line?.document_ids ?? []) as string[]).length, more], [60, 50, []]);
   });
 });
 
@@ -489,6 +524,11 @@ describe('faults while extracting', () => {
     await assert.rejects(house.extractor.extract(jobOf(received), run({ attempt: 24 })));
     await house.extractor.extract(jobOf(received), run({ attempt: 25, lastAttempt: true }));
 
+    const errors = house.lines.filter(({ level }) => Number(level) >= 50);
+    assert.deepEqual(
+      errors.map(({ msg, documents: count, document_ids: ids }) => [msg, count, (ids as string[]).length]),
+      [['attachments could not be stored, giving up', 1, 1]],
+    );
     assert.equal((await message(house.pool)).status, 'PARSED');
     assert.deepEqual(
       (await documents(house.pool)).map((row) => row.status),

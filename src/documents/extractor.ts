@@ -17,6 +17,7 @@ import type {
   Note,
 } from '../ports/extraction-store.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import type { BoundedLine, BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
@@ -28,11 +29,14 @@ import { PARSER_VERSION } from './parser-version.ts';
  * there, and the others should not wait for days (RE-002).
  */
 const ATTEMPTS_FOR_ONE_PART = 5;
+/** In the line of the mail: 2 KB of ids. The rest is in the database, where the mail is found by its own id. */
+const MAX_LOGGED_DOCUMENTS = 50;
 
 export interface ExtractorOptions {
   readonly objects: ObjectStore;
   readonly store: ExtractionStore;
   readonly log: Log;
+  readonly lines: BoundedLines;
   readonly metrics: Metrics;
 }
 
@@ -98,12 +102,10 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
     const collected = await readMail(o, message, run, log);
     const [first] = collected.unstored;
     if (first !== undefined && !mayGiveUpParts(collected, run)) throw first.cause;
-    for (const { document } of collected.unstored) {
-      o.metrics.processingError(message.orgId, 'attachment-failed');
-      log.error(
-        { document_id: document.id, part_path: document.partPath },
-        'an attachment could not be stored, giving up',
-      );
+    for (const _ of collected.unstored) o.metrics.processingError(message.orgId, 'attachment-failed');
+    if (first !== undefined) {
+      const facts = idsOf(collected.unstored.map(({ document }) => document));
+      o.lines.write({ level: 'error', log, facts, message: 'attachments could not be stored, giving up' });
     }
     return {
       documents: collected.documents,
@@ -114,14 +116,17 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
   } catch (error) {
     if (run.signal.aborted) {
       // The process stops, or something hangs: that says nothing about the mail.
-      log.warn({ reason: String(run.signal.reason) }, 'extraction interrupted, it will be tried again');
+      const facts = { reason: String(run.signal.reason) };
+      o.lines.write({ level: 'warn', log, facts, message: 'extraction interrupted, it will be tried again' });
       throw error;
     }
-    o.metrics.processingError(message.orgId, error instanceof StoreError ? error.code : 'unexpected');
+    const errorType = error instanceof StoreError ? error.code : 'unexpected';
+    o.metrics.processingError(message.orgId, errorType);
     if (error instanceof StoreError && error.code === 'object-missing') {
       return failed({ code: 'object-missing', message: 'the raw mail is not in the object store' });
     }
-    log.warn({ err: error, attempt: run.attempt }, 'extraction failed, it will be tried again');
+    const facts = { err: error, attempt: run.attempt };
+    o.lines.write({ level: 'warn', log, facts, message: 'extraction failed, it will be tried again', kind: errorType });
     throw error;
   }
 }
@@ -160,22 +165,23 @@ async function finish(
   log: Log,
   span?: TraceSpan,
 ): Promise<void> {
-  if (!(await commit(o, message, result, span))) {
-    log.info('another worker finished this message first');
-    return;
-  }
+  const { orgId, traceId, sizeBytes } = message;
+  o.lines.received({ bytes: sizeBytes, payFor: 'reading', orgId, traceId });
+  const tell = (level: BoundedLine['level'], text: string, facts: BoundedLine['facts']): void =>
+    void o.lines.write({ level, log, facts, message: text, orgId });
+  if (!(await commit(o, message, result, span))) return tell('info', 'another worker finished this message first', {});
   const notes = loggedNotes(result);
   if (result.failure !== null) {
     const errorType = errorTypeOf(result.failure.code);
     if (errorType !== null) o.metrics.processingError(message.orgId, errorType);
-    log.error({ error: result.failure, ...notes }, 'mail failed');
+    tell('error', 'mail failed', { error: result.failure, ...notes });
     span?.set({ 'orderflow.outcome': 'FAILED' });
     span?.fail(result.failure);
     return;
   }
-  if (result.documents.length === 0) log.warn(notes, 'no attachments in this mail');
-  else if (notes.notes !== undefined) log.warn(notes, 'mail parsed with notes');
-  log.info({ documents: result.documents.length }, 'mail parsed');
+  if (result.documents.length === 0) tell('warn', 'no attachments in this mail', notes);
+  else if (notes.notes !== undefined) tell('warn', 'mail parsed with notes', notes);
+  tell('info', 'mail parsed', idsOf(result.documents));
   span?.set({ 'orderflow.outcome': 'PARSED', 'orderflow.documents': result.documents.length });
 }
 
@@ -196,9 +202,15 @@ async function commit(
   }
 }
 
+/** So that Message-ID → message → document is one grep. */
+const idsOf = (documents: readonly NewDocument[]) => ({
+  documents: documents.length,
+  document_ids: documents.slice(0, MAX_LOGGED_DOCUMENTS).map(({ id }) => id),
+});
+
 /** Neither name nor type as sent: both are the sender's words. */
 function logDocument(log: Log, document: NewDocument): void {
-  log.info(
+  log.debug(
     {
       document_id: document.id,
       part_path: document.partPath,

@@ -30,6 +30,7 @@ import type { Organisation } from '../ports/organisations.ts';
 import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
 import type { Router, Sender } from '../routing/index.ts';
 import {
+  addressKey,
   asciiDomain,
   type Committed,
   type Mailbox,
@@ -39,7 +40,7 @@ import {
   type Refused,
   type SessionFacts,
 } from '../smtp/index.ts';
-import type { BoundedLines } from '../telemetry/bounded-lines.ts';
+import type { BoundedLine, BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
@@ -54,7 +55,7 @@ export interface IntakeOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly tracing?: Tracing | undefined;
-  /** For faults: a flood of mails while the database is away would be a flood of stacks. */
+  /** For mails and faults: a flood of mails must not be a flood of lines, nor of stacks while the database is away. */
   readonly lines: BoundedLines;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
@@ -199,7 +200,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         committing?.end();
         state = 'settled';
         span?.set(outcomeOf(recorded));
-        return await acknowledge(o, log, messages, recorded);
+        return await acknowledge(o, facts, messages, recorded);
       } catch (error) {
         committing?.fail(error);
         span?.fail(error);
@@ -345,14 +346,23 @@ function describe(
   }));
 }
 
+const TOLD = {
+  accepted: { level: 'info', message: 'mail accepted' },
+  conflict: { level: 'warn', message: 'Message-ID is taken by a mail of other content: kept aside' },
+  duplicate: { level: 'warn', message: 'duplicate mail: it is here already' },
+} as const satisfies Record<Recorded['outcome'], Pick<BoundedLine, 'level' | 'message'>>;
+const FIELD_REFUSED = 'the database refused a field: recorded without its free text';
+
 /** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
 async function acknowledge(
   o: IntakeOptions,
-  log: Log,
+  { log, session }: TransactionFacts,
   messages: readonly NewMessage[],
   recorded: readonly Recorded[],
 ): Promise<Committed> {
   const superfluous: string[] = [];
+  const remoteAddress = addressKey(session.remoteAddress);
+  o.lines.received({ bytes: messages[0]?.sizeBytes ?? 0, payFor: 'acceptance', remoteAddress });
   for (const [index, { outcome, id, withoutText }] of recorded.entries()) {
     const message = messages[index];
     if (message === undefined) continue;
@@ -366,15 +376,13 @@ async function acknowledge(
       tls_version: message.tlsVersion,
       tls_cipher: message.tlsCipher,
     };
+    const told: Omit<BoundedLine, 'level' | 'message'> = { log, facts, remoteAddress };
     if (withoutText !== undefined) {
-      log.warn({ ...facts, reason: withoutText }, 'the database refused a field: recorded without its free text');
+      const refused = { ...facts, reason: withoutText };
+      o.lines.write({ ...told, level: 'warn', facts: refused, message: FIELD_REFUSED });
     }
-    if (outcome === 'accepted') log.info(facts, 'mail accepted');
-    if (outcome === 'conflict') log.warn(facts, 'Message-ID is taken by a mail of other content: kept aside');
-    if (outcome === 'duplicate') {
-      log.warn(facts, 'duplicate mail: it is here already');
-      superfluous.push(message.rawStorageKey);
-    }
+    o.lines.write({ ...told, ...TOLD[outcome] });
+    if (outcome === 'duplicate') superfluous.push(message.rawStorageKey);
     o.metrics.emailReceived(message.orgId, outcome);
     o.metrics.messageSize(message.sizeBytes);
   }

@@ -32,6 +32,8 @@ export interface SmtpObserverOptions {
 interface OpenSession {
   facts: SessionFacts;
   readonly refusals: SessionRefusals;
+  /** Of accepted mails: they pay for the lines of those (`intake.ts`), what else was read for that of the session. */
+  acceptedBytes: number;
   /** Of the first refusal that is not told. */
   refusedAt: number;
 }
@@ -45,20 +47,20 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
   const untold = new Set<string>();
   let looking: NodeJS.Timeout | null = null;
 
-  const tell = ({ facts, refusals }: OpenSession, more: Facts, paidBytes: number): void => {
+  const tell = ({ facts, refusals }: OpenSession, more: Facts): void => {
     untold.delete(facts.sessionId);
     const taken = refusals.take();
     if (taken === null) return;
     const line = { ...told(facts), ...taken, ...more };
     const remoteAddress = addressKey(facts.remoteAddress);
-    lines.write({ level: 'info', facts: line, message: 'SMTP refusals', remoteAddress, paidBytes });
+    lines.write({ level: 'info', facts: line, message: 'SMTP refusals', remoteAddress });
   };
   const lookForOldOnes = (): void => {
     const now = performance.now();
     for (const id of untold) {
       const session = sessions.get(id);
       if (session === undefined) untold.delete(id);
-      else if (now - session.refusedAt >= tellWithinMs) tell(session, { open: true }, 0);
+      else if (now - session.refusedAt >= tellWithinMs) tell(session, { open: true });
     }
     if (untold.size > 0) return;
     if (looking !== null) clearInterval(looking);
@@ -73,7 +75,8 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
 
   return {
     sessionOpened(session) {
-      sessions.set(session.sessionId, { facts: session, refusals: new SessionRefusals(o.clean), refusedAt: 0 });
+      const refusals = new SessionRefusals(o.clean);
+      sessions.set(session.sessionId, { facts: session, refusals, acceptedBytes: 0, refusedAt: 0 });
       o.metrics.connectionOpened();
       o.tracing?.connectionOpened(session);
       o.log.debug(told(session), 'session opened');
@@ -82,7 +85,11 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       o.metrics.connectionClosed(session.tls?.version ?? null);
       const open = sessions.get(session.sessionId);
       sessions.delete(session.sessionId);
-      if (open !== undefined) tell({ ...open, facts: session }, { accepted: acceptedMails }, bytesRead);
+      if (open !== undefined) {
+        const bytes = Math.max(0, bytesRead - open.acceptedBytes);
+        lines.received({ bytes, payFor: 'session', remoteAddress: addressKey(session.remoteAddress) });
+        tell({ ...open, facts: session }, { accepted: acceptedMails });
+      }
       const facts = { duration_ms: Math.round(durationMs), accepted: acceptedMails, transactions, bytes: bytesRead };
       o.log.debug({ ...told(session), ...facts }, 'session closed');
       o.tracing?.connectionClosed(session, {
@@ -122,14 +129,17 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       refused(session);
     },
     transactionEnded(event) {
-      const { session, outcome, ackDurationMs, clientTold } = event;
+      const { session, outcome, ackDurationMs, clientTold, bytes } = event;
       o.mailSeen?.();
       if (ackDurationMs !== null) o.metrics.acknowledged(ackDurationMs);
       if (outcome === 'committed' && !clientTold) {
-        o.log.warn(told(session), 'the client was gone before it could read 250: it will send the mail again');
+        const message = 'the client was gone before it could read 250: it will send the mail again';
+        const remoteAddress = addressKey(session.remoteAddress);
+        lines.write({ level: 'warn', facts: told(session), message, remoteAddress });
       }
       const open = sessions.get(session.sessionId);
       if (open === undefined) return;
+      if (outcome === 'committed') open.acceptedBytes += bytes;
       open.refusals.transactionEnded(event);
       refused(open);
     },

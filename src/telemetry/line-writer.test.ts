@@ -12,12 +12,12 @@ import { waitFor } from '../testing/wait-for.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 
 /** A writer that tells of what was lost as the log does: by a line of its own. */
-function writerTo(t: TestContext, fd: number, maxBacklogBytes?: number): LineWriter {
+function writerTo(t: TestContext, fd: number, maxKeptBytes?: number): LineWriter {
   cleanUp(t, () => closeSync(fd));
   const writer: LineWriter = createLineWriter({
     fd,
     resumed: ({ lines, code }) => writer.write(`lost ${lines} ${code}\n`),
-    ...(maxBacklogBytes === undefined ? {} : { maxBacklogBytes }),
+    ...(maxKeptBytes === undefined ? {} : { maxKeptBytes }),
   });
   return writer;
 }
@@ -35,7 +35,8 @@ async function pipe(t: TestContext) {
   };
   cleanUp(t, leave);
   return {
-    fd: openSync(path, constants.O_WRONLY | constants.O_NONBLOCK),
+    /** As a shell opens it: a write to a full pipe waits. */
+    fd: openSync(path, constants.O_WRONLY),
     leave,
     comeBack: () => {
       reader = openReader();
@@ -92,7 +93,7 @@ test('a slow reader gets every line whole and in order', async (t) => {
   assert.ok(text === expected, 'all lines, in order');
 });
 
-test('a reader that sleeps costs a bounded backlog; what did not fit is counted', async (t) => {
+test('a reader that stands still costs a bounded backlog; what did not fit is counted, in one line', async (t) => {
   const reader = await pipe(t);
   if (reader === null) return missing(t, 'mkfifo', 'coreutils');
   const writer = writerTo(t, reader.fd, 20_000);
@@ -115,6 +116,30 @@ test('a reader that sleeps costs a bounded backlog; what did not fit is counted'
   assert.equal(arrived + lost, total);
   assert.equal(text.match(/^lost/gm)?.length, 1);
   assert.match(text, /after\n$/);
+});
+
+test('a reader that reads less than is logged is told of what was dropped once for each half of what is kept', async (t) => {
+  const reader = await pipe(t);
+  if (reader === null) return missing(t, 'mkfifo', 'coreutils');
+  const writer = writerTo(t, reader.fd, 200_000);
+  let text = '';
+  let total = 0;
+  for (let round = 0; round < 20; round += 1) {
+    for (let i = 0; i < 200; i += 1) writer.write(`${total++} ${'x'.repeat(995)}\n`);
+    await sleep(30); // Longer than the writer waits before it tries again.
+    text += reader.read();
+  }
+  await waitFor(
+    () => {
+      text += reader.read();
+      const lost = [...text.matchAll(/^lost (\d+) EAGAIN$/gm)].reduce((sum, [, lines]) => sum + Number(lines), 0);
+      return lost + (text.match(/^\d+ x+$/gm)?.length ?? 0) === total;
+    },
+    { what: 'every line, or its count' },
+  );
+  const reports = text.match(/^lost/gm)?.length ?? 0;
+  assert.ok(reports >= 1 && reports <= 1 + text.length / 100_000, `${reports} reports in ${text.length} bytes`);
+  for (const line of text.trimEnd().split('\n')) assert.match(line, /^(\d+ x{995}|lost \d+ EAGAIN)$/);
 });
 
 test('on a full disk lines are dropped; with room again one line says how many, and no line is glued to a torn one', async (t) => {
@@ -180,8 +205,7 @@ test('a reader of standard output that leaves ends nothing and throws nothing', 
 });
 
 test('what waits for a slow reader is written before an orderly end', async () => {
-  const body = `process.stdout;
-    for (let i = 0; i < 5000; i += 1) log.info({ i }, 'x'.repeat(100));
+  const body = `for (let i = 0; i < 5000; i += 1) log.info({ i }, 'x'.repeat(100));
     console.error('all logged');
     process.exit(0);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script(body)], { timeout: 30_000 });
@@ -194,6 +218,108 @@ test('what waits for a slow reader is written before an orderly end', async () =
   const lines = text.trimEnd().split('\n');
   assert.equal(lines.length, 5000);
   assert.equal(JSON.parse(lines.at(-1) ?? '').i, 4999);
+});
+
+type ReadEnd = NonNullable<Awaited<ReturnType<typeof pipe>>>;
+
+/** A process that logs, and whose standard output nobody reads until `read` is called: a pipe, else a socket. */
+function unread(t: TestContext, body: string, reader?: ReadEnd) {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script(body)], {
+    stdio: ['pipe', reader?.fd ?? 'pipe', 'pipe'],
+    timeout: 30_000,
+  });
+  cleanUp(t, () => void child.kill('SIGKILL'));
+  const { stdin, stdout, stderr } = child;
+  assert.ok(stdin !== null && stderr !== null);
+  let ended = false;
+  child.once('close', () => {
+    ended = true;
+  });
+  return {
+    child,
+    go: () => stdin.write('go\n'),
+    said: async (): Promise<string> =>
+      String((await once(stderr.setEncoding('utf8'), 'data', { signal: AbortSignal.timeout(30_000) }))[0]),
+    /** To its end. */
+    async read(): Promise<string> {
+      let text = '';
+      stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+        text += chunk;
+      });
+      await waitFor(
+        () => {
+          text += reader?.read() ?? '';
+          return ended;
+        },
+        { timeoutMs: 30_000, what: 'the end of the process' },
+      );
+      return text + (reader?.read() ?? '');
+    },
+  };
+}
+
+const linesOf = (text: string): readonly Record<string, unknown>[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+
+for (const what of ['pipe', 'socket'] as const) {
+  test(`a ${what} that nobody reads makes nobody wait: 1 MiB is kept, the rest is counted in one line`, async (t) => {
+    const reader = what === 'pipe' ? await pipe(t) : undefined;
+    if (reader === null) return missing(t, 'mkfifo', 'coreutils');
+    const body = `const wait = Atomics.wait;
+      let waits = 0;
+      Atomics.wait = (...all) => { waits += 1; return wait(...all); };
+      for (let i = 0; i < 5000; i += 1) log.info({ i }, 'x'.repeat(1000));
+      console.error('waited ' + waits + ' times');
+      process.stdin.once('data', () => setTimeout(() => process.exit(0), 500));`;
+    const program = unread(t, body, reader);
+    assert.equal(await program.said(), 'waited 0 times\n');
+    program.go();
+    const lines = linesOf(await program.read());
+    const arrived = lines.filter(({ i }) => i !== undefined);
+    assert.deepEqual(
+      arrived.map(({ i }) => i),
+      arrived.map((_, index) => index),
+    );
+    assert.deepEqual(
+      lines.slice(arrived.length).map(({ level, lost_lines, code }) => [level, lost_lines, code]),
+      [['warn', 5000 - arrived.length, 'EAGAIN']],
+    );
+    const bytes = arrived.reduce((sum, line) => sum + JSON.stringify(line).length + 1, 0);
+    // What is kept, and what the kernel and this test's own stream have taken.
+    assert.ok(bytes > 1000 * 1024 && bytes < 1500 * 1024, String(bytes));
+  });
+}
+
+test('a process whose reader stands still ends all the same', async (t) => {
+  const body = `for (let i = 0; i < 5000; i += 1) log.info({ i }, 'x'.repeat(1000));
+    process.exit(7);`;
+  const { child } = unread(t, body);
+  const [code] = await once(child, 'exit', { signal: AbortSignal.timeout(20_000) });
+  assert.equal(code, 7);
+});
+
+test('lines of several processes on one pipe that nobody reads stay whole', async (t) => {
+  const reader = await pipe(t);
+  if (reader === null) return missing(t, 'mkfifo', 'coreutils');
+  cleanUp(t, () => closeSync(reader.fd));
+  const body = `for (let i = 0; i < 600; i += 1) log.info({ i }, String(i % 10).repeat(1 + (i * 37) % 3900));
+    console.error('all logged');
+    process.stdin.resume();`;
+  const programs = [1, 2, 3].map(() => unread(t, body, reader));
+  for (const { said } of programs) await said();
+  let text = '';
+  const total = () =>
+    linesOf(text.slice(0, text.lastIndexOf('\n'))).reduce((sum, line) => sum + Number(line.lost_lines ?? 1), 0);
+  await waitFor(
+    () => {
+      text += reader.read();
+      return text.includes('lost_lines') && total() === 3 * 600;
+    },
+    { what: 'every line, or its count' },
+  );
 });
 
 test('the report of lost lines is a line of the log, also where warnings are not written', async (t) => {

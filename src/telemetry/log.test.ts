@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { cleanUp } from '../testing/clean-up.ts';
+import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { createLog } from './log.ts';
 
 function captured(format: 'json' | 'pretty', level: 'info' | 'debug' = 'info') {
@@ -36,19 +40,28 @@ test('pretty lines carry no escape sequence that a stranger wrote', () => {
   assert.doesNotMatch(text.replace(ours, ''), /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/);
 });
 
-test('no line is lost however the process ends right after logging', () => {
-  const module = new URL('./log.ts', import.meta.url).href;
-  const script = `
-    const { createLog } = await import(${JSON.stringify(module)});
-    const log = createLog({ format: 'json', level: 'info' });
-    for (let i = 0; i < 5000; i += 1) log.info({ i }, 'x'.repeat(100));
-    process.kill(process.pid, 'SIGKILL');`;
-  const ended = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-    encoding: 'utf8',
-    maxBuffer: 1e8,
+for (const [what, count] of [
+  ['a file', 5000],
+  ['a pipe, as much as it holds', 300],
+] as const) {
+  test(`no line is lost however the process ends right after logging: ${what}`, async (t) => {
+    const module = new URL('./log.ts', import.meta.url).href;
+    const script = `
+      const { createLog } = await import(${JSON.stringify(module)});
+      const log = createLog({ format: 'json', level: 'info' });
+      for (let i = 0; i < ${count}; i += 1) log.info({ i }, 'x'.repeat(100));
+      process.kill(process.pid, 'SIGKILL');`;
+    const path = join(await temporaryFolder(t), 'log');
+    const file = openSync(path, 'w');
+    cleanUp(t, () => closeSync(file));
+    const ended = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      maxBuffer: 1e8,
+      ...(what === 'a file' && { stdio: ['ignore', file, 'pipe'] }),
+    });
+    assert.equal(ended.signal, 'SIGKILL', ended.stderr);
+    const lines = (ended.stdout ?? readFileSync(path, 'utf8')).trimEnd().split('\n');
+    assert.equal(lines.length, count);
+    assert.deepEqual(JSON.parse(lines.at(-1) ?? '').i, count - 1);
   });
-  assert.equal(ended.signal, 'SIGKILL', ended.stderr);
-  const lines = ended.stdout.trimEnd().split('\n');
-  assert.equal(lines.length, 5000);
-  assert.deepEqual(JSON.parse(lines.at(-1) ?? '').i, 4999);
-});
+}

@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino';
 import pretty from 'pino-pretty';
 import type { Settings } from '../config/settings.ts';
+import { boundedError, boundedFacts, boundedLine } from './bounded-facts.ts';
 import { createLineWriter, type Lost } from './line-writer.ts';
 import { escapeInsideJson } from './visible-text.ts';
 
@@ -9,20 +10,24 @@ import { escapeInsideJson } from './visible-text.ts';
 export type Log = Logger;
 
 /**
- * Writes synchronously: a line that was logged is out before the process can end, however it ends.
+ * Writes synchronously: a line that was logged is out before the process can end, however it ends, as long as its reader
+ * keeps up; it never waits for one that does not (`line-writer.ts`).
  * Logging never fails: lines that cannot be written are dropped, counted, and told of when writing works again.
+ * What a line may hold is bounded here and nowhere else (`bounded-facts.ts`): callers hand over what they have.
  * Lines carry no process id or host name; whatever collects them knows both better than a container does.
  */
 export function createLog(settings: Settings['log'], stream?: DestinationStream): Log {
   const out = stream ?? createLineWriter({ fd: 1, resumed: (lost) => tellLost(log, lost) });
+  const shown = settings.format === 'pretty' ? prettyLines(out) : out;
   const log = pino(
     {
       level: settings.level,
       base: null,
       timestamp: stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
+      serializers: { err: boundedError },
+      formatters: { level: (label) => ({ level: label }), bindings: boundedFacts, log: boundedFacts },
     },
-    settings.format === 'pretty' ? prettyLines(out) : out,
+    { write: (line: string): void => void shown.write(boundedLine(line)) },
   );
   return log;
 }

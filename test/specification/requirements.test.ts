@@ -131,9 +131,9 @@ test('Functional Requirements', async (t) => {
       assert.ok(lines.every(({ org_id }) => org_id === message.org_id));
       assert.deepEqual(new Set(lines.map(({ inbound_message_id }) => inbound_message_id)), new Set([message.id]));
       assertSameItems(
-        lines.flatMap(({ document_id }) => document_id ?? []),
+        lines.flatMap(({ level, document_ids }) => (level === 'info' ? (document_ids ?? []) : [])),
         documents.map(({ id }) => id),
-        'each document',
+        'each document, at info',
       );
     },
   );

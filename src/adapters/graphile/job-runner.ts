@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import { NotReadyError } from '../../ports/not-ready.ts';
+import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createFailoverWatch } from './failover.ts';
 import { forgetHeartbeats, poolsWithoutLease, STILL_AFTER_MS } from './heartbeat.ts';
@@ -24,6 +25,8 @@ export function createGraphileJobRunner(o: {
   readonly log: Log;
   /** For mails that a failover has left without one: see failover.ts. */
   readonly addMissingJobs: (limit: number) => Promise<number>;
+  /** What the queue says of jobs that fail, bounded. */
+  readonly lines?: BoundedLines;
   readonly sweepIntervalMs?: number;
 }): JobRunner {
   const stopping = new AbortController();

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { createBoundedLines } from '../../telemetry/bounded-lines.ts';
 import { createLog } from '../../telemetry/log.ts';
 import { workerLogger } from './logger.ts';
 
@@ -35,6 +36,18 @@ test('its errors are warnings in our words, with the reason on one short line an
       { level: 'warn', worker: 'w', job_id: '7', reason: 'something new', msg: 'the job queue reports a problem' },
     ],
   );
+});
+
+test('a thousand jobs that fail are few lines, and counted', () => {
+  const written: Record<string, unknown>[] = [];
+  const log = createLog({ format: 'json', level: 'info' }, { write: (line) => void written.push(JSON.parse(line)) });
+  const lines = createBoundedLines({ log });
+  const logger = workerLogger(log, lines);
+  for (let n = 0; n < 1000; n++) logger.error(`Failed task ${n}`, { error: new Error('the store is away') });
+  const told = written.length;
+  lines.close();
+  assert.ok(told > 0 && told < 150, String(told));
+  assert.deepEqual(written.at(-1)?.left_out, { 'a job failed': 1000 - told });
 });
 
 /** Of what we do not use: cron, its local queue, signals, tasks from files, its deprecated calls. */

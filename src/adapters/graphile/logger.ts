@@ -1,4 +1,5 @@
 import { Logger } from 'graphile-worker';
+import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { visibleBeginning } from '../../telemetry/visible-text.ts';
 
@@ -39,16 +40,19 @@ const IN_OUR_WORDS: readonly (readonly [RegExp, string])[] = [
 
 /**
  * graphile-worker's own lines in our log and our words. Its `info` is chatter of every job, hence debug; its errors name
- * a job that will be tried again, hence warnings: what became of a mail is logged by the rooms themselves.
+ * a job that will be tried again, hence warnings: what became of a mail is logged by the rooms themselves. With `lines`
+ * they are bounded as faults of ours are: where every job fails, each mail would have one.
  */
-export function workerLogger(log: Log | undefined): Logger {
+export function workerLogger(log: Log | undefined, lines?: BoundedLines): Logger {
   return new Logger((scope) => (level, message, meta) => {
     const facts = { worker: scope.workerId, task: scope.taskIdentifier, job_id: scope.jobId };
     const matters = level === 'error' || (level === 'warning' && !EXPECTED_WARNING.test(message));
     if (!matters) return log?.debug(facts, message);
     const words = IN_OUR_WORDS.find(([said]) => said.test(message))?.[1] ?? null;
     const reason = reasonIn(meta) ?? (words === null ? message : undefined);
-    log?.warn({ ...facts, ...(reason !== undefined && { reason: cut(reason) }) }, words ?? NO_WORDS);
+    const told = { ...facts, ...(reason !== undefined && { reason: cut(reason) }) };
+    if (lines === undefined) log?.warn(told, words ?? NO_WORDS);
+    else lines.write({ level: 'warn', facts: told, message: words ?? NO_WORDS });
   });
 }
 

@@ -9,6 +9,7 @@ import { EventEmitter } from 'node:events';
 import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'graphile-worker';
 import type pg from 'pg';
 import type { Task } from '../../ports/job-runner.ts';
+import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { type Heart, heartbeatTask, startHeart } from './heartbeat.ts';
 import { keepAsking } from './idle-connection.ts';
@@ -56,6 +57,7 @@ export async function runPool(o: {
   readonly tasks: Readonly<Record<string, Task>>;
   readonly concurrency: number;
   readonly log: Log;
+  readonly lines?: BoundedLines | undefined;
   /** Aborts jobs under way. */
   readonly stopping: AbortSignal;
 }): Promise<RunningPool> {
@@ -149,7 +151,7 @@ async function begin(o: PoolOptions, taskList: Record<string, WorkerTask>, event
     // (Its `localQueue`, which would fetch several at once, is not for us: a database that goes away while jobs lie in it
     // is an unhandled rejection again.)
     preset: { worker: { completeJobBatchDelay: DONE_TOGETHER_MS, failJobBatchDelay: 0 } },
-    logger: workerLogger(o.log),
+    logger: workerLogger(o.log, o.lines),
     events,
   });
 }
