@@ -120,10 +120,13 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
     keys = keys.filter((key) => !leftOut.includes(key));
     for (const orgId of blocking) {
       deliveries.delete(orgId);
-      log.info(
-        { org_id: orgId, reason: 'sender-blocked' },
-        'mail not recorded for an organisation that blocks its From',
-      );
+      o.lines.write({
+        level: 'info',
+        log,
+        facts: { org_id: orgId, reason: 'sender-blocked' },
+        message: 'mail not recorded for an organisation that blocks its From',
+        remoteAddress: addressKey(facts.session.remoteAddress),
+      });
       o.metrics.emailReceived(orgId, 'rejected');
     }
     await o.rawStore.discard(leftOut);
