@@ -52,6 +52,7 @@ export function createSmtp(
     limits: {
       maxMessageBytes: settings.smtp.maxMessageBytes,
       maxConnections: settings.smtp.maxConnections,
+      maxConnectionsPerAddress: settings.smtp.maxConnectionsPerAddress,
       maxRecipients: settings.smtp.maxRecipients,
       ...(settings.objectStorage !== null && { receiverTimeoutMs: REMOTE_STORE_TIMEOUT_MS }),
     },

@@ -125,6 +125,7 @@ function toSettings(values: Values, options: LoadOptions): Omit<Settings, 'datab
               minVersion: required('SMTP_TLS_MIN_VERSION'),
             },
       maxConnections: required('SMTP_MAX_CONNECTIONS'),
+      maxConnectionsPerAddress: required('SMTP_MAX_CONNECTIONS_PER_ADDRESS'),
       maxRecipients: required('SMTP_MAX_RECIPIENTS'),
       proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],
     },

@@ -16,6 +16,7 @@ export interface Settings {
       readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
     } | null;
     readonly maxConnections: number;
+    readonly maxConnectionsPerAddress: number;
     readonly maxRecipients: number;
     readonly proxyProtocolFrom: readonly string[];
   };

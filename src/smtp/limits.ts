@@ -11,7 +11,7 @@ export interface SmtpLimits {
   readonly maxExcessRecipients: number;
 
   readonly maxConnections: number;
-  /** IPv6 counts by /64. As high as the total by default, because behind a balancer all come from one address. */
+  /** By client, also behind PROXY; IPv6 counts by /64. Binds once half of `maxConnections` is taken. */
   readonly maxConnectionsPerAddress: number;
 
   /** Protocol errors without an accepted mail in between (RFC 5321 §7.8); Postfix has 20 as well. */
@@ -67,7 +67,7 @@ export const defaultLimits: SmtpLimits = {
   maxRecipients: 100,
   maxExcessRecipients: 1_000,
   maxConnections: 1_000,
-  maxConnectionsPerAddress: 1_000,
+  maxConnectionsPerAddress: 50,
   maxErrors: 20,
   maxRefusals: 100,
   maxJunkCommands: 100,

@@ -19,6 +19,9 @@ import { enhancedCode, type ReplyName, replies } from './replies.ts';
 import { type SmtpTls, secured } from './starttls.ts';
 import { Transaction, type TransactionHost } from './transaction.ts';
 
+/** A client that is at work says its next command within this time, also over a satellite. */
+const betweenCommandsMs = 10_000;
+
 export interface SessionOptions {
   readonly socket: Socket;
   readonly facts: SessionFacts;
@@ -107,6 +110,29 @@ export class Session implements EngineEvents, TransactionHost {
   destroy(): void {
     this.transaction?.end('shutdown', true);
     this.socket.destroy();
+  }
+
+  get remoteAddress(): string {
+    return this.facts.remoteAddress;
+  }
+
+  /**
+   * Since when it is for the client to say something, and it costs nobody a mail to close it: between two commands, in the
+   * middle of one, or of a handshake. A client that has said MAIL or RCPT gets a moment for the next.
+   */
+  idleSince(now: number): number | null {
+    const { engine, lastActivityAt } = this;
+    if (this.socketClosed || this.lingerSince > 0) return null;
+    if (engine.stage === 'handshake') return this.handshakeBegunAt;
+    if (engine.stage !== 'command' || engine.mailArriving) return null;
+    return engine.hasEnvelope && now - lastActivityAt < betweenCommandsMs ? null : lastActivityAt;
+  }
+
+  /** For somebody who holds fewer connections; the client will come back. */
+  giveWay(): void {
+    if (this.engine.stage === 'handshake') return this.handshakeFailed('failed', 'gave-way');
+    this.engine.giveWay();
+    this.settle();
   }
 
   checkDeadlines(now: number): void {

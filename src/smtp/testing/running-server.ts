@@ -22,7 +22,8 @@ export interface RunningServer {
     readonly addresses: string[];
     opened: number;
   };
-  connect(): Promise<WireClient>;
+  /** From 127.0.0.1, or another address of this machine. */
+  connect(localAddress?: string): Promise<WireClient>;
 }
 
 export interface RunningOptions extends RecordingOptions {
@@ -66,8 +67,8 @@ export async function startServer(context: TestContext, options: RunningOptions 
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
   context.after(() => server.close({ graceMs: 0 }));
-  const connect = async () => {
-    const client = await connectWireClient({ port });
+  const connect = async (localAddress = '127.0.0.1') => {
+    const client = await connectWireClient({ port, localAddress });
     context.after(() => client.destroy());
     return client;
   };
