@@ -252,9 +252,9 @@ export class Engine {
     this.closeWith('idle-timeout', 'connection', 'deadline');
   }
 
-  /** To be called between two commands only. */
-  giveWay(): void {
-    this.closeWith('too-many-connections-from-address', 'connection', 'deadline');
+  /** Closes for the sake of other clients; to be called while it is for this one to send. */
+  giveWay(condition: ReplyName): void {
+    this.closeWith(condition, 'connection', 'deadline');
   }
 
   /** Closes between two commands; a mail whose DATA is under way comes to its reply first. */

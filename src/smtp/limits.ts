@@ -37,6 +37,20 @@ export interface SmtpLimits {
   /** Replies the client does not read; then its commands are no longer read. */
   readonly maxUnreadReplyBytes: number;
 
+  /**
+   * Held for all connections that hold more than `maxSmallHeldBytes` (`memory-places.ts`). The others come on top, with that
+   * and two reads of 64 KiB each at most: beside 128 MiB for 186 large mails, 160 KiB × 1,000 in the worst case.
+   */
+  readonly maxHeldBytes: number;
+  /** Commands, replies and a mail of this size are never made to wait for memory: three ordinary mails of 10 KB. */
+  readonly maxSmallHeldBytes: number;
+  /** What the receiver holds of a mail at most, with the chunk in its hands: it is counted as held, as far as it came. */
+  readonly maxReceiverBytes: number;
+  /** After waiting for memory this long, another connection is cut for it. Clients give up after 3 minutes. */
+  readonly placeWaitMs: number;
+  /** Slower ones are cut when nobody holds more memory than who waits for some. A mail of 25 MB takes 53 minutes. */
+  readonly minPlaceBytesPerSecond: number;
+
   /** Waiting for a command. RFC 5321 §4.5.3.2.7: at least 5 minutes. */
   readonly idleTimeoutMs: number;
   /** From the first byte of a command to its line end. */
@@ -77,6 +91,11 @@ export const defaultLimits: SmtpLimits = {
   maxBufferedInputBytes: 64 * 1024,
   maxBufferedBodyBytes: 64 * 1024,
   maxUnreadReplyBytes: 64 * 1024,
+  maxHeldBytes: 128 * 1024 * 1024,
+  maxSmallHeldBytes: 32 * 1024,
+  maxReceiverBytes: 512 * 1024,
+  placeWaitMs: 5_000,
+  minPlaceBytesPerSecond: 8 * 1024,
   idleTimeoutMs: 5 * minuteMs,
   commandTimeoutMs: minuteMs,
   dataTimeoutMs: 3 * minuteMs,

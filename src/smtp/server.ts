@@ -8,6 +8,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { plainAddress } from './address-key.ts';
 import { ConnectionShares } from './connection-shares.ts';
 import { resolveLimits, type SmtpLimits } from './limits.ts';
+import { MemoryPlaces } from './memory-places.ts';
 import type { SmtpObserver } from './observer.ts';
 import { createProxyGate, type ProxyGate } from './proxy-gate.ts';
 import type { MailReceiver } from './receiver.ts';
@@ -34,6 +35,8 @@ export interface SmtpServer {
   /** null while not listening. */
   address(): AddressInfo | null;
   readonly connections: number;
+  /** Bytes of mails, commands and replies in memory, those in the receiver's hands as far as they are counted. */
+  readonly heldBytes: number;
   /**
    * Accepts no more, answers 421 to sessions between two commands, lets a mail whose DATA is under way come to its
    * reply, and cuts what is left after `graceMs`. Resolves when no socket is open and no call of the receiver is
@@ -59,6 +62,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     throw new RangeError('hostName: a host name or address literal is needed');
 
   const sessions = new Set<Session>();
+  const places = new MemoryPlaces<Session>(limits);
   const shares = new ConnectionShares<Session>(limits);
   const refused = new Map<Socket, number>();
   const background = new Set<Promise<void>>();
@@ -125,6 +129,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       receiver,
       observer,
       tls,
+      places,
       onClosed: () => {
         shares.leave(remoteAddress, session);
         givingWay.delete(session);
@@ -181,6 +186,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     const now = performance.now();
     proxies?.checkDeadlines(now);
     for (const session of sessions) session.checkDeadlines(now);
+    places.checkWaiting(now);
     for (const [socket, since] of refused) if (now - since >= limits.lingerMs) socket.destroy();
   }
 
@@ -226,6 +232,9 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     get connections() {
       return shares.size;
     },
+    get heldBytes() {
+      return [...sessions].reduce((sum, session) => sum + session.heldBytes, 0);
+    },
     close: ({ graceMs = 10_000 } = {}) => {
       closing ??= closeAll(graceMs);
       return closing;
@@ -258,6 +267,7 @@ function tickMs(limits: SmtpLimits): number {
     proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
+    placeWaitMs,
     lingerMs,
   } = limits;
   const shortest = Math.min(
@@ -269,6 +279,7 @@ function tickMs(limits: SmtpLimits): number {
     proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
+    placeWaitMs,
     lingerMs,
   );
   return Math.min(1_000, Math.max(5, Math.floor(shortest / 4)));
