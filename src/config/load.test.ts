@@ -34,6 +34,7 @@ test('without any setting the defaults hold, with absolute paths', () => {
       tls: null,
       maxConnections: 1000,
       maxConnectionsPerAddress: 50,
+      maxHeldBytes: 134_217_728,
       maxRecipients: 100,
       proxyProtocolFrom: [],
     },

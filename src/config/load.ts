@@ -29,6 +29,9 @@ export function loadSettings(options: LoadOptions): Loaded {
   return { settings: { ...toSettings(values, options), databaseUrl } };
 }
 
+/** `memory-places.ts` of the SMTP library: 186 large mails on their way at the same time. More of them wait. */
+const MAX_HELD_BYTES = 128 * 1024 * 1024;
+
 function parseAll(environment: MergedEnvironment, problems: string[]): Values {
   const values: Record<string, unknown> = {};
   for (const name of settingNames) {
@@ -126,6 +129,7 @@ function toSettings(values: Values, options: LoadOptions): Omit<Settings, 'datab
             },
       maxConnections: required('SMTP_MAX_CONNECTIONS'),
       maxConnectionsPerAddress: required('SMTP_MAX_CONNECTIONS_PER_ADDRESS'),
+      maxHeldBytes: MAX_HELD_BYTES,
       maxRecipients: required('SMTP_MAX_RECIPIENTS'),
       proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],
     },

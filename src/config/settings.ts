@@ -17,6 +17,8 @@ export interface Settings {
     } | null;
     readonly maxConnections: number;
     readonly maxConnectionsPerAddress: number;
+    /** Memory of all connections with large mails together; not to be set, but shared by processes as the others are. */
+    readonly maxHeldBytes: number;
     readonly maxRecipients: number;
     readonly proxyProtocolFrom: readonly string[];
   };

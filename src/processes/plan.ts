@@ -38,6 +38,7 @@ export function shareOf(settings: Settings, processes: number): Settings {
       ...smtp,
       maxConnections: share(smtp.maxConnections),
       maxConnectionsPerAddress: share(smtp.maxConnectionsPerAddress),
+      maxHeldBytes: share(smtp.maxHeldBytes),
     },
   };
 }

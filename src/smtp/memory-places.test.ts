@@ -23,9 +23,9 @@ async function deliver(running: RunningServer, bytes: number, from: string): Pro
   await client.say('\r\n.', '250 2.0.0');
 }
 
-/** A megabyte of a mail that does not end: more only fills the kernel's buffers. */
+/** Of a mail that does not end, twice what is taken without a place: more only fills the kernel's buffers. */
 function sendEndlessly(client: WireClient, piece: Buffer): void {
-  let leftBytes = mebibyte;
+  let leftBytes = 2 * (defaultLimits.maxSmallHeldBytes + twoReads);
   const more = (): void => {
     leftBytes -= piece.length;
     if (leftBytes >= 0 && !client.socket.destroyed) client.socket.write(piece, more);
