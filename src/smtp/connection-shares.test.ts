@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ConnectionShares } from './connection-shares.ts';
 import { defaultLimits } from './limits.ts';
-import { eventually, startServer } from './testing/running-server.ts';
+import { eventually, inBatches, startServer } from './testing/running-server.ts';
 import { openEnvelope } from './testing/wire-client.ts';
 
 const busy = '127.0.0.1';
@@ -14,16 +14,14 @@ test('1,000 idle connections of one address: others are served, and the idle one
   const working = await running.connect(busy);
   await openEnvelope(working);
   await working.say('DATA', '354');
-  const crowd = await Promise.all(Array.from({ length: 999 }, () => running.connect(busy)));
+  const crowd = await inBatches(999, () => running.connect(busy));
   const greetings = await Promise.all(crowd.map((client) => client.reply()));
   const idle = crowd.filter((_, index) => greetings[index]?.startsWith('220'));
   assert.equal(idle.length, 499, 'half of all');
   assert.deepEqual(new Set(running.seen.refused), new Set(['too-many-connections-from-address']));
 
   // Ten others with 50 each, one of them more than that: all that could be had, and a mail through each.
-  const others = await Promise.all(
-    Array.from({ length: 500 }, (_, index) => running.connect(`127.0.1.${1 + (index % 10)}`)),
-  );
+  const others = await inBatches(500, (index) => running.connect(`127.0.1.${1 + (index % 10)}`));
   for (const client of others) await client.expect('220');
   await (await running.connect('127.0.1.1')).expect('421 4.7.0');
   const late = await running.connect('127.0.2.1');

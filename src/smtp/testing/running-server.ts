@@ -83,3 +83,13 @@ export async function eventually(what: string, holds: () => boolean): Promise<vo
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** Fifty at a time: on a machine that is busy, a thousand at once would miss the deadline of a single one. */
+export async function inBatches<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = [];
+  while (made.length < count) {
+    const size = Math.min(50, count - made.length);
+    made.push(...(await Promise.all(Array.from({ length: size }, (_, index) => make(made.length + index)))));
+  }
+  return made;
+}
