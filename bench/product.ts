@@ -86,6 +86,8 @@ async function launch(
         LOG_FORMAT: 'json',
         SMTP_PORT: String(smtpPort),
         HTTP_PORT: String(httpPort),
+        // All senders of the bench come from one.
+        SMTP_MAX_CONNECTIONS_PER_ADDRESS: '1000',
         ...env,
       },
       detached: true, // Ctrl-C is for the bench, which then stops it.

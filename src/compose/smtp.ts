@@ -19,6 +19,12 @@ import type { Parts } from './parts.ts';
  */
 const REMOTE_STORE_TIMEOUT_MS = 120_000;
 
+/**
+ * Of one mail: the piece that is gathered (256 KiB), its header (128 KiB) and the chunk in hand (128 KiB). The library keeps the
+ * sum over all connections below a bound (`memory-places.ts`).
+ */
+const INTAKE_BYTES = 512 * 1024;
+
 /** null: no TLS is wanted. */
 export async function openCertificate({ settings, log, metrics }: Parts): Promise<WatchedCertificate | null> {
   if (settings.smtp.tls === null) return null;
@@ -50,7 +56,10 @@ export function createSmtp(
     limits: {
       maxMessageBytes: settings.smtp.maxMessageBytes,
       maxConnections: settings.smtp.maxConnections,
+      maxConnectionsPerAddress: settings.smtp.maxConnectionsPerAddress,
       maxRecipients: settings.smtp.maxRecipients,
+      maxHeldBytes: settings.smtp.maxHeldBytes,
+      maxReceiverBytes: INTAKE_BYTES,
       ...(settings.objectStorage !== null && { receiverTimeoutMs: REMOTE_STORE_TIMEOUT_MS }),
     },
     ...(certificate !== null && {

@@ -76,6 +76,12 @@ export const definitions = {
     fallback: '1000',
     meaning: 'SMTP connections open at the same time; more are told to come back later',
   }),
+  SMTP_MAX_CONNECTIONS_PER_ADDRESS: setting({
+    form: forms.wholeNumber({ min: 1, max: 100_000, example: '50' }),
+    fallback: '50',
+    meaning:
+      'SMTP connections of one client (IPv6: of one /64), also behind PROXY; binds once half of `SMTP_MAX_CONNECTIONS` is taken',
+  }),
   SMTP_MAX_RECIPIENTS: setting({
     form: forms.wholeNumber({ min: 1, max: 10_000, example: '100' }),
     fallback: '100',

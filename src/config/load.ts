@@ -29,6 +29,9 @@ export function loadSettings(options: LoadOptions): Loaded {
   return { settings: { ...toSettings(values, options), databaseUrl } };
 }
 
+/** `memory-places.ts` of the SMTP library: 186 large mails on their way at the same time. More of them wait. */
+const MAX_HELD_BYTES = 128 * 1024 * 1024;
+
 function parseAll(environment: MergedEnvironment, problems: string[]): Values {
   const values: Record<string, unknown> = {};
   for (const name of settingNames) {
@@ -125,6 +128,8 @@ function toSettings(values: Values, options: LoadOptions): Omit<Settings, 'datab
               minVersion: required('SMTP_TLS_MIN_VERSION'),
             },
       maxConnections: required('SMTP_MAX_CONNECTIONS'),
+      maxConnectionsPerAddress: required('SMTP_MAX_CONNECTIONS_PER_ADDRESS'),
+      maxHeldBytes: MAX_HELD_BYTES,
       maxRecipients: required('SMTP_MAX_RECIPIENTS'),
       proxyProtocolFrom: values.SMTP_PROXY_PROTOCOL_FROM ?? [],
     },

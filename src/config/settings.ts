@@ -16,6 +16,9 @@ export interface Settings {
       readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
     } | null;
     readonly maxConnections: number;
+    readonly maxConnectionsPerAddress: number;
+    /** Memory of all connections with large mails together; not to be set, but shared by processes as the others are. */
+    readonly maxHeldBytes: number;
     readonly maxRecipients: number;
     readonly proxyProtocolFrom: readonly string[];
   };

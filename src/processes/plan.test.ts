@@ -22,9 +22,16 @@ test('of several, each takes mail or reads it, and the first answers HTTP', () =
   );
 });
 
-test('connections are divided, and no share is nothing', () => {
-  const loaded = loadSettings({ env: { SMTP_MAX_CONNECTIONS: '5' }, cwd: '/', readEnvFile: () => null });
+test('connections and their memory are divided, and no share is nothing', () => {
+  const loaded = loadSettings({
+    env: { SMTP_MAX_CONNECTIONS: '5', SMTP_MAX_CONNECTIONS_PER_ADDRESS: '3' },
+    cwd: '/',
+    readEnvFile: () => null,
+  });
   assert.ok('settings' in loaded);
   assert.equal(shareOf(loaded.settings, 2).smtp.maxConnections, 3);
+  assert.equal(shareOf(loaded.settings, 2).smtp.maxConnectionsPerAddress, 2);
+  assert.equal(shareOf(loaded.settings, 2).smtp.maxHeldBytes, loaded.settings.smtp.maxHeldBytes / 2);
   assert.equal(shareOf(loaded.settings, 64).smtp.maxConnections, 1);
+  assert.equal(shareOf(loaded.settings, 64).smtp.maxConnectionsPerAddress, 1);
 });

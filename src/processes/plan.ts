@@ -30,6 +30,15 @@ export function planProcesses(roles: readonly Role[], processes: number): Proces
 
 /** Limits that are meant for the whole are divided: what one of `processes` may take. */
 export function shareOf(settings: Settings, processes: number): Settings {
-  const maxConnections = Math.ceil(settings.smtp.maxConnections / processes);
-  return { ...settings, smtp: { ...settings.smtp, maxConnections } };
+  const { smtp } = settings;
+  const share = (whole: number): number => Math.ceil(whole / processes);
+  return {
+    ...settings,
+    smtp: {
+      ...smtp,
+      maxConnections: share(smtp.maxConnections),
+      maxConnectionsPerAddress: share(smtp.maxConnectionsPerAddress),
+      maxHeldBytes: share(smtp.maxHeldBytes),
+    },
+  };
 }

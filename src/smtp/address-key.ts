@@ -4,7 +4,8 @@ export function plainAddress(address: string): string {
 }
 
 /** What connections are counted by: the address, and for IPv6 its /64, which one customer has all of. */
-export function addressKey(address: string): string {
+export function addressKey(remoteAddress: string): string {
+  const address = plainAddress(remoteAddress);
   if (!address.includes(':')) return address;
   const [head = '', tail] = (address.split('%')[0] ?? '').toLowerCase().split('::');
   const groups = head === '' ? [] : head.split(':');

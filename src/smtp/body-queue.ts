@@ -26,8 +26,9 @@ const finished: Result = { done: true, value: undefined };
 export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
   /** The reader was given the last chunk and was told so. */
   delivered = false;
+  /** Not handed over yet. */
+  bytes = 0;
   private readonly chunks: Buffer[] = [];
-  private bytes = 0;
   private ended = false;
   /** The reader has seen the first of it. */
   private begun = false;

@@ -176,6 +176,11 @@ export class Engine {
     return this.reader.midLine;
   }
 
+  /** Behind a valid MAIL. */
+  get hasEnvelope(): boolean {
+    return this.envelope !== null;
+  }
+
   /** A DATA, or a first BDAT, was accepted and the final reply is still due. */
   get mailUnderWay(): boolean {
     return this.body !== null || (this.chunks !== null && this.envelope !== null);
@@ -245,6 +250,11 @@ export class Engine {
   /** The client kept us waiting too long. */
   timeout(): void {
     this.closeWith('idle-timeout', 'connection', 'deadline');
+  }
+
+  /** Closes for the sake of other clients; to be called while it is for this one to send. */
+  giveWay(condition: ReplyName): void {
+    this.closeWith(condition, 'connection', 'deadline');
   }
 
   /** Closes between two commands; a mail whose DATA is under way comes to its reply first. */

@@ -367,7 +367,7 @@ async function openMany(t: TestContext, running: RunningServer, count: number): 
 }
 
 test('2,000 connections at once: those below the cap are greeted, the others turned away', async (t) => {
-  const running = await startServer(t, { limits: { maxConnections: 500 } });
+  const running = await startServer(t, { limits: { maxConnections: 500, maxConnectionsPerAddress: 2_000 } });
   const first = await openMany(t, running, 2_000);
   assert.equal(first.filter((text) => text.startsWith('220')).length, 500);
   assert.ok(first.filter((text) => text.startsWith('421 4.3.2')).length >= 256);
@@ -376,7 +376,7 @@ test('2,000 connections at once: those below the cap are greeted, the others tur
 });
 
 test('too many connections from one address are turned away, and room is made again', async (t) => {
-  const running = await startServer(t, { limits: { maxConnectionsPerAddress: 2 } });
+  const running = await startServer(t, { limits: { maxConnections: 4, maxConnectionsPerAddress: 2 } });
   const first = await running.connect();
   await first.expect('220');
   const second = await running.connect();

@@ -11,7 +11,7 @@ export interface SmtpLimits {
   readonly maxExcessRecipients: number;
 
   readonly maxConnections: number;
-  /** IPv6 counts by /64. As high as the total by default, because behind a balancer all come from one address. */
+  /** By client, also behind PROXY; IPv6 counts by /64. Binds once half of `maxConnections` is taken. */
   readonly maxConnectionsPerAddress: number;
 
   /** Protocol errors without an accepted mail in between (RFC 5321 §7.8); Postfix has 20 as well. */
@@ -36,6 +36,20 @@ export interface SmtpLimits {
   readonly maxBufferedBodyBytes: number;
   /** Replies the client does not read; then its commands are no longer read. */
   readonly maxUnreadReplyBytes: number;
+
+  /**
+   * Held for all connections that hold more than `maxSmallHeldBytes` (`memory-places.ts`). The others come on top, with that
+   * and two reads of 64 KiB each at most: beside 128 MiB for 186 large mails, 160 KiB × 1,000 in the worst case.
+   */
+  readonly maxHeldBytes: number;
+  /** Commands, replies and a mail of this size are never made to wait for memory: three ordinary mails of 10 KB. */
+  readonly maxSmallHeldBytes: number;
+  /** What the receiver holds of a mail at most, with the chunk in its hands: it is counted as held, as far as it came. */
+  readonly maxReceiverBytes: number;
+  /** After waiting for memory this long, another connection is cut for it. Clients give up after 3 minutes. */
+  readonly placeWaitMs: number;
+  /** Slower ones are cut when nobody holds more memory than who waits for some. A mail of 25 MB takes 53 minutes. */
+  readonly minPlaceBytesPerSecond: number;
 
   /** Waiting for a command. RFC 5321 §4.5.3.2.7: at least 5 minutes. */
   readonly idleTimeoutMs: number;
@@ -67,7 +81,7 @@ export const defaultLimits: SmtpLimits = {
   maxRecipients: 100,
   maxExcessRecipients: 1_000,
   maxConnections: 1_000,
-  maxConnectionsPerAddress: 1_000,
+  maxConnectionsPerAddress: 50,
   maxErrors: 20,
   maxRefusals: 100,
   maxJunkCommands: 100,
@@ -77,6 +91,11 @@ export const defaultLimits: SmtpLimits = {
   maxBufferedInputBytes: 64 * 1024,
   maxBufferedBodyBytes: 64 * 1024,
   maxUnreadReplyBytes: 64 * 1024,
+  maxHeldBytes: 128 * 1024 * 1024,
+  maxSmallHeldBytes: 32 * 1024,
+  maxReceiverBytes: 512 * 1024,
+  placeWaitMs: 5_000,
+  minPlaceBytesPerSecond: 8 * 1024,
   idleTimeoutMs: 5 * minuteMs,
   commandTimeoutMs: minuteMs,
   dataTimeoutMs: 3 * minuteMs,

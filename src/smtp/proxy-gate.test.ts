@@ -153,7 +153,10 @@ test('a balancer that only looks whether the port is open is not worth a word; h
 });
 
 test('connections are counted by the address of the client, not of the balancer', async (t) => {
-  const running = await startServer(t, { proxyProtocolFrom: local, limits: { maxConnectionsPerAddress: 2 } });
+  const running = await startServer(t, {
+    proxyProtocolFrom: local,
+    limits: { maxConnections: 8, maxConnectionsPerAddress: 2 },
+  });
   const open = async (address: string) => {
     const client = await running.connect();
     client.send(`PROXY TCP4 ${address} 198.51.100.1 56324 25\r\n`);
@@ -168,7 +171,7 @@ test('connections are counted by the address of the client, not of the balancer'
 });
 
 test('what waits for its header is bounded too, and a closing server does not wait for it', async (t) => {
-  const running = await startServer(t, { proxyProtocolFrom: local, limits: { maxConnections: 3 } });
+  const running = await startServer(t, { proxyProtocolFrom: local, limits: { maxConnections: 6 } });
   const waiting = await Promise.all(Array.from({ length: 3 }, () => running.connect()));
   await sleep(20);
   await (await running.connect()).expect('421 4.3.2');

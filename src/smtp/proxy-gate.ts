@@ -20,8 +20,11 @@ export interface ProxyGateOptions {
 }
 
 export interface ProxyGate {
-  /** Connections whose header is awaited. */
-  readonly waiting: number;
+  /**
+   * null: there is room for one more whose header is awaited. Else the bound that is reached: `maxWaiting` in all, half of it
+   * for one balancer, so that one which sends no headers leaves room for the others. Their clients are not known yet.
+   */
+  boundReached(peerAddress: string, maxWaiting: number): number | null;
   isListed(peerAddress: string): boolean;
   read(socket: Socket, peerAddress: string): void;
   /** Called from time to time. */
@@ -34,11 +37,18 @@ export interface ProxyGate {
 export function createProxyGate(o: ProxyGateOptions): ProxyGate {
   const listed = blockListOf(o.from);
   const waiting = new Map<Socket, { readonly since: number; readonly refuse: (reason: 'timeout') => void }>();
+  const waitingOf = new Map<string, number>();
+
+  function count(peerAddress: string, change: 1 | -1): void {
+    const now = (waitingOf.get(peerAddress) ?? 0) + change;
+    if (now === 0) waitingOf.delete(peerAddress);
+    else waitingOf.set(peerAddress, now);
+  }
 
   function read(socket: Socket, peerAddress: string): void {
     let bytes: Buffer = Buffer.alloc(0);
     const stop = (): void => {
-      waiting.delete(socket);
+      if (waiting.delete(socket)) count(peerAddress, -1);
       socket.off('data', received);
       socket.off('end', left);
       socket.off('close', left);
@@ -62,6 +72,7 @@ export function createProxyGate(o: ProxyGateOptions): ProxyGate {
       if (bytes.length > header.headerBytes) socket.unshift(bytes.subarray(header.headerBytes));
       o.passed(socket, header.client);
     };
+    count(peerAddress, 1);
     waiting.set(socket, { since: performance.now(), refuse });
     socket.on('error', () => {});
     socket.on('data', received);
@@ -70,8 +81,10 @@ export function createProxyGate(o: ProxyGateOptions): ProxyGate {
   }
 
   return {
-    get waiting() {
-      return waiting.size;
+    boundReached(peerAddress, maxWaiting) {
+      if (waiting.size >= maxWaiting) return maxWaiting;
+      const maxOfOne = Math.ceil(maxWaiting / 2);
+      return (waitingOf.get(peerAddress) ?? 0) >= maxOfOne ? maxOfOne : null;
     },
     isListed(peerAddress) {
       const address = withoutZone(peerAddress);

@@ -5,8 +5,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
-import { addressKey, plainAddress } from './address-key.ts';
+import { plainAddress } from './address-key.ts';
+import { ConnectionShares } from './connection-shares.ts';
 import { resolveLimits, type SmtpLimits } from './limits.ts';
+import { MemoryPlaces } from './memory-places.ts';
 import type { SmtpObserver } from './observer.ts';
 import { createProxyGate, type ProxyGate } from './proxy-gate.ts';
 import type { MailReceiver } from './receiver.ts';
@@ -33,6 +35,8 @@ export interface SmtpServer {
   /** null while not listening. */
   address(): AddressInfo | null;
   readonly connections: number;
+  /** Bytes of mails, commands and replies in memory, those in the receiver's hands as far as they are counted. */
+  readonly heldBytes: number;
   /**
    * Accepts no more, answers 421 to sessions between two commands, lets a mail whose DATA is under way come to its
    * reply, and cuts what is left after `graceMs`. Resolves when no socket is open and no call of the receiver is
@@ -41,7 +45,7 @@ export interface SmtpServer {
   close(how?: { readonly graceMs?: number }): Promise<void>;
 }
 
-/** Turned away and not yet gone; more than this many are dropped without a word. */
+/** Turned away, or told to give way, and not yet gone; more than this many of each are dropped without a word. */
 const maxRefusedSockets = 256;
 
 export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
@@ -58,10 +62,12 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     throw new RangeError('hostName: a host name or address literal is needed');
 
   const sessions = new Set<Session>();
-  const perAddress = new Map<string, number>();
+  const places = new MemoryPlaces<Session>(limits);
+  const shares = new ConnectionShares<Session>(limits);
   const refused = new Map<Socket, number>();
   const background = new Set<Promise<void>>();
-  let connections = 0;
+  /** Told to give way and not gone yet; no longer counted among the connections. */
+  const givingWay = new Set<Session>();
   let closing: Promise<void> | null = null;
   const proxies: ProxyGate | null = proxyProtocolFrom.length === 0 ? null : openGate(proxyProtocolFrom);
   let whenIdle: (() => void) | null = null;
@@ -95,22 +101,20 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     if (peer === null) return drop(socket);
     const { address, port } = peer;
     if (proxies === null || closing !== null || !proxies.isListed(address)) return admit(socket, address, port);
-    if (proxies.waiting >= limits.maxConnections)
-      return turnAway(socket, address, 'too-many-connections', limits.maxConnections);
+    const bound = proxies.boundReached(address, limits.maxConnections);
+    if (bound !== null) return turnAway(socket, address, 'too-many-connections', bound);
     proxies.read(socket, address);
   }
 
   function admit(socket: Socket, remoteAddress: string, remotePort: number): void {
-    const key = addressKey(remoteAddress);
-    const ofAddress = perAddress.get(key) ?? 0;
     if (closing !== null) return turnAway(socket, remoteAddress, 'shutting-down');
-    if (connections >= limits.maxConnections)
-      return turnAway(socket, remoteAddress, 'too-many-connections', limits.maxConnections);
-    if (ofAddress >= limits.maxConnectionsPerAddress)
-      return turnAway(socket, remoteAddress, 'too-many-connections-from-address', limits.maxConnectionsPerAddress);
+    let refusal = shares.refusal(remoteAddress);
+    if (refusal?.condition !== 'too-many-connections-from-address') {
+      makeRoom(remoteAddress);
+      refusal = shares.refusal(remoteAddress);
+    }
+    if (refusal !== null) return turnAway(socket, remoteAddress, refusal.condition, refusal.limit);
 
-    connections++;
-    perAddress.set(key, ofAddress + 1);
     const session = new Session({
       socket,
       facts: {
@@ -125,11 +129,10 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       receiver,
       observer,
       tls,
+      places,
       onClosed: () => {
-        connections--;
-        const left = (perAddress.get(key) ?? 1) - 1;
-        if (left > 0) perAddress.set(key, left);
-        else perAddress.delete(key);
+        shares.leave(remoteAddress, session);
+        givingWay.delete(session);
       },
       onSettled: () => {
         sessions.delete(session);
@@ -144,7 +147,18 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       },
     });
     sessions.add(session);
+    shares.enter(remoteAddress, session);
     session.start();
+  }
+
+  /** At once, not when the other has gone: it is told why, and may take its time. */
+  function makeRoom(remoteAddress: string): void {
+    const idle = shares.toGiveWay(remoteAddress, performance.now());
+    if (idle === null) return;
+    shares.leave(idle.remoteAddress, idle);
+    if (givingWay.size >= maxRefusedSockets) return idle.destroy();
+    givingWay.add(idle);
+    idle.giveWay();
   }
 
   function turnAway(socket: Socket, remoteAddress: string, condition: ReplyName, limit: number | null = null): void {
@@ -172,6 +186,7 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
     const now = performance.now();
     proxies?.checkDeadlines(now);
     for (const session of sessions) session.checkDeadlines(now);
+    places.checkWaiting(now);
     for (const [socket, since] of refused) if (now - since >= limits.lingerMs) socket.destroy();
   }
 
@@ -215,7 +230,10 @@ export function createSmtpServer(options: SmtpServerOptions): SmtpServer {
       }),
     address: () => listener.address() as AddressInfo | null,
     get connections() {
-      return connections;
+      return shares.size;
+    },
+    get heldBytes() {
+      return [...sessions].reduce((sum, session) => sum + session.heldBytes, 0);
     },
     close: ({ graceMs = 10_000 } = {}) => {
       closing ??= closeAll(graceMs);
@@ -249,6 +267,7 @@ function tickMs(limits: SmtpLimits): number {
     proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
+    placeWaitMs,
     lingerMs,
   } = limits;
   const shortest = Math.min(
@@ -260,6 +279,7 @@ function tickMs(limits: SmtpLimits): number {
     proxyHeaderTimeoutMs,
     maxSessionMs,
     receiverTimeoutMs,
+    placeWaitMs,
     lingerMs,
   );
   return Math.min(1_000, Math.max(5, Math.floor(shortest / 4)));

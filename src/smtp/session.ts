@@ -4,20 +4,28 @@
  * and holds the deadlines. It has no timer of its own; the server calls `checkDeadlines` from time to time.
  *
  * The socket is paused while more waits than the limits allow: commands behind one that is being answered, body the
- * receiver has not asked for, replies the client does not read.
+ * receiver has not asked for, replies the client does not read; and while it would need more memory than there is for it.
  *
  * STARTTLS puts a TLS socket in the place of the plain one; from then on everything goes through that.
  */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { addressKey } from './address-key.ts';
 import { atEndOfTurn } from './end-of-turn.ts';
 import { type Answer, type Ending, Engine, type EngineEvents, type ReplyStage } from './engine.ts';
 import { maxBufferedChunks, type SmtpLimits } from './limits.ts';
+import type { MemoryPlaces, PlaceHolder } from './memory-places.ts';
 import type { ReceiverStep, SmtpObserver, TlsHandshakeEvent, TransactionEndedEvent } from './observer.ts';
 import type { AbortReason, Mailbox, MailCommand, MailReceiver, SessionFacts } from './receiver.ts';
 import { enhancedCode, type ReplyName, replies } from './replies.ts';
 import { type SmtpTls, secured } from './starttls.ts';
 import { Transaction, type TransactionHost } from './transaction.ts';
+
+/** A client that is at work says its next command within this time, also over a satellite. */
+const betweenCommandsMs = 10_000;
+
+/** A rate of less time says more about the network's buffers than about the client. */
+const rateIsKnownMs = 10_000;
 
 export interface SessionOptions {
   readonly socket: Socket;
@@ -27,6 +35,8 @@ export interface SessionOptions {
   readonly receiver: MailReceiver;
   readonly observer: SmtpObserver;
   readonly tls: SmtpTls | null;
+  /** Shared by all sessions. */
+  readonly places: MemoryPlaces<Session>;
   /** The socket is closed. */
   readonly onClosed: (session: Session) => void;
   /** The socket is closed and no commit is running any more. */
@@ -34,7 +44,8 @@ export interface SessionOptions {
   readonly background: (call: Promise<void>) => void;
 }
 
-export class Session implements EngineEvents, TransactionHost {
+export class Session implements EngineEvents, TransactionHost, PlaceHolder {
+  readonly addressKey: string;
   /** The plain one, then the TLS socket around it. */
   private socket: Socket;
   private readonly tls: SmtpTls | null;
@@ -46,11 +57,20 @@ export class Session implements EngineEvents, TransactionHost {
   private readonly onSettled: (session: Session) => void;
   readonly background: (call: Promise<void>) => void;
   private readonly engine: Engine;
+  private readonly places: MemoryPlaces<Session>;
 
   private transaction: Transaction | null = null;
+  /** Earlier ones, given up, that the receiver is not done with. */
+  private readonly heldTransactions = new Set<Transaction>();
+  /** It has a place, or waits for one. */
+  private claiming = false;
+  /** Of the wait for a place; 0 when there is none. */
+  private shortSince = 0;
   private output = '';
   private flushPlanned = false;
   private paused = false;
+  /** Until all of the body is taken: one pause for many chunks. */
+  private bodyPaused = false;
   private socketClosed = false;
   /** When the last reply was given to the socket and it is only waited for the client to notice; 0 before. */
   private lingerSince = 0;
@@ -79,6 +99,8 @@ export class Session implements EngineEvents, TransactionHost {
     this.receiver = options.receiver;
     this.observer = options.observer;
     this.tls = options.tls;
+    this.places = options.places;
+    this.addressKey = addressKey(options.facts.remoteAddress);
     this.onClosed = options.onClosed;
     this.onSettled = options.onSettled;
     this.background = options.background;
@@ -109,6 +131,55 @@ export class Session implements EngineEvents, TransactionHost {
     this.socket.destroy();
   }
 
+  get remoteAddress(): string {
+    return this.facts.remoteAddress;
+  }
+
+  /**
+   * Since when it is for the client to say something, and it costs nobody a mail to close it: between two commands, in the
+   * middle of one, or of a handshake. A client that has said MAIL or RCPT gets a moment for the next.
+   */
+  idleSince(now: number): number | null {
+    const { engine, lastActivityAt } = this;
+    if (this.socketClosed || this.lingerSince > 0) return null;
+    if (engine.stage === 'handshake') return this.handshakeBegunAt;
+    if (engine.stage !== 'command' || engine.mailArriving) return null;
+    return engine.hasEnvelope && now - lastActivityAt < betweenCommandsMs ? null : lastActivityAt;
+  }
+
+  /** For somebody who holds fewer connections; the client will come back. */
+  giveWay(): void {
+    if (this.engine.stage === 'handshake') return this.handshakeFailed('failed', 'gave-way');
+    this.cutForOthers('too-many-connections-from-address');
+  }
+
+  cutForOthers(condition: ReplyName): void {
+    this.engine.giveWay(condition);
+    this.settle();
+  }
+
+  placeGiven(): void {
+    this.shortSince = 0;
+    this.settle();
+  }
+
+  bytesPerSecond(now: number): number | null {
+    if (this.socketClosed || this.lingerSince > 0) return null;
+    if (this.unreadSince > 0) return 0;
+    if (!this.engine.mailArriving) return null;
+    const sendingMs = now - this.dataBegunAt - this.pausedMs - (this.paused ? now - this.pausedAt : 0);
+    return sendingMs < rateIsKnownMs ? Number.POSITIVE_INFINITY : (this.dataBytes / sendingMs) * 1000;
+  }
+
+  /** Of the client's bytes and our replies, here and in the receiver. What Node holds for a paused socket is counted. */
+  get heldBytes(): number {
+    const { socket, engine } = this;
+    let bytes = engine.bufferedBytes + this.output.length + socket.writableLength + socket.readableLength;
+    if (this.transaction !== null) bytes += this.transaction.heldBytes;
+    for (const earlier of this.heldTransactions) bytes += earlier.heldBytes;
+    return bytes;
+  }
+
   checkDeadlines(now: number): void {
     this.transaction?.checkDeadline(now);
     if (this.socketClosed) return this.settleWhenDone();
@@ -117,7 +188,13 @@ export class Session implements EngineEvents, TransactionHost {
       if (now - this.lingerSince >= this.limits.lingerMs) this.socket.destroy();
     } else if (this.unreadSince > 0 && now - this.unreadSince >= this.limits.idleTimeoutMs) this.socket.destroy();
     else if (this.clientIsLate(now)) this.engine.timeout();
+    else if (this.waitedTooLong(now)) this.engine.giveWay('too-many-connections');
     this.settle();
+  }
+
+  /** For memory; the client would not wait much longer either, and learns why. */
+  private waitedTooLong(now: number): boolean {
+    return this.shortSince > 0 && this.engine.mailArriving && now - this.shortSince >= this.limits.dataTimeoutMs;
   }
 
   private clientIsLate(now: number): boolean {
@@ -183,6 +260,7 @@ export class Session implements EngineEvents, TransactionHost {
     const durationMs = performance.now() - this.openedAt;
     const stats = { durationMs, acceptedMails, transactions, bytesRead, bytesWritten };
     this.notify(() => this.observer.sessionClosed?.(this.facts, stats));
+    this.haveMemory();
     this.onClosed(this);
     this.settleWhenDone();
   };
@@ -201,7 +279,8 @@ export class Session implements EngineEvents, TransactionHost {
   private pauseOrResume(): void {
     if (this.socket.writableLength <= this.limits.maxUnreadReplyBytes) this.unreadSince = 0;
     else if (this.unreadSince === 0) this.unreadSince = performance.now();
-    const pause = this.cut || (this.lingerSince === 0 && this.mustPause());
+    const short = !this.haveMemory();
+    const pause = this.cut || (this.lingerSince === 0 && (this.mustPause() || short));
     if (pause === this.paused) return;
     this.paused = pause;
     if (pause) {
@@ -215,15 +294,27 @@ export class Session implements EngineEvents, TransactionHost {
   }
 
   private mustPause(): boolean {
-    const { engine, limits } = this;
-    if (this.unreadSince > 0) return true;
-    if (engine.mailArriving) {
-      const { transaction } = this;
-      if (transaction === null) return false;
-      // Once paused, until all is taken: one pause for many chunks.
-      return this.paused ? !transaction.bodyEmpty : transaction.bodyFull;
-    }
+    const { engine, limits, transaction } = this;
+    const arriving = engine.mailArriving && transaction !== null;
+    this.bodyPaused = arriving && (this.bodyPaused ? !transaction.bodyEmpty : transaction.bodyFull);
+    if (this.unreadSince > 0 || this.bodyPaused) return true;
+    if (engine.mailArriving) return false;
     return engine.bufferedBytes >= limits.maxBufferedInputBytes || engine.bufferedChunks >= maxBufferedChunks;
+  }
+
+  /** false: it holds as much as it may without a place, and there is none. */
+  private haveMemory(): boolean {
+    const large = this.heldBytes > this.limits.maxSmallHeldBytes;
+    if (!large && !this.claiming) return true;
+    this.claiming = large;
+    if (!large) {
+      this.places.release(this);
+      this.shortSince = 0;
+      return true;
+    }
+    if (this.places.claim(this)) return true;
+    if (this.shortSince === 0) this.shortSince = performance.now();
+    return false;
   }
 
   /** Replies of one turn leave together, but no more of them are kept than a client that does not read may have. */
@@ -276,6 +367,7 @@ export class Session implements EngineEvents, TransactionHost {
 
   beginTransaction(mail: MailCommand): void {
     this.transactions++;
+    if (this.transaction !== null && this.transaction.heldBytes > 0) this.heldTransactions.add(this.transaction);
     this.transaction = new Transaction({ session: this.facts, mail, limits: this.limits, host: this });
     this.transaction.begin(this.receiver);
   }
@@ -351,6 +443,12 @@ export class Session implements EngineEvents, TransactionHost {
   ended(event: TransactionEndedEvent): void {
     this.notify(() => this.observer.transactionEnded?.(event));
     if (this.socketClosed) queueMicrotask(() => this.settleWhenDone());
+  }
+
+  released(transaction: Transaction): void {
+    this.heldTransactions.delete(transaction);
+    if (this.socketClosed) this.haveMemory();
+    else this.settle();
   }
 
   fault(error: unknown, step: ReceiverStep): void {

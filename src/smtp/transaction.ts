@@ -32,6 +32,8 @@ export interface TransactionHost {
   bodyWanted(): void;
   fault(error: unknown, step: ReceiverStep): void;
   ended(event: TransactionEndedEvent): void;
+  /** It is over, and the receiver has let go of its bytes: `heldBytes` is 0. Also after the socket is closed. */
+  released(transaction: Transaction): void;
   /** A call nobody waits for, but a closing server does. */
   background(call: Promise<void>): void;
 }
@@ -57,6 +59,8 @@ export class Transaction {
   /** Which call runs, and since when it has had what it needs. */
   private step: ReceiverStep | null = null;
   private busySince = 0;
+  /** The receiver is in a call, also one that nobody waits for any more. */
+  private calling = false;
 
   private recipients = 0;
   private bytes = 0;
@@ -76,6 +80,13 @@ export class Transaction {
 
   get bodyFull(): boolean {
     return this.queue?.full ?? false;
+  }
+
+  /** The receiver is taken to hold what it was given, as far as it may, until it is back from its last call. */
+  get heldBytes(): number {
+    if (this.state === 'ended' && !this.calling) return 0;
+    const waitingBytes = this.queue?.bytes ?? 0;
+    return waitingBytes + Math.min(this.bytes - waitingBytes, this.limits.maxReceiverBytes);
   }
 
   /** Everything the client sent has been taken: it is the client we wait for. */
@@ -209,6 +220,7 @@ export class Transaction {
     settledLate?: (result: T) => void,
   ): void {
     this.step = step;
+    this.calling = true;
     this.busySince = performance.now();
     let running: Promise<T>;
     try {
@@ -218,16 +230,27 @@ export class Transaction {
     }
     running.then(
       (result) => {
-        if (this.state === 'ended') return settledLate?.(result);
-        this.step = null;
-        settled(result);
+        this.calling = false;
+        if (this.state === 'ended') settledLate?.(result);
+        else {
+          this.step = null;
+          settled(result);
+        }
+        this.releaseWhenOver();
       },
       (error: unknown) => {
-        if (this.state === 'ended') return;
-        this.step = null;
-        this.failed(error, step);
+        this.calling = false;
+        if (this.state !== 'ended') {
+          this.step = null;
+          this.failed(error, step);
+        }
+        this.releaseWhenOver();
       },
     );
+  }
+
+  private releaseWhenOver(): void {
+    if (this.state === 'ended' && !this.calling) this.host.released(this);
   }
 
   private finish(reason: AbortReason, refused: Refused | null = null): void {

@@ -22,7 +22,8 @@ export interface RunningServer {
     readonly addresses: string[];
     opened: number;
   };
-  connect(): Promise<WireClient>;
+  /** From 127.0.0.1, or another address of this machine. */
+  connect(localAddress?: string): Promise<WireClient>;
 }
 
 export interface RunningOptions extends RecordingOptions {
@@ -66,8 +67,8 @@ export async function startServer(context: TestContext, options: RunningOptions 
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
   context.after(() => server.close({ graceMs: 0 }));
-  const connect = async () => {
-    const client = await connectWireClient({ port });
+  const connect = async (localAddress = '127.0.0.1') => {
+    const client = await connectWireClient({ port, localAddress });
     context.after(() => client.destroy());
     return client;
   };
@@ -81,4 +82,14 @@ export async function eventually(what: string, holds: () => boolean): Promise<vo
     if (Date.now() > deadline) throw new Error(`did not happen within 10 s: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+/** Fifty at a time: on a machine that is busy, a thousand at once would miss the deadline of a single one. */
+export async function inBatches<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = [];
+  while (made.length < count) {
+    const size = Math.min(50, count - made.length);
+    made.push(...(await Promise.all(Array.from({ length: size }, (_, index) => make(made.length + index)))));
+  }
+  return made;
 }

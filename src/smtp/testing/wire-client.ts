@@ -20,12 +20,15 @@ export interface WireClient {
 export interface WireClientOptions {
   readonly port: number;
   readonly host?: string;
+  /** To come from: any of 127.0.0.0/8. */
+  readonly localAddress?: string;
   readonly deadlineMs?: number;
 }
 
 export async function connectWireClient(options: WireClientOptions): Promise<WireClient> {
-  const { port, host = '127.0.0.1', deadlineMs } = options;
-  return wireClientOn(connect({ port, host, noDelay: true }), 'connect', deadlineMs);
+  const { port, host = '127.0.0.1', localAddress, deadlineMs } = options;
+  const from = localAddress === undefined ? {} : { localAddress };
+  return wireClientOn(connect({ port, host, noDelay: true, ...from }), 'connect', deadlineMs);
 }
 
 /** The handshake on the connection of a client whose STARTTLS was answered 220. */
