@@ -68,6 +68,8 @@ const usedWrongly: readonly (readonly [readonly string[], RegExp])[] = [
   [['block', 'add', '@example．net'], /whole domain such as @example\.net/],
   [['block', 'add', '@srv_1.bücher.example'], /whole domain such as @example\.net/],
   [['block', 'add', '@'], /whole domain such as @example\.net/],
+  [['block', 'add', '@.'], /@\.example\.net for that and all below it/],
+  [['block', 'add', '@..example.net'], /@\.example\.net for that and all below it/],
   [['send', 'order.pdf'], /required option '--to/],
   [['send', '--to', 'acme'], /missing required argument 'file'/],
   [['send', '--to', 'No Slug', 'order.pdf'], /A slug is/],
