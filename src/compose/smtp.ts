@@ -28,7 +28,7 @@ export async function openCertificate({ settings, log, metrics }: Parts): Promis
 }
 
 export function createSmtp(
-  { settings, log, metrics, tracing, objects, pools, courtesy }: Parts,
+  { settings, log, metrics, tracing, objects, storeGuard, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
   const lines = createBoundedLines({ log });
@@ -47,6 +47,7 @@ export function createSmtp(
       metrics,
       tracing,
       lines,
+      storeGuard,
     }),
     hostName: settings.smtp.domains[0] ?? 'localhost',
     limits: {

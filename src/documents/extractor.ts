@@ -17,6 +17,7 @@ import type {
   Note,
 } from '../ports/extraction-store.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { type StoreGuard, StoreNotKnownError } from '../ports/store-guard.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
@@ -32,6 +33,8 @@ const ATTEMPTS_FOR_ONE_PART = 5;
 export interface ExtractorOptions {
   readonly objects: ObjectStore;
   readonly store: ExtractionStore;
+  /** Asked before a raw mail is called missing: in another store all are. */
+  readonly storeGuard?: Pick<StoreGuard, 'ask'> | undefined;
   readonly log: Log;
   readonly metrics: Metrics;
 }
@@ -119,11 +122,25 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
     }
     o.metrics.processingError(message.orgId, error instanceof StoreError ? error.code : 'unexpected');
     if (error instanceof StoreError && error.code === 'object-missing') {
+      if (!(await isGone(o, message, log))) throw error;
       return failed({ code: 'object-missing', message: 'the raw mail is not in the object store' });
     }
     log.warn({ err: error, attempt: run.attempt }, 'extraction failed, it will be tried again');
     throw error;
   }
+}
+
+/**
+ * One look decides nothing that is final: is this the store that the database knows, and is the object still not there?
+ * Errors: `StoreNotKnownError`, and those of who cannot be asked; the job is then tried again.
+ */
+async function isGone(o: ExtractorOptions, message: MessageToExtract, log: Log): Promise<boolean> {
+  const objection = (await o.storeGuard?.ask()) ?? null;
+  if (objection !== null) {
+    log.warn({ reason: objection.code }, 'a raw mail is missing from a store that is not the known one: the job waits');
+    throw new StoreNotKnownError(objection);
+  }
+  return (await o.objects.head(message.rawStorageKey)) === null;
 }
 
 async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<Collected> {
