@@ -177,3 +177,42 @@ for (const processes of ['1', '2']) {
     await product.stop();
   });
 }
+
+test('a store that is another on purpose: doctor says so, adopts it, and start goes on; messages retry reads what FAILED meanwhile', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
+  const house = await openHouse(t);
+  const taking = await house.start('--roles', 'smtp,http');
+  await house.send(taking, 2);
+  await taking.stop();
+  const mount = await unmount(house);
+  const marksIn = async (args: readonly string[]): Promise<{ state: string; found: string; mend: string | null }> => {
+    const { stdout } = await house.cli('doctor', '--json', ...args);
+    return JSON.parse(stdout).findings.find(({ check }: { check: string }) => check === 'store marks');
+  };
+  const told = await marksIn([]);
+  assert.equal(told.state, 'broken');
+  assert.match(`${told.found} ${told.mend}`, /no mark of it.*doctor --adopt-store/);
+  const reconciled = await house.cli('reconcile', '--accept-missing');
+  assert.equal(reconciled.code, 1, 'a folder without the store is not reconciled with');
+  assert.equal((await marksIn(['--adopt-store'])).state, 'ok');
+  assert.equal((await marksIn([])).state, 'ok');
+  const adopted = await house.start();
+  await waitFor(async () => (await house.statuses()) === 'FAILED', { timeoutMs: 60_000, what: 'FAILED, on purpose' });
+  await house.send(adopted, 1);
+  await adopted.stop();
+  // Not on purpose after all: the right one is now the foreign one, and is adopted again.
+  await mount();
+  assert.match((await house.refused()).stderr, /it holds the marks of another/);
+  assert.equal((await marksIn(['--adopt-store'])).state, 'ok');
+  const product = await house.start();
+  const { code, stdout } = await house.cli('messages', 'retry', '--failed', '--reason', 'object-missing', '--json');
+  assert.deepEqual([code, JSON.parse(stdout).retried >= 2], [0, true]);
+  await waitFor(async () => (await house.query(`SELECT FROM inbound_message WHERE status = 'PARSED'`)).length >= 2, {
+    timeoutMs: 60_000,
+    what: 'the mails to be PARSED',
+  });
+  const [entry] = await house.query<{ action: string; target: string }>('SELECT action, target FROM audit_log');
+  assert.deepEqual(entry, { action: 'message.retry', target: 'failed: object-missing' });
+  await product.stop();
+});

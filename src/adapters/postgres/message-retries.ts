@@ -12,7 +12,7 @@ const AT_ONCE = 1_000;
 const FAILED = `
   SELECT id, org_id AS "orgId" FROM inbound_message
   WHERE status = 'FAILED' AND ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR org_id = $2)
-    AND ($3::text IS NULL OR error_json->>'code' = $3)
+    AND ($3::text IS NULL OR error_json->>'code' = $3) AND ($4::uuid IS NULL OR id > $4)
   ORDER BY id LIMIT ${AT_ONCE} FOR UPDATE`;
 
 const AUDIT = `
@@ -48,22 +48,22 @@ export function createPostgresMessageRetries({ pool }: { readonly pool: pg.Pool 
   return {
     async retry(request) {
       const all: string[] = [];
-      // Of very many, each thousand is a transaction of its own; a failure leaves the others where they are.
-      for (let done = AT_ONCE; done === AT_ONCE; ) {
-        const ids = await inTransaction(pool, (client) => retrySome(client, request));
+      // Of very many, each thousand is a transaction of its own. One that fails again meanwhile is not met a second time.
+      for (;;) {
+        const ids = await inTransaction(pool, (client) => retrySome(client, request, all.at(-1) ?? null));
         all.push(...ids);
-        done = ids.length;
+        if (ids.length < AT_ONCE) return all;
       }
-      return all;
     },
   };
 }
 
-async function retrySome(client: pg.PoolClient, o: RetryRequest): Promise<readonly string[]> {
+async function retrySome(client: pg.PoolClient, o: RetryRequest, after: string | null): Promise<readonly string[]> {
   const { rows } = await client.query<{ id: string; orgId: string }>(FAILED, [
     o.id ?? null,
     o.orgId ?? null,
     storableText(o.reason ?? null),
+    after,
   ]);
   if (rows.length === 0) return [];
   const ids = rows.map(({ id }) => id);
