@@ -43,6 +43,7 @@ export async function openStoreGuard(o: StoreGuardOptions): Promise<RunningStore
     objection = isObjection(found) ? { ...objectionTo(found), since: before?.since ?? new Date() } : null;
     if (before?.code === objection?.code) return;
     tell(o.log, before, objection);
+    if (objection !== null) schedule();
     for (const listener of listeners) listener(objection);
   };
 
@@ -65,15 +66,19 @@ export async function openStoreGuard(o: StoreGuardOptions): Promise<RunningStore
     return mine;
   };
 
-  const goOn = async (): Promise<void> => {
+  const schedule = (): void => {
+    clearTimeout(timer);
+    if (stopped) return;
+    const calmMs = o.intervalMs ?? VISIT_INTERVAL_MS;
+    timer = setTimeout(() => void goOn(), objection === null ? calmMs : (o.anxiousIntervalMs ?? ANXIOUS_INTERVAL_MS));
+  };
+
+  async function goOn(): Promise<void> {
     await inTurn(true).catch((error: unknown) =>
       o.log.debug({ err: error }, 'the object store could not be asked for its marks, trying again'),
     );
-    if (stopped) return;
-    const pauseMs =
-      objection === null ? (o.intervalMs ?? VISIT_INTERVAL_MS) : (o.anxiousIntervalMs ?? ANXIOUS_INTERVAL_MS);
-    timer = setTimeout(() => void goOn(), pauseMs);
-  };
+    schedule();
+  }
   await goOn();
 
   return {

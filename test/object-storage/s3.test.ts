@@ -156,7 +156,7 @@ function withServer(): void {
       const { code, stderr } = await createTestCli({ compose, cwd: running.dataDir, env }).run('start');
       assert.equal(code, 1, stderr);
       assert.match(stderr, why);
-      assert.match(stderr, /^error: .+ bucket .+\n$/);
+      assert.match(stderr, /^error: [^\n]+ \(bucket [^\n]+\n$/);
     }
     assert.equal((await running.rows(`SELECT FROM inbound_message WHERE status <> 'RECEIVED'`)).length, 0);
     const env = { ...s3Environment(running.settings), DATABASE_URL: running.product.databaseUrl };
