@@ -1,6 +1,13 @@
 -- Generated from the migrations by `npm run schema`; for reading. The migrations are what is run.
 
 -- columns
+audit_log        id                     uuid not null default gen_random_uuid()
+audit_log        at                     timestamp with time zone not null default now()
+audit_log        actor                  text not null
+audit_log        action                 text not null
+audit_log        target                 text
+audit_log        org_id                 uuid
+audit_log        count                  integer not null default 1
 blocked_sender   id                     uuid not null default gen_random_uuid()
 blocked_sender   org_id                 uuid
 blocked_sender   pattern                text not null
@@ -76,8 +83,11 @@ store_gap        begins                 timestamp with time zone
 store_gap        ends                   timestamp with time zone not null default clock_timestamp()
 store_mark       id                     uuid not null
 store_mark       made_at                timestamp with time zone not null default clock_timestamp()
+store_mark       left_at                timestamp with time zone
 
 -- constraints
+audit_log: audit_log_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id)
+audit_log: audit_log_pkey: PRIMARY KEY (id)
 blocked_sender: blocked_sender_org_id_fkey: FOREIGN KEY (org_id) REFERENCES org(id) ON DELETE CASCADE
 blocked_sender: blocked_sender_pattern_check: CHECK (((pattern = lower(pattern)) AND (POSITION(('@'::text) IN (pattern)) > 0)))
 blocked_sender: blocked_sender_pattern_org_id_key: UNIQUE NULLS NOT DISTINCT (pattern, org_id)
@@ -106,10 +116,13 @@ store_gap: store_gap_pkey: PRIMARY KEY (id)
 store_mark: store_mark_pkey: PRIMARY KEY (id)
 
 -- indexes
+CREATE INDEX audit_log_at ON public.audit_log USING btree (at DESC)
+CREATE INDEX audit_log_org_at ON public.audit_log USING btree (org_id, at DESC)
 CREATE INDEX document_org_created ON public.document USING btree (org_id, created_at DESC)
 CREATE INDEX idx_inbound_org_received ON public.inbound_message USING btree (org_id, received_at DESC)
 CREATE INDEX idx_inbound_org_status ON public.inbound_message USING btree (org_id, status)
 CREATE INDEX inbound_conflict_org_received ON public.inbound_conflict USING btree (org_id, received_at DESC)
+CREATE UNIQUE INDEX audit_log_pkey ON public.audit_log USING btree (id)
 CREATE UNIQUE INDEX blocked_sender_pattern_org_id_key ON public.blocked_sender USING btree (pattern, org_id) NULLS NOT DISTINCT
 CREATE UNIQUE INDEX blocked_sender_pkey ON public.blocked_sender USING btree (id)
 CREATE UNIQUE INDEX commit_probe_pkey ON public.commit_probe USING btree (id)
@@ -149,6 +162,12 @@ BEGIN
   ELSIF NEW.org_id IS DISTINCT FROM OLD.org_id THEN
     RAISE EXCEPTION 'inbound_message %: a message never changes its organisation', OLD.id
       USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_org_fixed';
+  ELSIF OLD.status = 'FAILED' AND NEW.status = 'RECEIVED' AND NEW.error_json IS NULL AND EXISTS (
+    -- Written by this transaction: that alone puts a message back.
+    SELECT FROM audit_log
+    WHERE at = now() AND org_id = NEW.org_id AND action IN ('message.retry', 'message.replay')
+  ) THEN
+    RETURN NEW;
   END IF;
   RAISE EXCEPTION 'inbound_message %: % cannot become %', OLD.id, OLD.status, NEW.status
     USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_status_transition';
@@ -163,6 +182,7 @@ BEGIN
 END $function$
 
 -- row-level security
+audit_log: tenant to orderflow_tenant using (org_id = current_org_id())
 blocked_sender: tenant to orderflow_tenant using (org_id = current_org_id())
 document: tenant to orderflow_tenant using (org_id = current_org_id())
 inbound_conflict: tenant to orderflow_tenant using (org_id = current_org_id())
@@ -170,6 +190,7 @@ inbound_message: tenant to orderflow_tenant using (org_id = current_org_id())
 org: tenant to orderflow_tenant using (id = current_org_id())
 
 -- grants
+audit_log: select to orderflow_tenant
 blocked_sender: select to orderflow_tenant
 document: insert, select, update to orderflow_tenant
 inbound_conflict: select to orderflow_tenant

@@ -32,6 +32,12 @@ export function statusArgument(text: string): InboundMessageStatus {
   throw new InvalidArgumentError(`It is one of ${statuses.join(', ')}.`);
 }
 
+export function reasonArgument(text: string): string {
+  const reason = text.toLowerCase();
+  if (/^[a-z][a-z-]{0,63}$/.test(reason)) return reason;
+  throw new InvalidArgumentError('It is a code such as object-missing or no-part-readable; messages show tells it.');
+}
+
 export function rolesArgument(text: string): readonly Role[] {
   const named = text.split(',').map((name) => name.trim().toLowerCase());
   const chosen = roles.filter((role) => named.includes(role));

@@ -2,6 +2,7 @@
 import type { Environment } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Finding } from '../ports/finding.ts';
+import type { MessageRetries } from '../ports/message-retries.ts';
 import type { MessageViews } from '../ports/message-view.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
@@ -14,6 +15,7 @@ export interface Toolbox {
   readonly organisations: OrganisationRegister;
   readonly blockList: BlockList;
   readonly messages: MessageViews;
+  readonly retries: MessageRetries;
   readonly objects: ObjectStore;
   close(): Promise<void>;
 }
@@ -86,6 +88,7 @@ export interface Compose {
     log: Log;
     threadPoolSize: string | undefined;
     createBucket: boolean;
+    adoptStore: boolean;
     roles: readonly Role[];
     processes: number;
   }): Promise<readonly Finding[]>;

@@ -10,6 +10,7 @@ import { quietLog } from './session.ts';
 interface DoctorOptions {
   readonly json?: true;
   readonly createBucket?: true;
+  readonly adoptStore?: true;
   readonly roles?: readonly Role[];
   readonly processes?: number;
 }
@@ -19,15 +20,17 @@ export function addDoctorCommand(program: Command, context: CliContext): void {
     .command('doctor')
     .description('check every dependency and setting, and say in words what to mend')
     .option('--create-bucket', 'make the bucket in the S3 store when it is not there')
+    .option('--adopt-store', 'take the object store that is there now for the one of this database from now on')
     .option('--roles <list>', 'the connections of these roles are added up (default: all)', rolesArgument)
     .option('--processes <count>', 'and of so many processes that take mail (default: 1)', processesArgument)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
-Changes nothing: what it writes to try a disk or a store, it removes. Run it as the user, on the machine and with the
+Without --create-bucket and --adopt-store it changes nothing: what it writes to try a disk or a store, it removes. Run it as the user, on the machine and with the
 settings of the server; it may run before the first start, or while the server runs.
 Ends with 1 when anything is broken; a warning is something that works and will hurt one day.
+--adopt-store is for a store that was moved, emptied or replaced on purpose: mails whose objects are not in it become FAILED.
 
 Examples:
   $ orderflow-ingest doctor
@@ -51,7 +54,7 @@ async function doctor(context: CliContext, { json, ...asked }: DoctorOptions): P
 /** Wrong settings are findings too, all at once; then only what needs no setting can be looked at. */
 async function examine(
   context: CliContext,
-  { createBucket: makeBucket, roles: chosen = roles, processes = 1 }: DoctorOptions,
+  { createBucket: makeBucket, adoptStore, roles: chosen = roles, processes = 1 }: DoctorOptions,
 ): Promise<readonly Finding[]> {
   const createBucket = makeBucket === true;
   const loaded = loadSettings({ env: context.env, cwd: context.cwd, terminal: context.err.isTerminal });
@@ -68,7 +71,15 @@ async function examine(
     throw new UsageError('--create-bucket: OBJECT_STORAGE_ENDPOINT is not set, mail is kept in files');
   }
   const log = await quietLog(context, settings);
-  const found = await compose.examine({ settings, threadPoolSize, createBucket, roles: chosen, processes, log });
+  const found = await compose.examine({
+    settings,
+    threadPoolSize,
+    createBucket,
+    adoptStore: adoptStore === true,
+    roles: chosen,
+    processes,
+    log,
+  });
   return [ok('settings', 'all are of the right form'), ...found];
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
+import type { RetryRequest } from '../ports/message-retries.ts';
 import type { MessageView } from '../ports/message-view.ts';
 import { createOutput } from './output.ts';
 import { createMemoryToolbox, createTestCli, messageView } from './test-context.ts';
@@ -191,6 +192,47 @@ test('an unknown id ends with 1', async () => {
     assert.equal(stdout, '');
     assert.match(stderr, /^error: no message 01890a5d/);
   }
+});
+
+test('retry: one or all that are FAILED, said on stderr, ids on stdout; why not where there is nothing to put back', async () => {
+  const failed = messageView({ status: 'FAILED', error: { code: 'object-missing', message: 'gone' } });
+  const asked: RetryRequest[] = [];
+  const toolbox = {
+    ...createMemoryToolbox({ messages: [failed, message] }),
+    retries: {
+      async retry(request: RetryRequest) {
+        asked.push(request);
+        return request.reason === 'gave-up' ? [] : [failed.id];
+      },
+    },
+  };
+  const { run } = createTestCli({ compose: { openToolbox: async () => toolbox } });
+  const one = await run('messages', 'retry', failed.id);
+  assert.deepEqual(
+    [one.code, one.stdout, one.stderr],
+    [0, `${failed.id}\n`, '1 put back: RECEIVED, to be read again\n'],
+  );
+  assert.match(asked[0]?.actor ?? '', /^cli/);
+  const all = await run('messages', 'retry', '--failed', '--reason', 'Object-Missing', '--json');
+  assert.deepEqual(JSON.parse(all.stdout), { retried: 1, ids: [failed.id] });
+  assert.deepEqual([asked[1]?.id, asked[1]?.reason], [undefined, 'object-missing']);
+  const none = await run('messages', 'retry', '--failed', '--reason', 'gave-up');
+  assert.deepEqual([none.code, none.stdout, none.stderr], [0, '', 'no such message is FAILED\n']);
+  for (const wrong of [[], [failed.id, '--failed'], ['no-id'], ['--failed', '--reason', 'two words']]) {
+    const { code, stderr } = await run('messages', 'retry', ...wrong);
+    assert.equal(code, 2, stderr);
+  }
+  assert.equal((await run('messages', 'retry', '--failed', '--org', 'nobody')).code, 1);
+  const parsed = createMemoryToolbox({ messages: [messageView()] });
+  const other = createTestCli({
+    compose: { openToolbox: async () => ({ ...parsed, retries: { retry: async () => [] } }) },
+  });
+  const whyNot = await other.run('messages', 'retry', message.id);
+  assert.deepEqual(
+    [whyNot.code, whyNot.stderr],
+    [1, `error: message ${message.id} is PARSED: only one that is FAILED is put back\n`],
+  );
+  assert.match((await other.run('messages', 'retry', conflictId)).stderr, /^error: no message/);
 });
 
 test('raw gives a file or pipe every byte as it was received, also of a mail kept aside', async () => {

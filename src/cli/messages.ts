@@ -1,11 +1,12 @@
+import { userInfo } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import type { Command } from 'commander';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
 import type { MessageView } from '../ports/message-view.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import { visibleLines } from '../telemetry/visible-text.ts';
-import { idArgument, limitArgument, slugArgument, statusArgument } from './arguments.ts';
-import { type CliContext, CommandFailure, type Toolbox } from './context.ts';
+import { idArgument, limitArgument, reasonArgument, slugArgument, statusArgument } from './arguments.ts';
+import { type CliContext, CommandFailure, type Toolbox, UsageError } from './context.ts';
 import { messageJson, summaryJson } from './message-json.ts';
 import { messageText, summaryTable } from './message-text.ts';
 import type { Output } from './output.ts';
@@ -21,7 +22,7 @@ interface ListOptions {
 const defaultLimit = 50;
 
 export function addMessagesCommands(program: Command, context: CliContext): void {
-  const messages = program.command('messages').description('look at what was received');
+  const messages = program.command('messages').description('look at what was received, and have it read again');
   messages
     .command('list')
     .description('list messages, newest first')
@@ -47,6 +48,76 @@ export function addMessagesCommands(program: Command, context: CliContext): void
       '\nExample:\n  $ orderflow-ingest messages raw 01890a5d-ac96-774b-bcce-b302099a8057 > order.eml',
     )
     .action(async (id: string) => printRaw(context, id));
+  messages
+    .command('retry')
+    .description('put FAILED messages back to be read again: once the store is whole, or with a mended parser')
+    .argument('[id]', 'id of the message', idArgument)
+    .option('--failed', 'all that are FAILED')
+    .option('--org <slug>', 'only of this organisation', slugArgument)
+    .option('--reason <code>', 'only those that failed for this reason, such as object-missing', reasonArgument)
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      `
+Each is RECEIVED again, without its error, and has a job; documents that the next stage was told of are not handed on
+twice. The table audit_log keeps who has asked.
+
+Examples:
+  $ orderflow-ingest messages retry 01890a5d-ac96-774b-bcce-b302099a8057
+  $ orderflow-ingest messages retry --failed --org acme --reason object-missing`,
+    )
+    .action(async (id: string | undefined, options: RetryOptions) => retryMessages(context, id, options));
+}
+
+interface RetryOptions {
+  readonly failed?: true;
+  readonly org?: string;
+  readonly reason?: string;
+  readonly json?: true;
+}
+
+async function retryMessages(context: CliContext, id: string | undefined, options: RetryOptions): Promise<void> {
+  const { failed = false, org, reason, json } = options;
+  if ((id === undefined) !== failed) {
+    throw new UsageError('messages retry: give the id of one message, or --failed for all that are');
+  }
+  const retried = await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
+    const orgId = org === undefined ? undefined : await organisationId(toolbox, org);
+    const ids = await toolbox.retries.retry({ id, orgId, reason, actor: actor() });
+    if (id !== undefined && ids.length === 0)
+      throw new CommandFailure(await whyNotRetried(toolbox, id, options, orgId));
+    return ids;
+  });
+  if (json) await context.out.json({ retried: retried.length, ids: retried });
+  else if (retried.length > 0) await context.out.line(retried.join('\n'));
+  await context.err.line(
+    retried.length === 0 ? 'no such message is FAILED' : `${retried.length} put back: RECEIVED, to be read again`,
+  );
+}
+
+async function whyNotRetried(
+  toolbox: Toolbox,
+  id: string,
+  { org, reason }: RetryOptions,
+  orgId: string | undefined,
+): Promise<string> {
+  const message = await toolbox.messages.findMessage(id, orgId);
+  if (message === null) {
+    return `no message ${id}${org === undefined ? '' : ` of ${org}`}: messages list shows those there are`;
+  }
+  if (message.id !== id) return `${id} is a mail kept aside, which is not read: its message is ${message.id}`;
+  if (message.status !== 'FAILED') return `message ${id} is ${message.status}: only one that is FAILED is put back`;
+  if (reason === undefined) return `message ${id} was put back by somebody else, and has FAILED again: try once more`;
+  return `message ${id} did not fail for ${reason}: messages show tells why it did`;
+}
+
+/** Who asks, as far as the machine knows. */
+function actor(): string {
+  try {
+    return `cli:${userInfo().username}`;
+  } catch {
+    return 'cli'; // An account without a name, as in containers.
+  }
 }
 
 async function listMessages(context: CliContext, options: ListOptions): Promise<void> {

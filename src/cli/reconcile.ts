@@ -18,7 +18,7 @@ export function addReconcileCommand(program: Command, context: CliContext): void
     .command('reconcile')
     .description('find and mend what a crash can leave; safe while servers run')
     .option('--dry-run', 'change nothing, only say what would be done')
-    .option('--accept-missing', 'go on although many objects are missing, or the store looks like another one')
+    .option('--accept-missing', 'go on although many objects are missing, or the database was restored')
     .option('--even-after-restore', 'remove also objects whose rows a restore of the database may have lost')
     .option('--json', 'print JSON')
     .addHelpText(
@@ -104,7 +104,10 @@ function warnings({ orphans, missing }: ReconcileReport): readonly string[] {
 
 function failureOf({ stopped, rows, failed, dryRun }: ReconcileReport): string | null {
   if (stopped !== null) {
-    return `${stopped} (${rows.missing} of ${rows.looked}): nothing was changed. Is the store mounted, and the bucket right? --accept-missing goes on all the same`;
+    const missing = rows.looked === 0 ? '' : ` (${rows.missing} of ${rows.looked})`;
+    const onPurpose =
+      rows.looked === 0 ? 'if it is, run: doctor --adopt-store' : '--accept-missing goes on all the same';
+    return `${stopped}${missing}: nothing was changed. Is the store mounted, and the bucket right? ${onPurpose}`;
   }
   if (rows.missing === 0) return null;
   const became = dryRun ? 'would become' : 'became';

@@ -141,6 +141,7 @@ export function createMemoryToolbox(
       findMessage: async (id) =>
         (content.messages ?? []).find((one) => one.id === id || one.conflicts.some((other) => other.id === id)) ?? null,
     },
+    retries: { retry: notExpected },
     objects: { ...noStore, get: async (key) => chunksOf(content.objects?.get(key), key) },
     close: async () => {
       closed = true;

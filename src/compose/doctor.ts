@@ -15,6 +15,7 @@ import { broken, type Finding, ok } from '../ports/finding.ts';
 import type { Log } from '../telemetry/log.ts';
 import { objectsDir } from './object-store.ts';
 import { connectionNeed } from './pools.ts';
+import { examineMarks } from './store-guard.ts';
 
 export interface ExamineOptions {
   readonly settings: Settings;
@@ -22,6 +23,8 @@ export interface ExamineOptions {
   /** UV_THREADPOOL_SIZE as this process has it. */
   readonly threadPoolSize: string | undefined;
   readonly createBucket: boolean;
+  /** The store that is there now is this database's, whatever its marks say. */
+  readonly adoptStore: boolean;
   /** As `start` is given them. */
   readonly roles: readonly Role[];
   readonly processes: number;
@@ -33,7 +36,14 @@ export function examine(o: ExamineOptions): Promise<readonly Finding[]> {
 }
 
 function probesOf(o: ExamineOptions): readonly Check[] {
-  return [...certificateChecks(o), databaseCheck(o), objectStoreCheck(o), ...redisChecks(o), ...tracingChecks(o)];
+  return [
+    ...certificateChecks(o),
+    databaseCheck(o),
+    objectStoreCheck(o),
+    marksCheck(o),
+    ...redisChecks(o),
+    ...tracingChecks(o),
+  ];
 }
 
 /** When the settings are wrong, this is all that can be looked at. */
@@ -84,6 +94,17 @@ function objectStoreCheck({ settings, createBucket: makeBucket }: ExamineOptions
     return examineObjectStorage(objectStorage, { makeBucket });
   };
   return { name: 'object store', deadlineMs: REMOTE_DEADLINE_MS, run };
+}
+
+/** Do database and object store know each other? Only where both are there. */
+function marksCheck({ settings, log, adoptStore }: ExamineOptions): Check {
+  const name = 'store marks';
+  const run = async (): Promise<readonly Finding[]> => {
+    const there = settings.databaseUrl !== null || (await embeddedDatabaseExists(settings.dataDir));
+    if (!there) return [ok(name, 'there is no database yet to know the object store')];
+    return examineMarks({ settings, log, adoptStore });
+  };
+  return { name, deadlineMs: EMBEDDED_DEADLINE_MS, run };
 }
 
 function certificateChecks({ settings: { smtp } }: ExamineOptions): readonly Check[] {

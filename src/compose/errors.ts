@@ -6,7 +6,7 @@ import { CertificateError } from '../adapters/tls/certificate.ts';
 import { ListenError } from '../http/listen-error.ts';
 import { StoreError } from '../ports/object-store.ts';
 import { ChildFailedError } from '../processes/child-process.ts';
-import { ClockError } from '../reconcile/reconcile.ts';
+import { ClockError, StoreLostError } from '../reconcile/reconcile.ts';
 
 /** The product cannot run as configured; one line or more for the operator. */
 export class StartError extends Error {}
@@ -27,6 +27,7 @@ export function asStartError(error: unknown): unknown {
     error instanceof DatabaseConnectError ||
     error instanceof MigrationError ||
     error instanceof ClockError ||
+    error instanceof StoreLostError ||
     error instanceof CertificateError ||
     (error instanceof ChildFailedError && error.forOperator) ||
     error instanceof ListenError;

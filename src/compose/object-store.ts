@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { createFileStoreMarks } from '../adapters/fs/marks.ts';
 import { createFileObjectStore } from '../adapters/fs/object-store.ts';
 import type { Settings } from '../config/settings.ts';
-import type { ObjectStore } from '../ports/object-store.ts';
+import type { ObjectStore, StorePlace } from '../ports/object-store.ts';
 import type { StoreMarks } from '../ports/store-marks.ts';
 import type { Log } from '../telemetry/log.ts';
 import { asStartError, asStartErrorOfStore } from './errors.ts';
@@ -13,8 +13,16 @@ export const objectsDir = ({ dataDir }: Settings): string => join(dataDir, 'obje
 
 interface OpenedObjectStore {
   readonly objects: ObjectStore;
+  /** Of files only: a bucket's name leads to one bucket. */
+  readonly place?: StorePlace;
   close(): Promise<void>;
 }
+
+/** For messages to the operator. */
+export const placeOf = (settings: Settings): string =>
+  settings.objectStorage === null
+    ? `the files in ${objectsDir(settings)}`
+    : `bucket ${settings.objectStorage.bucket} at ${settings.objectStorage.endpoint}`;
 
 /** With `check`, a store that cannot be used ends the start. */
 export async function openObjectStore(
@@ -25,7 +33,7 @@ export async function openObjectStore(
   if (settings.objectStorage === null) {
     try {
       const objects = await createFileObjectStore({ rootDir: objectsDir(settings), log, keepLeftovers });
-      return { objects, close: async () => {} };
+      return { objects, place: objects, close: async () => {} };
     } catch (error) {
       throw asStartError(error);
     }

@@ -33,7 +33,10 @@ export async function startPart(o: {
     const pools = createPools(o.databaseUrl, settings, log);
     closers.add('database connections', pools.close);
     const metrics = createMetrics({ version: version(), log });
-    const parts = await openParts({ settings, log, metrics, pools, url: o.databaseUrl }, closers);
+    const parts = await openParts({ settings, log, metrics, pools, url: o.databaseUrl }, closers, {
+      leaveMarks: false, // Its parent does.
+      marksPool: roles.includes('smtp') ? pools.intake : pools.worker,
+    });
     const worker = roles.includes('worker') ? await createWorker(parts) : null;
     const checkSmtp = createCommitProbe({ pool: pools.intake });
     const here = await takeMailAndJobs(parts, roles, worker, closers);

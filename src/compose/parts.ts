@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings.ts';
 import { type Courtesy, createCourtesy } from '../jobs/courtesy.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import type { StoreGuard } from '../ports/store-guard.ts';
 import { type BoundedLines, createBoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import { measureObjectStore } from '../telemetry/measured-object-store.ts';
@@ -11,6 +12,7 @@ import { version } from '../version.ts';
 import type { Closers } from './closers.ts';
 import { openObjectStore } from './object-store.ts';
 import type { Pools } from './pools.ts';
+import { assertKnownStore, guardStore } from './store-guard.ts';
 
 export interface Parts {
   readonly settings: Settings;
@@ -20,27 +22,48 @@ export interface Parts {
   readonly metrics: Metrics;
   readonly tracing: Tracing | undefined;
   readonly objects: ObjectStore;
+  readonly storeGuard: StoreGuard;
   readonly pools: Pools;
   readonly courtesy: Courtesy;
   readonly url: string;
 }
 
-/** Opens the rest of them; `closers` closes them. `check`: as in `openObjectStore`. Without `trace`: no spans. */
+/**
+ * Opens the rest of them; `closers` closes them. `check`: a store that cannot be used, or that the database does not know, ends
+ * the start. Without `trace`: no spans.
+ */
 export async function openParts(
-  o: Omit<Parts, 'tracing' | 'objects' | 'courtesy' | 'lines'>,
+  o: Omit<Parts, 'tracing' | 'objects' | 'storeGuard' | 'courtesy' | 'lines'>,
   closers: Closers,
-  { check = false, trace = true }: { readonly check?: boolean; readonly trace?: boolean } = {},
+  {
+    check = false,
+    trace = true,
+    ...guarding
+  }: {
+    readonly check?: boolean;
+    readonly trace?: boolean;
+    /** In the object store, by which it is known again. */
+    readonly leaveMarks: boolean;
+    /** That asks the database for them: of a pool that this process uses anyway. */
+    readonly marksPool: Pools['view'];
+  },
 ): Promise<Parts> {
   const { settings, log, metrics } = o;
   const store = await openObjectStore(settings, log, { check });
   closers.add('object store', store.close);
   const objects = measureObjectStore(store.objects, metrics);
+  // Before mail comes: what this database does not remember of the store ends where its own time begins.
+  const storeGuard = await guardStore(
+    { settings, log, objects, place: store.place, pool: guarding.marksPool, leaveMarks: guarding.leaveMarks },
+    closers,
+  );
+  if (check) assertKnownStore(storeGuard, settings);
   const courtesy = createCourtesy();
   closers.add('courtesy', async () => courtesy.close());
   const tracing = trace ? await openTracing(settings, log, closers) : undefined;
   const lines = createBoundedLines({ log });
   closers.add('log lines', async () => lines.close());
-  return { ...o, tracing, objects, courtesy, lines };
+  return { ...o, tracing, objects, storeGuard, courtesy, lines };
 }
 
 /** Loaded only where it is used. Closed after mail and jobs, whose last spans it sends. */

@@ -6,7 +6,6 @@ import { readDiskSpace } from '../adapters/fs/disk-space.ts';
 import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
 import { missingPostmaster } from '../adapters/postgres/examine-postmaster.ts';
 import { readDatabaseCounts } from '../adapters/postgres/gauges.ts';
-import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { migrate as migrateDatabase } from '../adapters/postgres/migrate.ts';
 import { createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
 import type { Role, RunningServer } from '../cli/context.ts';
@@ -15,7 +14,6 @@ import type { Checks } from '../http/readiness.ts';
 import { createHttpServer } from '../http/server.ts';
 import { type ProcessPlan, planProcesses, shareOf } from '../processes/plan.ts';
 import { createSupervisor, type Supervisor } from '../processes/supervisor.ts';
-import { keepWatch } from '../reconcile/store-watch.ts';
 import { takeOverConsole } from '../telemetry/library-console.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -25,13 +23,10 @@ import { openDatabase } from './database.ts';
 import { asStartError, StopError } from './errors.ts';
 import { assertPortsFree } from './free-ports.ts';
 import { MAIL_AND_JOBS, takeMailAndJobs } from './mail-and-jobs.ts';
-import { openStoreMarks } from './object-store.ts';
 import { openParts, type Parts } from './parts.ts';
 import { createPools } from './pools.ts';
+import { asNotReady } from './store-guard.ts';
 import { createWorker, type Worker } from './worker.ts';
-
-/** A bucket is often used for a moment only, for a try: it gets nothing but mail until then. */
-const FIRST_BUCKET_MARK_MS = 5 * 60_000;
 
 const FIRST_ORGANISATION = 'acme';
 
@@ -68,10 +63,9 @@ export async function startServer(o: {
       check: true,
       // With children, they take mail and run jobs, and trace it.
       trace: children === null,
+      leaveMarks: roles.includes('smtp'),
+      marksPool: pools.view,
     });
-
-    // Before mail comes: what this database does not remember of the store ends where its own time begins.
-    if (roles.includes('smtp')) closers.add('store watch', await watchStore(parts));
 
     const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
@@ -140,18 +134,6 @@ function createChildren(
   });
 }
 
-/** Shape: how to stop it. */
-async function watchStore({ settings, log, objects, pools }: Parts): Promise<() => Promise<void>> {
-  const { marks, close } = await openStoreMarks(settings);
-  const firstMarkAfterMs = settings.objectStorage === null ? 0 : FIRST_BUCKET_MARK_MS;
-  const memory = createPostgresMarkMemory({ pool: pools.view });
-  const watching = await keepWatch({ marks, memory, objects, log, firstMarkAfterMs });
-  return async () => {
-    await watching.stop();
-    await close();
-  };
-}
-
 /** What `/readyz` asks of mail and jobs: of the roles that this process, or its children, have. */
 function readinessOf(
   { pools }: Parts,
@@ -164,7 +146,20 @@ function readinessOf(
   return { ...(roles.includes('smtp') ? { smtp } : {}), ...(roles.includes('worker') ? { jobs } : {}) };
 }
 
-function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: Checks, children: Supervisor | null) {
+/** One that can be written to, and is ours. A folder that another was mounted over fails first, and is then asked whose it is. */
+async function checkStore({ objects, storeGuard }: Parts, signal: AbortSignal): Promise<void> {
+  const known = storeGuard.objection();
+  if (known !== null) throw asNotReady(known);
+  try {
+    await objects.check(signal);
+  } catch (error) {
+    const objection = await storeGuard.ask().catch(() => null);
+    throw objection === null ? error : asNotReady(objection);
+  }
+}
+
+function createHttp(parts: Parts, checks: Checks, children: Supervisor | null) {
+  const { settings, log, metrics, pools } = parts;
   return createHttpServer({
     ...settings.http,
     log,
@@ -173,7 +168,7 @@ function createHttp({ settings, log, metrics, objects, pools }: Parts, checks: C
     toldOnly: children === null ? [] : ['jobs'],
     checks: {
       database: pools.checkAcceptance,
-      object_store: (signal) => objects.check(signal),
+      object_store: (signal) => checkStore(parts, signal),
       ...checks,
     },
   });

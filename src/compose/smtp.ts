@@ -33,7 +33,7 @@ export async function openCertificate({ settings, log, metrics }: Parts): Promis
 }
 
 export function createSmtp(
-  { settings, log, lines, metrics, tracing, objects, pools, courtesy }: Parts,
+  { settings, log, lines, metrics, tracing, objects, storeGuard, pools, courtesy }: Parts,
   certificate: WatchedCertificate | null,
 ): ReturnType<typeof createSmtpServer> {
   const router = createRouter({
@@ -51,6 +51,7 @@ export function createSmtp(
       metrics,
       tracing,
       lines,
+      storeGuard,
     }),
     hostName: settings.smtp.domains[0] ?? 'localhost',
     limits: {

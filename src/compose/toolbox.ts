@@ -1,4 +1,5 @@
 /** The program behind the operator's commands: what they look at and change; and `migrate`, which needs no store. */
+import { createPostgresMessageRetries } from '../adapters/postgres/message-retries.ts';
 import { createPostgresMessageViews } from '../adapters/postgres/message-views.ts';
 import { migrate as migrateDatabase } from '../adapters/postgres/migrate.ts';
 import { createPostgresBlockList, createPostgresOrganisations } from '../adapters/postgres/organisations.ts';
@@ -36,6 +37,7 @@ export async function openToolbox(o: {
       organisations: createPostgresOrganisations({ pool }),
       blockList: createPostgresBlockList({ pool }),
       messages: createPostgresMessageViews({ pool }),
+      retries: createPostgresMessageRetries({ pool }),
       objects: store.objects,
       async close() {
         await pool.end();

@@ -8,6 +8,7 @@ import { createRelay, type Relay } from '../jobs/relay.ts';
 import { createTasks } from '../jobs/tasks.ts';
 import type { JobRunner } from '../ports/job-runner.ts';
 import type { Parts } from './parts.ts';
+import { asNotReady } from './store-guard.ts';
 
 /** The jobs, and where Redis is configured, what hands over their outcome. */
 export interface Worker {
@@ -17,7 +18,10 @@ export interface Worker {
 
 export async function createWorker(parts: Parts): Promise<Worker> {
   const relay = await createRedisRelay(parts);
-  return { relay, jobs: createJobs(parts, relay) };
+  const jobs = createJobs(parts, relay);
+  // In another store every mail would look lost.
+  parts.storeGuard.follow((objection) => jobs.hold(objection === null ? null : asNotReady(objection)));
+  return { relay, jobs };
 }
 
 /** Loaded only where it is used: the Redis libraries take 30 MB. */
@@ -33,7 +37,7 @@ async function createRedisRelay({ settings, log, metrics, tracing, pools }: Part
 }
 
 function createJobs(
-  { settings, log, lines, metrics, tracing, objects, pools, courtesy, url }: Parts,
+  { settings, log, lines, metrics, tracing, objects, storeGuard, pools, courtesy, url }: Parts,
   relay: Relay | null,
 ): JobRunner {
   return createGraphileJobRunner({
@@ -49,6 +53,7 @@ function createJobs(
       ...(relay === null ? {} : { documentsReady: relay.wake }),
       extractor: createExtractor({
         objects,
+        storeGuard,
         store: createPostgresExtractionStore({ pool: pools.worker }),
         log,
         lines,

@@ -17,6 +17,7 @@ import type {
   Note,
 } from '../ports/extraction-store.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
+import { type StoreGuard, StoreNotKnownError } from '../ports/store-guard.ts';
 import type { BoundedLine, BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
@@ -35,6 +36,8 @@ const MAX_LOGGED_DOCUMENTS = 50;
 export interface ExtractorOptions {
   readonly objects: ObjectStore;
   readonly store: ExtractionStore;
+  /** Asked before a raw mail is called missing: in another store all are. */
+  readonly storeGuard?: Pick<StoreGuard, 'ask'> | undefined;
   readonly log: Log;
   readonly lines: BoundedLines;
   readonly metrics: Metrics;
@@ -123,12 +126,26 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
     const errorType = error instanceof StoreError ? error.code : 'unexpected';
     o.metrics.processingError(message.orgId, errorType);
     if (error instanceof StoreError && error.code === 'object-missing') {
+      if (!(await isGone(o, message, log))) throw error;
       return failed({ code: 'object-missing', message: 'the raw mail is not in the object store' });
     }
     const facts = { err: error, attempt: run.attempt };
     o.lines.write({ level: 'warn', log, facts, message: 'extraction failed, it will be tried again', kind: errorType });
     throw error;
   }
+}
+
+/**
+ * One look decides nothing that is final: is this the store that the database knows, and is the object still not there?
+ * Errors: `StoreNotKnownError`, and those of who cannot be asked; the job is then tried again.
+ */
+async function isGone(o: ExtractorOptions, message: MessageToExtract, log: Log): Promise<boolean> {
+  const objection = (await o.storeGuard?.ask()) ?? null;
+  if (objection !== null) {
+    log.warn({ reason: objection.code }, 'a raw mail is missing from a store that is not the known one: the job waits');
+    throw new StoreNotKnownError(objection);
+  }
+  return (await o.objects.head(message.rawStorageKey)) === null;
 }
 
 async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<Collected> {

@@ -119,6 +119,10 @@ const reasonsByCode: Readonly<Record<string, string>> = {
   'store-unavailable': 'cannot be reached or written to',
   'jobs-not-running': 'do not run: their worker has stopped and is started again',
   'jobs-starting': 'do not run yet: their worker has finished none since it started',
+  'store-unmarked': 'is not the one that the database knows: no mark of it is there (empty, new or not mounted)',
+  'store-foreign': 'is not the one that the database knows: it holds the marks of another',
+  'store-outdated': 'is an older copy of the one that the database knows: the last mark is not in it',
+  'store-unasked': 'could not be asked yet whether it is the one that the database knows',
   'no-job-finished': 'do not run: none was finished for 30 s, not even a heartbeat',
 };
 

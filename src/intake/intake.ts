@@ -27,6 +27,7 @@ import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
 import type { Organisation } from '../ports/organisations.ts';
+import { type StoreGuard, StoreNotKnownError } from '../ports/store-guard.ts';
 import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
 import type { Router, Sender } from '../routing/index.ts';
 import {
@@ -57,6 +58,8 @@ export interface IntakeOptions {
   readonly tracing?: Tracing | undefined;
   /** For mails and faults: a flood of mails must not be a flood of lines, nor of stacks while the database is away. */
   readonly lines: BoundedLines;
+  /** Nothing is taken into a store that is not known. */
+  readonly storeGuard?: Pick<StoreGuard, 'objection'> | undefined;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
 }
@@ -68,6 +71,8 @@ export function createIntake(o: IntakeOptions): MailReceiver {
     async begin(session, mail, signal) {
       const traceId = randomUUID().replaceAll('-', '');
       const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
+      const unknownStore = refuseUnknownStore(o, log);
+      if (unknownStore !== null) return unknownStore;
       const span = o.tracing?.transaction({ traceId, sessionId: session.sessionId });
       const verdict = await asking(o, log, () => o.router.senderVerdict(mail.reversePath, null, signal));
       if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
@@ -195,6 +200,14 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
     async commit() {
       if (state !== 'stored' || raw === undefined || header === undefined)
         throw new Error(`commit of a mail that is ${state}, not stored`);
+      // It was known at MAIL; where it is not any more, the bytes may lie in another one.
+      const unknownStore = refuseUnknownStore(o, log);
+      if (unknownStore !== null) {
+        await discard();
+        span?.fail('store-unavailable');
+        span?.end();
+        return unknownStore;
+      }
       state = 'committing';
       const messages = describe(facts, [...deliveries.values()], { raw, header, keys, receivedAt });
       const committing = span?.child('commit', { 'db.system.name': 'postgresql' });
@@ -296,6 +309,13 @@ const COMMIT_FAULTS = {
   unavailable: 'database-unavailable',
   refused: 'row-refused',
 } as const satisfies Record<RecordErrorCode, ErrorType>;
+
+/** null: go on. */
+function refuseUnknownStore(o: IntakeOptions, log: Log): Refused | null {
+  const objection = o.storeGuard?.objection() ?? null;
+  if (objection === null) return null;
+  return fault(o, log, new StoreNotKnownError(objection), 'store-unavailable');
+}
 
 /** Logs and counts a fault of ours, and says how the client hears of it. */
 function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType): Refused {

@@ -1,5 +1,8 @@
 /** Runs tasks from the queue that lives in the database beside the rows they are about. */
 
+/** How the message of an error begins that says nothing of the job: where it was its last attempt, it gets another. */
+export const UNCOUNTED = 'not now: ';
+
 export interface JobContext {
   /** From 1. */
   readonly attempt: number;
@@ -25,6 +28,8 @@ export interface JobRunner {
   start(): Promise<void>;
   /** Takes no further job, waits for those under way up to `graceMs`, then aborts them; they are tried again. */
   stop(graceMs: number): Promise<void>;
+  /** Takes no further job, and gives none up, until it is called with null; those under way may end. `check` rejects with it. */
+  hold(reason: Error | null): void;
   /** Resolves when jobs can be taken; rejects saying in words why not. */
   check(): Promise<void>;
 }

@@ -1,5 +1,12 @@
 /** Why a part cannot do its work: the words that `/readyz` shows for it, in a closed list. */
-export type NotReadyCode = 'jobs-not-running' | 'jobs-starting' | 'no-job-finished';
+export type NotReadyCode =
+  | 'jobs-not-running'
+  | 'jobs-starting'
+  | 'no-job-finished'
+  | 'store-unmarked'
+  | 'store-foreign'
+  | 'store-outdated'
+  | 'store-unasked';
 
 /** A check's answer that says since when. */
 export class NotReadyError extends Error {

@@ -35,6 +35,12 @@ export interface ObjectStore {
   check(signal?: AbortSignal): Promise<void>;
 }
 
+/** A store in a place that may come to lead to another one: a folder that is renamed, or mounted over. */
+export interface StorePlace {
+  /** On a yes, what lies in the place now is the store that objects are put into from now on. Errors: those of `isOurs`. */
+  trustIf(isOurs: () => Promise<boolean>): Promise<void>;
+}
+
 /** Callers give an object below this at once, and a larger one in pieces: it is what stores themselves hold of one. */
 export const PUT_AT_ONCE_BYTES = 256 * 1024;
 

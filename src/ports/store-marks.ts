@@ -1,15 +1,20 @@
 /**
- * Which database was last seen with which objects. A mark is an id that a server writes into the database first, and then
- * leaves beside the objects; a database that does not know the mark it finds has been restored from an older backup, or
- * the objects are those of another one.
+ * Which database was last seen with which objects. A mark is an id that a server writes into the database first, then leaves
+ * beside the objects, and then confirms. The first that a database leaves in a store stays there, its *home mark*; the last one
+ * is replaced by the next. A database that knows the home mark and not the last one has been restored from an older backup; one
+ * that knows none of them, and has left some, is looking at another store.
  */
 
 /** Beside the objects; no key names it, no list shows it. Errors: `StoreError`. */
 export interface StoreMarks {
-  /** The mark last left; several, when processes left theirs at the same moment; none in a store that is new to us. */
+  /** Those that lie there; none in a store that is new to us, or has no place. */
   read(): Promise<readonly string[]>;
-  /** Leaves this mark in place of those read. Durable, with the store's own time of it, when it resolves. */
-  leave(id: string, inPlaceOf: readonly string[]): Promise<Date>;
+  /**
+   * Leaves this mark. Durable, with the store's own time of it, when it resolves. `beside`: marks read that stay; `inPlaceOf`:
+   * marks read that go. Where some were read, none is left in a place that has become empty meanwhile, as far as the store
+   * can tell.
+   */
+  leave(id: string, o: { readonly beside: readonly string[]; readonly inPlaceOf: readonly string[] }): Promise<Date>;
 }
 
 /** A time the database has no memory of. */
@@ -19,11 +24,21 @@ export interface MemoryGap {
   readonly ends: Date;
 }
 
+export interface RecalledMark {
+  readonly id: string;
+  /** As new as the last one that was confirmed, or about to be. */
+  readonly fresh: boolean;
+}
+
 /** In the database. Errors: rejects when it cannot be asked. */
 export interface MarkMemory {
-  /** Is each of them known? */
-  knowsAll(ids: readonly string[]): Promise<boolean>;
+  /** Of these marks those that are known, oldest first; and whether any was ever known to lie in a store. */
+  recall(ids: readonly string[]): Promise<{ readonly known: readonly RecalledMark[]; readonly confirmed: boolean }>;
   remember(id: string): Promise<void>;
+  /** It lies in the store, with those beside it. `only`: no other mark counts from now on. */
+  confirm(id: string, o: { readonly beside: readonly string[]; readonly only?: boolean }): Promise<void>;
+  /** Keys of a few objects that have to be in the store, if any: the newest mails. */
+  witnesses(): Promise<readonly string[]>;
   /** The time from the last mark until now is lost; one gap that grows, where several would overlap. */
   rememberGap(): Promise<void>;
   gaps(): Promise<readonly MemoryGap[]>;

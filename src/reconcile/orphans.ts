@@ -39,6 +39,8 @@ export interface OrphanOptions {
   /** Also those that a restore may have made rowless. */
   readonly evenAfterRestore: boolean;
   readonly dryRun: boolean;
+  /** Called before each page of removals. Errors: whatever ends the run. */
+  readonly beforeRemoval: () => Promise<void>;
 }
 
 interface Candidate {
@@ -59,7 +61,9 @@ export async function collectOrphans(o: OrphanOptions): Promise<Orphans> {
     if (candidates.length >= PAGE_CANDIDATES) await settle();
   };
   const settle = async (): Promise<void> => {
-    for (const [candidate, reason] of await judge(o, candidates)) await act(o, candidate, reason, report);
+    const judged = await judge(o, candidates);
+    if (judged.some(([, reason]) => reason === null)) await o.beforeRemoval();
+    for (const [candidate, reason] of judged) await act(o, candidate, reason, report);
     candidates = [];
   };
   for await (const facts of o.objects.list('')) {

@@ -20,7 +20,7 @@ import { cleanUp } from '../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { type ReconcileOptions, type ReconcileReport, reconcile } from './reconcile.ts';
-import { createStoreWatch } from './store-watch.ts';
+import { type Acquaintance, createStoreWatch } from './store-watch.ts';
 
 const HOUR_MS = 3_600_000;
 const log = pino({ level: 'silent' });
@@ -33,6 +33,7 @@ interface House {
   readonly orgId: string;
   run(over?: Partial<ReconcileOptions>): Promise<ReconcileReport>;
   visit(): Promise<unknown>;
+  adopt(): Promise<unknown>;
   /** An object of this age. Shape: its key. */
   object(id: string, hoursOld: number, o?: { orgId?: string; extension?: string }): Promise<string>;
   /** A mail as the server records it: object, row and job. */
@@ -74,6 +75,7 @@ async function openHouse(t: TestContext, over: Partial<Pick<House, 'pool' | 'url
     query,
     run: (given = {}) => reconcile({ ...options, ...given }),
     visit: () => watch.visit(),
+    adopt: () => watch.adopt(),
     async object(id, hoursOld, { orgId: org = orgId, extension = '.eml' } = {}) {
       const key = `${org}/2026/03/${id}${extension}`;
       await mkdir(dirname(join(rootDir, key)), { recursive: true });
@@ -229,9 +231,29 @@ test('a store that goes away fails the run and no message', async (t) => {
   const house = await openHouse(t);
   const { id } = await house.mail();
   await rename(house.rootDir, join(house.dataDir, 'unmounted'));
-  await assert.rejects(house.run(), isStoreError('store-unavailable'));
-  await assert.rejects(house.run({ acceptMissing: true }), isStoreError('store-unavailable'));
+  for (const acceptMissing of [false, true]) {
+    assert.match((await house.run({ acceptMissing })).stopped ?? '', /it holds no mark of it/);
+  }
   assert.equal((await statusOf(house, id))?.status, 'RECEIVED');
+});
+
+test('a store that becomes another in the middle of it, too, before anything is given up or removed', async (t) => {
+  const house = await openHouse(t);
+  const gone = await house.mail({ hoursOld: 1 });
+  const orphan = await house.object(uuidV7(), 48);
+  await rename(join(house.rootDir, gone.key), join(house.dataDir, 'aside'));
+  const found: Acquaintance[] = ['known', 'store-unmarked'];
+  const watch = { look: async () => found.shift() ?? 'known', visit: async () => assert.fail('it goes no further') };
+  await assert.rejects(house.run({ watch }), /in the middle of it, .*: nothing more is changed/);
+  assert.equal((await statusOf(house, gone.id))?.status, 'RECEIVED');
+  await rename(join(house.dataDir, 'aside'), join(house.rootDir, gone.key));
+  const later: Acquaintance[] = ['known', 'store-foreign'];
+  const visit = async () => ({ found: 'known' as const, storeNow: new Date() });
+  await assert.rejects(
+    house.run({ watch: { look: async () => later.shift() ?? 'known', visit } }),
+    /in the middle of it/,
+  );
+  assert.ok((await house.files()).includes(orphan));
 });
 
 test('a store that goes away in the middle of it, too', async (t) => {
@@ -270,12 +292,17 @@ test('another store than the one last used with this database is not believed, h
   await rename(other.rootDir, house.rootDir);
   const before = await house.files();
   const report = await house.run();
-  assert.match(report.stopped ?? '', /another state of the database/);
+  assert.match(report.stopped ?? '', /it holds the marks of another/);
   assert.equal((await statusOf(house, id))?.status, 'RECEIVED');
   assert.deepEqual(await house.files(), before);
-  const accepted = await house.run({ acceptMissing: true, dryRun: true });
-  assert.equal(accepted.orphans.removed, 0, 'and its objects are not ours to remove');
-  assert.equal(accepted.orphans.kept['unknown-organisation'], 1);
+  const accepted = await house.run({ acceptMissing: true });
+  assert.match(accepted.stopped ?? '', /it holds the marks of another/, 'that objects are missing is not all');
+  assert.equal((await statusOf(house, id))?.status, 'RECEIVED');
+  await house.adopt();
+  const adopted = await house.run({ acceptMissing: true, dryRun: true });
+  assert.deepEqual(adopted.failed, [id], 'on purpose');
+  assert.equal(adopted.orphans.removed, 0, 'and its objects are not ours to remove');
+  assert.equal(adopted.orphans.kept['unknown-organisation'], 1);
 });
 
 test('a job that waits, runs, or has no attempt left is not missing; one of an ended message is not added', async (t) => {

@@ -137,7 +137,35 @@ function withServer(): void {
     }
   });
 
-  async function run(t: TestContext): Promise<Running> {
+  it('does not take the bucket of another installation, or an empty one, for its own; no mail ends for that', {
+    timeout: TIMEOUT_MS * 3,
+  }, async (t) => {
+    const another = await run(t);
+    assert.equal((await send(another, await orderWith(randomBytes(100)))).code, 250);
+    await parsed(another, 1);
+    await another.product.stop();
+    const running = await run(t, '--roles', 'smtp,http');
+    for (let mail = 0; mail < 3; mail++)
+      assert.equal((await send(running, await orderWith(randomBytes(100)))).code, 250);
+    await running.product.stop();
+    for (const [settings, why] of [
+      [another.settings, /not the one this database knows/],
+      [await server.newBucket(), /holds no mark of it/],
+    ] as const) {
+      const env = { ...s3Environment(settings), DATABASE_URL: running.product.databaseUrl, DATA_DIR: running.dataDir };
+      const { code, stderr } = await createTestCli({ compose, cwd: running.dataDir, env }).run('start');
+      assert.equal(code, 1, stderr);
+      assert.match(stderr, why);
+      assert.match(stderr, /^error: [^\n]+ \(bucket [^\n]+\n$/);
+    }
+    assert.equal((await running.rows(`SELECT FROM inbound_message WHERE status <> 'RECEIVED'`)).length, 0);
+    const env = { ...s3Environment(running.settings), DATABASE_URL: running.product.databaseUrl };
+    const back = await startProduct(t, { dataDir: running.dataDir, env });
+    await parsed(running, 3);
+    await back.stop();
+  });
+
+  async function run(t: TestContext, ...args: string[]): Promise<Running> {
     const database = await createTestDatabase();
     cleanUp(t, () => database.close());
     const pool = new pg.Pool({ connectionString: database.url, max: 1 });
@@ -145,7 +173,7 @@ function withServer(): void {
     await pool.query(`INSERT INTO org (name, slug) VALUES ('Acme', 'acme')`);
     const [dataDir, settings] = [await temporaryFolder(t), await server.newBucket()];
     const env = { ...s3Environment(settings), DATABASE_URL: database.url };
-    const product = await startProduct(t, { dataDir, env });
+    const product = await startProduct(t, { dataDir, env, args });
     return { product, settings, dataDir, rows: async (sql) => (await pool.query(sql)).rows };
   }
 

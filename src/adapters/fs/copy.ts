@@ -18,6 +18,26 @@ export async function linkOrCopy(fromPath: string, toPath: string): Promise<void
   }
 }
 
+/** What became of a first publication: `taken`, another file has the name, and nothing was done; `unlinkable`, likewise. */
+export type FirstName = 'named' | 'taken' | 'unlinkable';
+
+/**
+ * Gives a file its name, unless another has it already: what is there may be all that somebody else has told the database of.
+ * The old name goes. Errors: those of the system calls; then the new name may be there.
+ */
+export async function moveToNewName(fromPath: string, toPath: string): Promise<FirstName> {
+  try {
+    await link(fromPath, toPath);
+  } catch (error) {
+    const errno = errnoOf(error) ?? '';
+    if (errno === 'EEXIST') return 'taken';
+    if (CANNOT_LINK.has(errno)) return 'unlinkable';
+    throw error;
+  }
+  await rm(fromPath, { force: true });
+  return 'named';
+}
+
 /** Renaming over another name of the same file does nothing and leaves both, by POSIX; the old name goes here. */
 export async function renameLinked(fromPath: string, toPath: string): Promise<void> {
   await rename(fromPath, toPath);

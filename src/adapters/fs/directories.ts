@@ -2,7 +2,9 @@ import fs from 'node:fs';
 import { mkdir, open } from 'node:fs/promises';
 import { dirname, sep } from 'node:path';
 import { promisify } from 'node:util';
+import { StoreError } from '../../ports/object-store.ts';
 import { errnoOf, isMissing } from './errors.ts';
+import { type FileIdentity, identityAt, identityOf, isSame } from './own-file.ts';
 
 export const DIRECTORY_MODE = 0o700;
 
@@ -31,18 +33,17 @@ const closeDescriptor = promisify(fs.close);
 
 /**
  * Syncs directories that are synced again and again: each stays open, which saves a mail two turns in the thread pool.
- * One that was removed meanwhile (it has no links any more) is opened anew, for another of that name may be there.
+ * What is synced is what the name leads to: a directory that was removed, renamed, or mounted over since it was opened is
+ * opened anew. Shape: resolves with the directory that was synced; whether a file was made in that one, its maker compares.
  * Owns: up to MAX_IDLE_DIRECTORIES descriptors, for as long as the process lives.
  */
-export function createOpenDirectorySync(): (directory: string) => Promise<void> {
+export function createOpenDirectorySync(): (directory: string) => Promise<FileIdentity | null> {
   const idle = new Map<string, number>();
 
   async function take(directory: string): Promise<number> {
     const known = idle.get(directory);
     idle.delete(directory);
-    if (known !== undefined && fs.fstatSync(known).nlink > 0) return known;
-    if (known !== undefined) await closeDescriptor(known);
-    return openDescriptor(directory, 'r');
+    return known ?? (await openDescriptor(directory, 'r'));
   }
 
   /** Syncs of one directory may end together (two stores on one root): one descriptor is enough. */
@@ -57,16 +58,31 @@ export function createOpenDirectorySync(): (directory: string) => Promise<void> 
   const longestIdle = (): string | null => idle.keys().next().value ?? null;
 
   return async (directory) => {
-    if (!CAN_SYNC_DIRECTORIES) return;
-    const descriptor = await take(directory);
-    try {
-      await fsync(descriptor);
-    } catch (error) {
-      await closeDescriptor(descriptor).catch(() => {});
-      throw error;
+    if (!CAN_SYNC_DIRECTORIES) return null;
+    for (let tries = 0; ; tries++) {
+      const descriptor = await take(directory);
+      try {
+        // At the same time: whatever becomes of the name after this look, the files made before were made under it.
+        const [, named] = await settled(fsync(descriptor), identityAt(directory));
+        const synced = identityOf(descriptor);
+        if (named !== null && isSame(named, synced)) {
+          await giveBack(directory, descriptor);
+          return synced;
+        }
+      } catch (error) {
+        await closeDescriptor(descriptor).catch(() => {});
+        throw error;
+      }
+      await closeDescriptor(descriptor);
+      if (tries > 0) throw new StoreError('store-unavailable', `sync: ${directory} leads to another folder each time`);
     }
-    await giveBack(directory, descriptor);
   };
+}
+
+/** As `Promise.all`, but nothing goes on behind its caller's back. */
+async function settled<A, B>(first: Promise<A>, second: Promise<B>): Promise<readonly [A, B]> {
+  await Promise.allSettled([first, second]);
+  return [await first, await second];
 }
 
 /**
@@ -95,19 +111,27 @@ export interface ObjectDirectories {
   /**
    * Resolves when the directory is there and its name and those of all above it survive a power failure.
    * The first use in a process always syncs, because another process may have made the directory a moment ago.
+   * Shape: which one it is.
+   * Errors: `StoreError` when the root is not the folder that is trusted, or the directory lies on another file system.
    */
-  ensure(directory: string): Promise<void>;
-  /** It turned out to be gone. */
+  ensure(directory: string): Promise<FileIdentity>;
+  /** It turned out to be gone, or another. */
   forget(directory: string): void;
+  /** From now on. */
+  trustRoot(identity: FileIdentity): void;
 }
 
 export function createObjectDirectories(options: {
   readonly rootDir: string;
-  readonly syncDirectory: (directory: string) => Promise<void>;
+  /** The folder that is the root. Another one that lies there later (renamed, mounted over) gets no directory. */
+  readonly root: FileIdentity;
+  readonly syncDirectory: (directory: string) => Promise<unknown>;
 }): ObjectDirectories {
-  const known = new Map<string, Promise<void>>();
+  const { rootDir } = options;
+  let { root } = options;
+  const known = new Map<string, Promise<FileIdentity>>();
 
-  async function make(directory: string): Promise<void> {
+  async function make(directory: string): Promise<FileIdentity> {
     const parent = dirname(directory);
     await ensure(parent);
     await mkdir(directory, { mode: DIRECTORY_MODE }).catch((error: unknown) => {
@@ -115,10 +139,25 @@ export function createObjectDirectories(options: {
       if (errnoOf(error) !== 'EEXIST') throw error;
     });
     await options.syncDirectory(parent);
+    const identity = await identityAt(directory);
+    if (identity === null) throw new StoreError('store-unavailable', `open: ${directory} is gone again`);
+    // `rename` and `link` do not reach it, and it may be mounted for a while only. `doctor` says the same.
+    if (identity.device !== root.device) {
+      throw new StoreError('store-unavailable', `open: ${directory} lies on another file system than ${rootDir}`);
+    }
+    return identity;
   }
 
-  function ensure(directory: string): Promise<void> {
-    if (directory === options.rootDir) return Promise.resolve();
+  /** Not remembered: asked only where a directory is used for the first time, or was found to be another. */
+  async function trustedRoot(): Promise<FileIdentity> {
+    const found = await identityAt(rootDir);
+    if (found !== null && isSame(found, root)) return found;
+    const what = found === null ? 'is gone' : 'is another folder than the one that was opened (renamed? mounted over?)';
+    throw new StoreError('store-unavailable', `open: ${rootDir} ${what}`);
+  }
+
+  function ensure(directory: string): Promise<FileIdentity> {
+    if (directory === rootDir) return trustedRoot();
     const before = known.get(directory);
     if (before !== undefined) return before;
     const made = make(directory);
@@ -135,5 +174,12 @@ export function createObjectDirectories(options: {
     }
   }
 
-  return { ensure, forget };
+  return {
+    ensure,
+    forget,
+    trustRoot(identity) {
+      if (!isSame(identity, root)) known.clear();
+      root = identity;
+    },
+  };
 }

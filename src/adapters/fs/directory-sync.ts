@@ -1,7 +1,7 @@
-interface Turn {
-  readonly done: Promise<void>;
+interface Turn<T> {
+  readonly done: Promise<T>;
   /** The sync after this one, asked for by those who came while this one ran. */
-  next: Promise<void> | null;
+  next: Promise<T> | null;
 }
 
 /**
@@ -14,13 +14,13 @@ interface Turn {
  * Errors: a failed sync rejects for those it was to serve and for those waiting for the next: the kernel may have
  * dropped their changes with the failure and would report the next sync as good. Who comes later starts afresh.
  */
-export function createDirectorySync(options: {
-  readonly syncDirectory: (directory: string) => Promise<void>;
-}): (directory: string) => Promise<void> {
-  const turns = new Map<string, Turn>();
+export function createDirectorySync<T>(options: {
+  readonly syncDirectory: (directory: string) => Promise<T>;
+}): (directory: string) => Promise<T> {
+  const turns = new Map<string, Turn<T>>();
 
-  function start(directory: string): Promise<void> {
-    const turn: Turn = { done: options.syncDirectory(directory), next: null };
+  function start(directory: string): Promise<T> {
+    const turn: Turn<T> = { done: options.syncDirectory(directory), next: null };
     turns.set(directory, turn);
     turn.done.then(
       () => turn.next === null && turns.delete(directory),

@@ -3,6 +3,7 @@ import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Log } from '../../telemetry/log.ts';
+import { type FirstName, moveToNewName } from './copy.ts';
 import { isMissing } from './errors.ts';
 import { type FileIdentity, identityOf } from './own-file.ts';
 
@@ -23,7 +24,7 @@ const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
 /**
  * One file on its way in. Opened by the first `write` or by `seal`, so that a put that ends before its first piece
  * never touches the disk.
- * Shape: write*, then moveTo and seal in either order; or discard at any time, which is safe after everything.
+ * Shape: write*, then moveTo or moveToNew, and seal, in either order; or discard at any time, which is safe after everything.
  */
 export interface IncomingFile {
   readonly path: string;
@@ -32,8 +33,10 @@ export interface IncomingFile {
   write(bytes: Uint8Array): Promise<void>;
   /** The bytes survive a power failure when it resolves; whether the name does is another matter. */
   seal(): Promise<void>;
-  /** Now `discard` leaves it. */
+  /** Whatever has that name is replaced. Now `discard` leaves it. */
   moveTo(path: string): Promise<void>;
+  /** As `moveToNewName`; `discard` leaves it where it is named. */
+  moveToNew(path: string): Promise<FirstName>;
   /** Never throws: failures are logged, and what stays goes with the leftovers. */
   discard(): Promise<void>;
 }
@@ -72,6 +75,12 @@ export function createIncomingFile(path: string, log?: Log): IncomingFile {
       if (!onDisk) await opened();
       await rename(path, target);
       onDisk = false;
+    },
+    async moveToNew(target) {
+      if (!onDisk) await opened();
+      const outcome = await moveToNewName(path, target);
+      if (outcome === 'named') onDisk = false;
+      return outcome;
     },
     async discard() {
       try {

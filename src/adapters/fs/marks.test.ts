@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isStoreError } from '../../ports/object-store.contract.ts';
@@ -19,12 +19,27 @@ describeStoreMarks('the file store', async () => {
   };
 });
 
+const NONE = { beside: [], inPlaceOf: [] };
+
+test('no mark is left in another folder that has taken the place since the marks were read', async (t) => {
+  const folder = await temporaryFolder(t);
+  const rootDir = join(folder, 'objects');
+  await mkdir(rootDir);
+  const marks = createFileStoreMarks({ rootDir });
+  await marks.leave(randomUUID(), NONE);
+  const beside = await marks.read();
+  await rename(rootDir, join(folder, 'right'));
+  await mkdir(rootDir);
+  await assert.rejects(marks.leave(randomUUID(), { beside, inPlaceOf: [] }), isStoreError('store-unavailable'));
+  assert.deepEqual(await readdir(rootDir), []);
+});
+
 test('a mark is no file, and makes no root', async (t) => {
   const folder = await temporaryFolder(t);
-  await createFileStoreMarks({ rootDir: folder }).leave(randomUUID(), []);
+  await createFileStoreMarks({ rootDir: folder }).leave(randomUUID(), NONE);
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   assert.ok(entries.every((entry) => entry.isDirectory()));
   const unmounted = createFileStoreMarks({ rootDir: join(folder, 'unmounted') });
-  await assert.rejects(unmounted.leave(randomUUID(), []), isStoreError('store-unavailable'));
+  await assert.rejects(unmounted.leave(randomUUID(), NONE), isStoreError('store-unavailable'));
   assert.deepEqual(await unmounted.read(), []);
 });

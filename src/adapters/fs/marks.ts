@@ -20,11 +20,11 @@ export function createFileStoreMarks({ rootDir }: { readonly rootDir: string }):
         throw storeFault('read the mark', error);
       }
     },
-    async leave(id, inPlaceOf) {
+    async leave(id, { beside, inPlaceOf }) {
       try {
         await stat(rootDir);
-        if ((await mkdir(marksDir, { recursive: true, mode: DIRECTORY_MODE })) !== undefined)
-          await syncDirectory(rootDir);
+        // Where marks were read a moment ago, another folder lies here now: it must not get one.
+        if (beside.length + inPlaceOf.length === 0) await makeMarksDir();
         await mkdir(join(marksDir, id), { mode: DIRECTORY_MODE });
         await syncDirectory(marksDir);
         const { mtime } = await stat(join(marksDir, id));
@@ -36,4 +36,8 @@ export function createFileStoreMarks({ rootDir }: { readonly rootDir: string }):
       }
     },
   };
+
+  async function makeMarksDir(): Promise<void> {
+    if ((await mkdir(marksDir, { recursive: true, mode: DIRECTORY_MODE })) !== undefined) await syncDirectory(rootDir);
+  }
 }

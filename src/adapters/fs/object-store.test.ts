@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readlink, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -146,6 +147,105 @@ describe('the file store', { timeout: 60_000 }, () => {
     });
   });
 
+  it('another folder in the place of the root takes nothing, until it is trusted; the right one back, all goes on', async () => {
+    for (const content of [(text: string) => Buffer.from(text), large]) {
+      await withStore({}, async (store, rootDir) => {
+        await store.put('org/2026/a.eml', content('a'), { fresh: true });
+        await rename(rootDir, `${rootDir}-right`);
+        await mkdir(join(rootDir, INCOMING_NAME), { recursive: true });
+        const unavailable = isStoreError('store-unavailable');
+        for (const key of ['org/2026/b.eml', 'org/2026/c.eml', 'other/d.eml'])
+          await assert.rejects(store.put(key, content('b'), { fresh: true }), unavailable);
+        assert.deepEqual(await keys(store, ''), []);
+        await store.trustIf(async () => false);
+        await assert.rejects(store.put('org/2026/b.eml', content('b'), { fresh: true }), unavailable);
+        await store.trustIf(async () => true);
+        await store.put('org/2026/b.eml', content('b'), { fresh: true });
+        assert.deepEqual(await keys(store, ''), ['org/2026/b.eml']);
+        await rm(rootDir, { recursive: true });
+        await rename(`${rootDir}-right`, rootDir);
+        await store.trustIf(async () => true);
+        await store.put('org/2026/e.eml', content('e'), { fresh: true });
+        assert.deepEqual(await keys(store, ''), ['org/2026/a.eml', 'org/2026/e.eml']);
+      });
+    }
+  });
+
+  it('the folder that is synced is the one the name leads to: one that was replaced refuses a put, and is then synced itself', async () => {
+    for (const content of [(text: string) => Buffer.from(text), large]) {
+      for (const replace of [
+        async (folder: string) => {
+          await rename(folder, `${folder}-old`);
+          await mkdir(folder);
+          return async () => {};
+        },
+        // The old folder is what another name leads to.
+        async (folder: string) => {
+          await rename(folder, `${folder}-old`);
+          await mkdir(`${folder}-new`);
+          await symlink(`${folder}-new`, folder);
+          return async () => {};
+        },
+        ...(canMount ? [mountOver] : []),
+      ]) {
+        await withStore({}, async (store, rootDir) => {
+          const folder = join(rootDir, 'org/2026');
+          await store.put('org/2026/a.eml', content('a'), { fresh: true });
+          const undo = await replace(folder);
+          try {
+            await assert.rejects(
+              store.put('org/2026/b.eml', content('b'), { fresh: true }),
+              isStoreError('store-unavailable'),
+            );
+            await assert.rejects(stat(join(folder, 'b.eml')), 'what was refused is not there');
+          } finally {
+            await undo();
+          }
+          await store.put('org/2026/c.eml', content('c'), { fresh: true }).catch(() => {}); // Unmounted: found out once more.
+          await store.put('org/2026/d.eml', content('d'), { fresh: true });
+          assert.ok((await stat(join(folder, 'd.eml'))).isFile());
+        });
+      }
+    }
+  });
+
+  it('a first publication never replaces what another has put there meanwhile, and fails without removing it', async () => {
+    for (const copied of [false, true]) {
+      await withStore({}, async (store, rootDir) => {
+        await store.put('org/other.pdf', once('so that the directory is there'));
+        const replaced = Promise.withResolvers<void>();
+        const begun = Promise.withResolvers<void>();
+        let syncs = 0;
+        const late = await createFileObjectStore({
+          rootDir,
+          async syncDirectory(directory) {
+            // The first is that of the root, where the organisation's folder is looked for: the name is not taken yet.
+            if (!directory.endsWith('org')) {
+              begun.resolve();
+              await replaced.promise;
+              return syncDirectory(directory);
+            }
+            syncs++;
+            throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+          },
+        });
+        const failing = assert.rejects(
+          copied ? late.copy('org/other.pdf', 'org/a.pdf') : late.put('org/a.pdf', large('late')),
+          isStoreError('store-unavailable'),
+        );
+        await begun.promise;
+        await store.put('org/a.pdf', once('committed'));
+        const before = await stat(join(rootDir, 'org/a.pdf'));
+        replaced.resolve();
+        await failing;
+        assert.equal(syncs, 1);
+        const after = await read(store, 'org/a.pdf');
+        assert.ok(after.length > 0, 'something whole has the name');
+        assert.ok(before.size > 0);
+      });
+    }
+  });
+
   it('removes at the start what a crash left a day ago, and nothing younger', async () => {
     await withStore({}, async (_store, rootDir) => {
       const incoming = join(rootDir, INCOMING_NAME);
@@ -239,6 +339,24 @@ describe('the file store', { timeout: 60_000 }, () => {
     });
   });
 });
+
+/** In pieces, more than is written at once. */
+async function* large(text: string): AsyncGenerator<Uint8Array> {
+  yield Buffer.alloc(600_000);
+  yield Buffer.from(text);
+}
+
+const canMount =
+  process.platform === 'linux' &&
+  process.getuid?.() === 0 &&
+  spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', tmpdir()]).status === 0;
+
+async function mountOver(folder: string): Promise<() => Promise<void>> {
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', folder], { encoding: 'utf8' });
+  assert.equal(mounted.status, 0, mounted.stderr);
+  // Lazily: the store keeps the folder open.
+  return async () => assert.equal(spawnSync('umount', ['--lazy', folder]).status, 0);
+}
 
 async function* failing(): AsyncGenerator<Uint8Array> {
   yield Buffer.alloc(600_000);

@@ -1,5 +1,5 @@
 import { fstatSync } from 'node:fs';
-import { lstat, rm } from 'node:fs/promises';
+import { lstat, rm, stat } from 'node:fs/promises';
 import { isMissing } from './errors.ts';
 
 /** Which file it is, whatever names it has. */
@@ -12,6 +12,18 @@ export function identityOf(descriptor: number): FileIdentity {
   const { dev, ino } = fstatSync(descriptor, { bigint: true });
   return { device: dev, inode: ino };
 }
+
+/** What the path leads to now; null when nothing is there. Errors: those of the system call. */
+export async function identityAt(path: string): Promise<FileIdentity | null> {
+  const found = await stat(path, { bigint: true }).catch((error: unknown) => {
+    if (isMissing(error)) return null;
+    throw error;
+  });
+  return found === null ? null : { device: found.dev, inode: found.ino };
+}
+
+export const isSame = (one: FileIdentity, other: FileIdentity): boolean =>
+  one.device === other.device && one.inode === other.inode;
 
 /**
  * Takes the name away, unless it has become another file's: where two write the same object, one may have replaced what

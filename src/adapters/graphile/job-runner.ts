@@ -7,7 +7,14 @@ import type { Log } from '../../telemetry/log.ts';
 import { createFailoverWatch } from './failover.ts';
 import { forgetHeartbeats, poolsWithoutLease, STILL_AFTER_MS } from './heartbeat.ts';
 import { inTime } from './idle-connection.ts';
-import { type ExhaustedJob, findExhaustedJobs, forgetJob, LEASE_LOCKS, sweepAbandonedJobs } from './lease.ts';
+import {
+  type ExhaustedJob,
+  findExhaustedJobs,
+  forgetJob,
+  giveBackUncounted,
+  LEASE_LOCKS,
+  sweepAbandonedJobs,
+} from './lease.ts';
 import { LAST_JOBS_MS, type RunningPool, runPool } from './running-pool.ts';
 import { openWorkerConnections } from './worker-connections.ts';
 
@@ -15,6 +22,9 @@ import { openWorkerConnections } from './worker-connections.ts';
 const SWEEP_INTERVAL_MS = 15_000;
 /** A pool that ended is replaced after this: the database may be away for a minute, and we do not give up. */
 const RESTART_DELAY_MS = 2_000;
+
+/** Jobs under way when the runner is held. */
+const HELD_GRACE_MS = 10_000;
 
 export function createGraphileJobRunner(o: {
   readonly url: string;
@@ -31,23 +41,26 @@ export function createGraphileJobRunner(o: {
 }): JobRunner {
   const stopping = new AbortController();
   const connections = openWorkerConnections(o.pool);
-  const sweep = createSweep(o);
+  let held: Error | null = null;
+  const sweep = createSweep({ ...o, isHeld: () => held !== null });
   let starting: Promise<void> = Promise.resolve();
   let running: RunningPool | undefined;
   /** By performance.now(): the last job of the pools before, or the beginning. */
   let workedBefore = performance.now();
+  let started = false;
   let stopped = false;
   let sweeping: NodeJS.Timeout | undefined;
   let restarting: NodeJS.Timeout | undefined;
 
-  const restart = (): void => {
-    if (stopped) return;
+  const restart = (delayMs = RESTART_DELAY_MS): void => {
+    clearTimeout(restarting);
+    if (stopped || held !== null) return;
     restarting = setTimeout(() => {
       starting = startPool().catch((error: unknown) => {
         o.log.warn({ err: String(error) }, 'the job runner could not start, trying again');
         restart();
       });
-    }, RESTART_DELAY_MS);
+    }, delayMs);
   };
 
   const startPool = async (): Promise<void> => {
@@ -56,11 +69,11 @@ export function createGraphileJobRunner(o: {
     void pool.ended.then((reason) => {
       workedBefore = pool.workedAt() ?? workedBefore;
       running = undefined;
-      if (!stopped) o.log.warn({ err: reason }, 'the job runner stopped, starting it again');
+      if (!stopped && held === null) o.log.warn({ err: reason }, 'the job runner stopped, starting it again');
       restart();
     });
     // Stopped while it was starting.
-    if (stopped) await pool.stop(0);
+    if (stopped || held !== null) await pool.stop(0);
   };
 
   const notReady = (code: NotReadyError['code'], message: string): NotReadyError => {
@@ -71,7 +84,8 @@ export function createGraphileJobRunner(o: {
   return {
     async start() {
       await sweep();
-      await startPool();
+      started = true;
+      if (held === null) await startPool();
       sweeping = setInterval(() => void sweep(), o.sweepIntervalMs ?? SWEEP_INTERVAL_MS);
     },
 
@@ -88,7 +102,17 @@ export function createGraphileJobRunner(o: {
       clearTimeout(impatient);
     },
 
+    hold(reason) {
+      const before = held;
+      held = reason;
+      if (!started || stopped) return;
+      // A job under way is one that has found out, or one whose mail was there: it ends by itself.
+      if (held !== null) void running?.stop(HELD_GRACE_MS);
+      else if (before !== null && running === undefined) restart(0);
+    },
+
     async check() {
+      if (held !== null) throw held;
       if (running === undefined || running.isEnding())
         throw notReady('jobs-not-running', 'the job runner is not running');
       const workedAt = running.workedAt();
@@ -100,10 +124,12 @@ export function createGraphileJobRunner(o: {
   };
 }
 
-type RunnerOptions = Parameters<typeof createGraphileJobRunner>[0];
+interface SweepOptions extends Omit<Parameters<typeof createGraphileJobRunner>[0], 'url' | 'concurrency'> {
+  readonly isHeld: () => boolean;
+}
 
 /** What graphile-worker leaves lying: jobs of dead workers, jobs that nobody will try again, heartbeats of dead workers. */
-function createSweep(o: RunnerOptions): () => Promise<void> {
+function createSweep(o: SweepOptions): () => Promise<void> {
   const tasks = Object.keys(o.tasks);
   const afterFailover = createFailoverWatch(o);
   /** Without a lease the last time. A pool that is just starting takes its own a moment after its heartbeat has a name. */
@@ -112,7 +138,10 @@ function createSweep(o: RunnerOptions): () => Promise<void> {
     try {
       const freed = await sweepAbandonedJobs(o.pool, tasks);
       if (freed > 0) o.log.warn({ jobs: freed }, 'jobs of a worker that died are given back to the queue');
-      for (const job of await findExhaustedJobs(o.pool, tasks)) await giveUp(o, job);
+      if (!o.isHeld()) {
+        await giveBackUncounted(o.pool, tasks);
+        for (const job of await findExhaustedJobs(o.pool, tasks)) await giveUp(o, job);
+      }
       const dead = await poolsWithoutLease(o.pool, LEASE_LOCKS);
       await forgetHeartbeats(
         o.pool,
@@ -127,7 +156,7 @@ function createSweep(o: RunnerOptions): () => Promise<void> {
 }
 
 /** One that cannot be given up now does not keep the others waiting. */
-async function giveUp(o: RunnerOptions, { id, task, payload }: ExhaustedJob): Promise<void> {
+async function giveUp(o: SweepOptions, { id, task, payload }: ExhaustedJob): Promise<void> {
   try {
     await o.tasks[task]?.giveUp(payload);
     await forgetJob(o.pool, id);

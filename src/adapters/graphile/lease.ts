@@ -5,6 +5,7 @@
  * `sweep` gives them back.
  */
 import pg from 'pg';
+import { UNCOUNTED } from '../../ports/job-runner.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { endInTime, keepAsking } from './idle-connection.ts';
 import { HELD } from './queue-indexes.ts';
@@ -75,6 +76,20 @@ export async function findExhaustedJobs(pool: pg.Pool, tasks: readonly string[])
     [tasks],
   );
   return rows;
+}
+
+/**
+ * A last attempt that says nothing of the job does not count: what it failed on was no fault of the mail's, and the runner was
+ * held for it. Such an error begins with its name.
+ */
+export async function giveBackUncounted(pool: pg.Pool, tasks: readonly string[]): Promise<void> {
+  await pool.query(
+    `UPDATE graphile_worker._private_jobs AS job SET attempts = attempts - 1, run_at = now()
+     FROM graphile_worker._private_tasks AS task
+     WHERE task.id = job.task_id AND task.identifier = ANY ($1) AND ${HELD} AND job.attempts >= job.max_attempts
+       AND job.locked_at IS NULL AND starts_with(job.last_error, $2)`,
+    [tasks, UNCOUNTED],
+  );
 }
 
 export async function forgetJob(pool: pg.Pool, id: string): Promise<void> {

@@ -6,6 +6,7 @@ import type { ExtractionResult, ExtractionStore, MessageToExtract, NewDocument }
 import { cleanUp } from '../../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../../testing/postgres-fixtures.ts';
 import { createPostgresExtractionStore } from './extraction-store.ts';
+import { createPostgresMessageRetries } from './message-retries.ts';
 import { createPostgresMessageStore } from './message-store.ts';
 
 async function taken(t: TestContext): Promise<{ pool: pg.Pool; store: ExtractionStore; message: MessageToExtract }> {
@@ -183,5 +184,31 @@ describe('what becomes of a message in the database', () => {
       ],
       jobs: [{ key: `extract_document:${kept.id}` }],
     });
+  });
+
+  it('read again after it FAILED, what the next stage was told of stays and is not handed on twice', async (t) => {
+    const { pool, store, message } = await taken(t);
+    const failure = { code: 'limit-exceeded', message: 'too many' } as const;
+    const [same, changed, fresh] = [document(), document({ partPath: '2' }), document({ partPath: '3' })];
+    assert.equal(await store.finish(message, result([same, changed], { failure })), true);
+    await pool.query(`DELETE FROM graphile_worker._private_jobs WHERE key IS NOT NULL`);
+    await pool.query(`UPDATE document SET status = 'EXTRACTED'`);
+    await createPostgresMessageRetries({ pool }).retry({ actor: 'test' });
+    const again = await store.take(message.id, message.orgId);
+    assert.ok(again !== null);
+    assert.equal(await store.finish(again, result([same, { ...changed, sha256: 'other' }, fresh])), true);
+    const { rows } = await pool.query('SELECT id, status FROM document ORDER BY part_path');
+    assert.deepEqual(rows, [
+      { id: same.id, status: 'EXTRACTED' },
+      { id: changed.id, status: 'STORED' },
+      { id: fresh.id, status: 'STORED' },
+    ]);
+    const { rows: handed } = await pool.query(
+      `SELECT key FROM graphile_worker._private_jobs WHERE key IS NOT NULL ORDER BY key`,
+    );
+    assert.deepEqual(
+      handed.map(({ key }) => key),
+      [changed.id, fresh.id].map((id) => `extract_document:${id}`).sort(),
+    );
   });
 });

@@ -25,7 +25,8 @@ const TAKE = `
 
 /**
  * One turn to the database. The documents come from `finished`: a message that is not STORED gets none. They are upserted,
- * because a run that was cut off before its commit may be followed by one that knows better. Notes from before the mail was
+ * because a message that was FAILED may be read again (`messages retry`); one with the same bytes, which the next stage was
+ * told of then, stays as that has left it, and is not handed on twice. Notes from before the mail was
  * read (`field-unstorable`) stay, before those of the reading.
  */
 const FINISH = `
@@ -49,8 +50,10 @@ const FINISH = `
       file_name = excluded.file_name, mime_type = excluded.mime_type, declared_mime_type = excluded.declared_mime_type,
       size_bytes = excluded.size_bytes, sha256 = excluded.sha256, storage_key = excluded.storage_key,
       status = excluded.status, error_json = excluded.error_json
+    WHERE document.status IN ('UPLOADED', 'FAILED') OR document.sha256 IS DISTINCT FROM excluded.sha256
+    RETURNING id, status
   )
-  SELECT FROM finished`;
+  SELECT ARRAY(SELECT id FROM documents WHERE status = 'STORED') AS stored FROM finished`;
 
 /** The key keeps a second job for the same document from ever waiting beside the first. */
 const ADD_DOCUMENT_JOBS = `
@@ -79,7 +82,7 @@ async function finish(
   result: ExtractionResult,
   traceparent: string | undefined,
 ): Promise<boolean> {
-  const { rowCount } = await client.query({
+  const { rows } = await client.query<{ stored: readonly string[] }>({
     name: 'finish-message',
     text: FINISH,
     values: [
@@ -93,8 +96,9 @@ async function finish(
       ...documentColumns(result.documents),
     ],
   });
-  if (rowCount !== 1) return notStored(client, message);
-  const stored = result.documents.filter((document) => document.status === 'STORED').map((document) => document.id);
+  const [finished] = rows;
+  if (finished === undefined) return notStored(client, message);
+  const { stored } = finished;
   if (stored.length > 0) {
     await leaveOrganisation(client);
     await client.query({

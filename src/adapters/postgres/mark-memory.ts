@@ -1,14 +1,33 @@
-/** Marks and gaps, see migrations/0004. */
+/** Marks and gaps, see migrations/0004 and 0007. */
 import type pg from 'pg';
 import type { MarkMemory, MemoryGap } from '../../ports/store-marks.ts';
 
 /**
- * Every server replaces what it read a moment ago; only one that stood still for this long could leave a mark that is
- * forgotten already. The newest is never forgotten.
+ * By the database's clock alone. Two servers that leave theirs at the same moment confirm them in any order, and one of both
+ * may have replaced the other's: so the last one is not asked for to the second.
  */
-const REMEMBER = `
-  WITH forgotten AS (DELETE FROM store_mark WHERE made_at < clock_timestamp() - interval '7 days')
-  INSERT INTO store_mark (id) VALUES ($1)`;
+const RECALL = `
+  WITH last AS (SELECT max(left_at) AS at FROM store_mark)
+  SELECT last.at IS NOT NULL AS confirmed, mark.id::text,
+    coalesce(coalesce(mark.left_at, mark.made_at) >= last.at - interval '2 minutes', true) AS fresh
+  FROM last LEFT JOIN store_mark AS mark ON mark.id::text = ANY ($1) -- what was read may be anything
+  ORDER BY mark.made_at, mark.id`;
+
+/**
+ * Every server replaces what it read a moment ago; only one that stood still for this long could leave a mark that is
+ * forgotten already. The newest is never forgotten, nor those that lie in the store.
+ */
+const CONFIRM = `
+  WITH forgotten AS (
+    DELETE FROM store_mark
+    WHERE id <> $1 AND ($3 OR (made_at < clock_timestamp() - interval '7 days' AND id::text <> ALL ($2))))
+  UPDATE store_mark SET left_at = clock_timestamp() WHERE id = $1`;
+
+/** By primary key from its end: ids of messages grow with time. */
+const WITNESSES = `
+  SELECT raw_storage_key AS key FROM inbound_message
+  WHERE raw_storage_key IS NOT NULL AND (status <> 'FAILED' OR error_json->>'code' IS DISTINCT FROM 'object-missing')
+  ORDER BY id DESC LIMIT 5`;
 
 /** Clocks of the machines that mark may differ; gaps that touch are one. */
 const REMEMBER_GAP = `
@@ -23,15 +42,19 @@ const REMEMBER_GAP = `
 
 export function createPostgresMarkMemory({ pool }: { readonly pool: pg.Pool }): MarkMemory {
   return {
-    async knowsAll(ids) {
-      const { rows } = await pool.query<{ known: number }>(
-        'SELECT count(*) AS known FROM store_mark WHERE id::text = ANY ($1)', // what was read may be anything
-        [ids],
-      );
-      return rows[0]?.known === new Set(ids).size;
+    async recall(ids) {
+      const { rows } = await pool.query<{ confirmed: boolean; id: string | null; fresh: boolean }>(RECALL, [ids]);
+      const known = rows.flatMap(({ id, fresh }) => (id === null ? [] : [{ id, fresh }]));
+      return { known, confirmed: rows[0]?.confirmed ?? false };
     },
     async remember(id) {
-      await pool.query(REMEMBER, [id]);
+      await pool.query('INSERT INTO store_mark (id) VALUES ($1)', [id]);
+    },
+    async confirm(id, { beside, only = false }) {
+      await pool.query(CONFIRM, [id, beside, only]);
+    },
+    async witnesses() {
+      return (await pool.query<{ key: string }>(WITNESSES)).rows.map(({ key }) => key);
     },
     async rememberGap() {
       await pool.query(REMEMBER_GAP);

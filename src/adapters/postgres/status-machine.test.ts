@@ -48,6 +48,33 @@ describe('the status machine, held by the database itself (FR-009)', () => {
     }
   });
 
+  it('lets a message out of FAILED only to RECEIVED, without its error, beside an audit entry of the same transaction', async (t) => {
+    const { pool } = await openTestPool(t);
+    const [orgId, other] = [await addOrganisation(pool, 'acme'), await addOrganisation(pool, 'globex')];
+    const failed = async (): Promise<string> => {
+      const id = await insert(pool, orgId, 'RECEIVED');
+      await pool.query(`UPDATE inbound_message SET status = 'FAILED', error_json = '{"code":"x"}' WHERE id = $1`, [id]);
+      return id;
+    };
+    const entry = (action: string, ofOrg: string) =>
+      `INSERT INTO audit_log (actor, action, org_id) VALUES ('test', '${action}', '${ofOrg}')`;
+    const back = (id: string, set = `status = 'RECEIVED', error_json = NULL`) =>
+      `UPDATE inbound_message SET ${set} WHERE id = '${id}'`;
+    const refused = { code: '23514' };
+    await pool.query(entry('message.retry', orgId)); // Of another transaction.
+    await assert.rejects(pool.query(back(await failed())), refused);
+    for (const [made, change] of [
+      [entry('message.retry', other), back(await failed())],
+      [entry('org.set', orgId), back(await failed())],
+      [entry('message.retry', orgId), back(await failed(), `status = 'RECEIVED'`)],
+      [entry('message.retry', orgId), back(await failed(), `status = 'STORED', error_json = NULL`)],
+      [entry('message.retry', orgId), back(await failed(), `status = 'PARSED', error_json = NULL`)],
+    ] as const) {
+      await assert.rejects(pool.query(`${made}; ${change}`), refused, `${made}; ${change}`);
+    }
+    await pool.query(`${entry('message.retry', orgId)}; ${back(await failed())}`);
+  });
+
   it('never lets a message change its organisation', async (t) => {
     const { pool } = await openTestPool(t);
     const id = await insert(pool, await addOrganisation(pool, 'acme'), 'RECEIVED');

@@ -4,8 +4,10 @@ import { createS3Client, defaultLimits, type S3Limits, type S3Settings } from '.
 import { isNotFound } from './errors.ts';
 import { createRunOperation } from './operation.ts';
 
-/** No key can begin with `~`, so no list of ours shows it. One name for all processes: the last one wins. */
+/** No key can begin with `~`, so no list of ours shows it. One name for all processes, a mark a line: the last one wins. */
 export const MARK_KEY = '~seen';
+/** Whoever wrote more into it was not us. */
+const MAX_MARKS = 16;
 
 export interface S3StoreMarks extends StoreMarks {
   /** Closes idle connections. */
@@ -25,16 +27,16 @@ export function createS3StoreMarks(o: {
       run({ action: 'read the mark' }, async (send) => {
         try {
           const { Body } = await client.send(new GetObjectCommand(named), send);
-          const id = (await Body?.transformToString())?.trim() ?? '';
-          return id === '' ? [] : [id];
+          const text = (await Body?.transformToString()) ?? '';
+          return text.split(/\s+/, MAX_MARKS).filter((id) => id !== '');
         } catch (error) {
           if (isNotFound(error)) return [];
           throw error;
         }
       }),
-    leave: (id) =>
+    leave: (id, { beside }) =>
       run({ action: 'leave a mark' }, async (send) => {
-        const Body = Buffer.from(`${id}\n`);
+        const Body = Buffer.from([id, ...beside].map((one) => `${one}\n`).join(''));
         await client.send(new PutObjectCommand({ ...named, Body, ContentType: 'text/plain' }), send);
         const { LastModified } = await client.send(new HeadObjectCommand(named), send);
         return LastModified ?? new Date();
