@@ -109,7 +109,7 @@ function mayRetry(logged: string, endpoint: Endpoint | null): boolean {
   return endpoint === null && /could not bind|could not create any TCP/.test(logged);
 }
 
-async function hold({ paths, password }: Cluster, endpoint: Endpoint): Promise<Attempt> {
+async function hold({ paths, password, transport }: Cluster, endpoint: Endpoint): Promise<Attempt> {
   const session = new pg.Client({
     ...addressOf(endpoint),
     user: USER,
@@ -125,7 +125,7 @@ async function hold({ paths, password }: Cluster, endpoint: Endpoint): Promise<A
   try {
     await session.connect();
     // Before the lock: from then on nothing may come between it and its watcher.
-    if (endpoint.transport === 'tcp') await keepPort(paths, endpoint.port);
+    if (transport === 'tcp' && endpoint.transport === 'tcp') await keepPort(paths, endpoint.port);
     const { rows } = await session.query<{ held: boolean }>('SELECT pg_try_advisory_lock_shared($1) AS held', [LOCK]);
     if (rows[0]?.held) return { share: { session, endpoint } };
     await session.end();
