@@ -135,6 +135,14 @@ test('over all addresses, the one with the most connections loses them, the olde
   assert.ok(!many[0]?.isOpen() && many.at(-1)?.isOpen());
 });
 
+test('a request among many connections that are made at once is read before any of them is closed', async (t) => {
+  const { port, get } = await serve(t, { bounds: { waitingPerAddress: 5, inAll: 10 } });
+  const asked = get('/readyz');
+  const held = await holdMany(t, 100, () => hold(t, port));
+  assert.equal(await asked, 200);
+  await waitFor(() => open(held) <= 5, { what: 'the bound to be kept' });
+});
+
 test('an answer that is owed is not cut off for others that wait for nothing', async (t) => {
   const asked = Promise.withResolvers<void>();
   const answer = Promise.withResolvers<void>();

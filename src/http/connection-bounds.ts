@@ -17,6 +17,8 @@ export interface ConnectionBounds {
 /** A prober or a scraper has one or two; a proxy before us keeps some dozens. At some 20 KB each, 1,000 are 20 MB. */
 export const defaultBounds: ConnectionBounds = { waitingPerAddress: 100, inAll: 1_000 };
 
+/** A request comes right behind its connection; before it could be read, the connection is not one that waits. */
+const GRACE_MS = 50;
 const WARNING_INTERVAL_MS = 60_000;
 
 export interface ConnectionBoundsOptions {
@@ -28,35 +30,42 @@ export interface ConnectionBoundsOptions {
 export function boundConnections({ server, bounds, log }: ConnectionBoundsOptions): void {
   const holders = createHolders();
   const warn = warnSometimes(log);
-  let trimming = false;
+  let due = false;
+  const trimSoon = (): void => {
+    if (due) return;
+    due = true;
+    setTimeout(trim, GRACE_MS).unref();
+  };
   const trim = (): void => {
-    trimming = false;
-    for (let socket = holders.excess(bounds); socket !== null; socket = holders.excess(bounds)) {
-      holders.remove(socket);
-      socket.destroy();
+    due = false;
+    for (let next = holders.excess(bounds); next !== null; next = holders.excess(bounds)) {
+      if (performance.now() - next.sinceMs < GRACE_MS) {
+        trimSoon();
+        return;
+      }
+      holders.remove(next.socket);
+      next.socket.destroy();
       warn();
     }
   };
   server.on('connection', (socket: Socket) => {
     holders.add(socket);
     socket.once('close', () => holders.remove(socket));
-    if (trimming) return;
-    trimming = true;
-    // Many are accepted in one turn; by the end of the next one each has had its first bytes read, so that a request which
-    // came with its connection is known.
-    setImmediate(() => setImmediate(trim));
+    trimSoon();
   });
   server.on('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
     holders.began(socket);
-    response.once('close', () => holders.ended(socket));
+    response.once('close', () => {
+      holders.ended(socket);
+      trimSoon();
+    });
   });
 }
 
+/** Units: since when, by performance.now(); the earliest first. */
 interface Holder {
-  /** The one that has waited longest for its next request first. */
-  readonly waiting: Set<Socket>;
-  /** The one whose request came first, first. */
-  readonly answering: Set<Socket>;
+  readonly waiting: Map<Socket, number>;
+  readonly answering: Map<Socket, number>;
 }
 
 function createHolders() {
@@ -65,23 +74,23 @@ function createHolders() {
 
   const holderOf = (socket: Socket): Holder | undefined => byAddress.get(addressOf.get(socket) ?? '');
   const size = ({ waiting, answering }: Holder): number => waiting.size + answering.size;
-  const oldest = ({ waiting, answering }: Holder): Socket | null => {
-    const [socket = null] = waiting.size > 0 ? waiting : answering;
-    return socket;
+  const oldest = ({ waiting, answering }: Holder): { socket: Socket; sinceMs: number } | null => {
+    for (const [socket, sinceMs] of waiting.size > 0 ? waiting : answering) return { socket, sinceMs };
+    return null;
   };
   const move = (socket: Socket, to: 'waiting' | 'answering'): void => {
     const holder = holderOf(socket);
     holder?.waiting.delete(socket);
     holder?.answering.delete(socket);
-    holder?.[to].add(socket);
+    holder?.[to].set(socket, performance.now());
   };
 
   return {
     add(socket: Socket): void {
       // It may be gone already: then it has no address, and closes at once.
       const address = addressKey(plainAddress(socket.remoteAddress ?? ''));
-      const holder = byAddress.get(address) ?? { waiting: new Set(), answering: new Set() };
-      holder.waiting.add(socket);
+      const holder = byAddress.get(address) ?? { waiting: new Map(), answering: new Map() };
+      holder.waiting.set(socket, performance.now());
       byAddress.set(address, holder);
       addressOf.set(socket, address);
     },
@@ -96,7 +105,7 @@ function createHolders() {
     began: (socket: Socket) => move(socket, 'answering'),
     ended: (socket: Socket) => move(socket, 'waiting'),
     /** Shape: the next one to be closed; null when the bounds are kept. */
-    excess({ waitingPerAddress, inAll }: ConnectionBounds): Socket | null {
+    excess({ waitingPerAddress, inAll }: ConnectionBounds): { socket: Socket; sinceMs: number } | null {
       const tooMany = addressOf.size > inAll;
       let largest: Holder | null = null;
       for (const holder of byAddress.values()) {
