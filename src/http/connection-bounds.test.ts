@@ -126,7 +126,7 @@ for (const [kind, request] of [
 }
 
 test('over all addresses, the one with the most connections loses them, the oldest first', async (t) => {
-  const { port, get } = await serve(t, { bounds: { waitingPerAddress: 20, inAll: 50 } });
+  const { port, get } = await serve(t, { bounds: { ...defaultBounds, waitingPerAddress: 20, inAll: 50 } });
   const few = await holdMany(t, 10, (n) => hold(t, port, { from: `127.0.1.${n + 1}`, request: KEEP_ALIVE }));
   const many = await holdMany(t, 100, (n) => hold(t, port, { from: `127.0.2.${(n % 5) + 1}`, request: KEEP_ALIVE }));
   await waitFor(() => open([...few, ...many]) <= 50, { what: 'the bound to be kept' });
@@ -135,12 +135,13 @@ test('over all addresses, the one with the most connections loses them, the olde
   assert.ok(!many[0]?.isOpen() && many.at(-1)?.isOpen());
 });
 
-test('a request among many connections that are made at once is read before any of them is closed', async (t) => {
-  const { port, get } = await serve(t, { bounds: { waitingPerAddress: 5, inAll: 10 } });
-  const asked = get('/readyz');
-  const held = await holdMany(t, 100, () => hold(t, port));
-  assert.equal(await asked, 200);
-  await waitFor(() => open(held) <= 5, { what: 'the bound to be kept' });
+test('a connection is not closed before its first request could be read', async (t) => {
+  const { port } = await serve(t, { bounds: { waitingPerAddress: 5, inAll: 10, graceMs: 60_000 } });
+  const first = await hold(t, port);
+  await holdMany(t, 40, () => hold(t, port, { request: KEEP_ALIVE }));
+  first.socket.write(KEEP_ALIVE);
+  const [answer] = await once(first.socket, 'data', { signal: AbortSignal.timeout(20_000) });
+  assert.match(String(answer), /^HTTP\/1\.1 200 /);
 });
 
 test('an answer that is owed is not cut off for others that wait for nothing', async (t) => {
@@ -150,7 +151,10 @@ test('an answer that is owed is not cut off for others that wait for nothing', a
     asked.resolve();
     await answer.promise;
   };
-  const { port, get } = await serve(t, { bounds: { waitingPerAddress: 5, inAll: 10 }, checks: { database } });
+  const { port, get } = await serve(t, {
+    bounds: { ...defaultBounds, waitingPerAddress: 5, inAll: 10 },
+    checks: { database },
+  });
   const owed = get('/readyz');
   await asked.promise;
   const idle = await holdMany(t, 40, () => hold(t, port, { request: KEEP_ALIVE }));

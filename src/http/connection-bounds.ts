@@ -12,13 +12,13 @@ export interface ConnectionBounds {
   /** Those that wait for a request, by IPv4 address or IPv6 /64. Others end by themselves: they get an answer. */
   readonly waitingPerAddress: number;
   readonly inAll: number;
+  /** A request comes right behind its connection; before it could be read, the connection is not one that waits. */
+  readonly graceMs: number;
 }
 
 /** A prober or a scraper has one or two; a proxy before us keeps some dozens. At some 20 KB each, 1,000 are 20 MB. */
-export const defaultBounds: ConnectionBounds = { waitingPerAddress: 100, inAll: 1_000 };
+export const defaultBounds: ConnectionBounds = { waitingPerAddress: 100, inAll: 1_000, graceMs: 50 };
 
-/** A request comes right behind its connection; before it could be read, the connection is not one that waits. */
-const GRACE_MS = 50;
 const WARNING_INTERVAL_MS = 60_000;
 
 export interface ConnectionBoundsOptions {
@@ -34,12 +34,12 @@ export function boundConnections({ server, bounds, log }: ConnectionBoundsOption
   const trimSoon = (): void => {
     if (due) return;
     due = true;
-    setTimeout(trim, GRACE_MS).unref();
+    setTimeout(trim, bounds.graceMs).unref();
   };
   const trim = (): void => {
     due = false;
     for (let next = holders.excess(bounds); next !== null; next = holders.excess(bounds)) {
-      if (performance.now() - next.sinceMs < GRACE_MS) {
+      if (performance.now() - next.sinceMs < bounds.graceMs) {
         trimSoon();
         return;
       }

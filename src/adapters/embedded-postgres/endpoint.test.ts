@@ -9,6 +9,7 @@ import {
   link,
   lstat,
   mkdir,
+  readdir,
   readFile,
   rename,
   rm,
@@ -205,8 +206,11 @@ test('root follows no link where the account of PostgreSQL could have put one', 
   const folder = await temporaryFolder(t);
   const dataDir = join(folder, 'data');
   const { homeDir, clusterDir, logFile, passwordFile } = clusterPaths(dataDir);
-  const first = await open(t, dataDir);
-  await first.stop();
+  for (const transport of ['socket', 'tcp'] as const) await (await open(t, dataDir, transport)).stop();
+  const { uid } = await stat(clusterDir);
+  for (const name of await readdir(clusterDir)) {
+    assert.ok((await lstat(join(clusterDir, name))).uid === uid && !name.startsWith('orderflow'), name);
+  }
   const victim = join(folder, 'victim');
   await writeFile(victim, 'secret of root\n', { mode: 0o600 });
   const before = await lstat(victim);
