@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { chmod, mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { embeddedUrl } from '../src/testing/embedded-url.ts';
 import { bareEnvironment } from '../src/testing/environment.ts';
 import { freePort } from '../src/testing/free-port.ts';
 import { waitFor } from '../src/testing/wait-for.ts';
@@ -35,7 +36,7 @@ export interface Product {
 }
 
 export async function startProduct(options: ProductOptions): Promise<Product> {
-  const { dataDir } = options;
+  const { dataDir, env } = options;
   await mkdir(dataDir, { recursive: true });
   await chmod(dataDir, 0o711); // As root, its PostgreSQL runs as another user, who has to get through.
   const [smtpPort, httpPort] = [await freePort(), await freePort()];
@@ -49,9 +50,9 @@ export async function startProduct(options: ProductOptions): Promise<Product> {
   };
   try {
     const databaseUrl = await waitFor(
-      () => {
+      async () => {
         if (hasEnded(child)) return 'ended';
-        return stderr().includes('Ctrl-C stops it') && /postgres(?:ql)?:\/\/\S+/.exec(stderr())?.[0];
+        return stderr().includes('Ctrl-C stops it') && (env.DATABASE_URL ?? (await embeddedUrl(dataDir)));
       },
       { timeoutMs: START_TIMEOUT_MS, what: 'the product to start' },
     );

@@ -1,9 +1,11 @@
 /** What `start` tells a newcomer: where everything is, and how to send the first mail. */
+import { join } from 'node:path';
 import type { Settings } from '../config/settings.ts';
 import type { RunningServer } from './context.ts';
 import { endpointText, reachable } from './endpoint.ts';
 
-export function banner(server: RunningServer, settings: Settings): string {
+/** `forTerminal`: false where a service manager or a pipe keeps what is said. */
+export function banner(server: RunningServer, settings: Settings, forTerminal: boolean): string {
   const slug = server.firstOrganisation ?? server.organisations[0] ?? null;
   const lines = ['', 'OrderFlow Ingest is running.', ''];
   if (server.firstOrganisation !== null) {
@@ -15,7 +17,7 @@ export function banner(server: RunningServer, settings: Settings): string {
   if (server.http !== null) {
     lines.push(`  HTTP            http://${endpointText(reachable(server.http))}  (/healthz, /readyz, /metrics)`);
   }
-  lines.push(`  Database        ${databaseText(server)}`, '');
+  lines.push(`  Database        ${databaseText(server, settings, forTerminal)}`, '');
   lines.push(...firstMail(server, slug, address), 'Ctrl-C stops it; mail under way is finished first.', '');
   return lines.join('\n');
 }
@@ -36,9 +38,12 @@ function firstMail(server: RunningServer, slug: string | null, address: string |
   ];
 }
 
-/** The embedded database's string is for the developer to connect with; an operator's own password stays hidden. */
-function databaseText(server: RunningServer): string {
-  if (server.embeddedDatabase) return `${server.databaseUrl}  (embedded)`;
+/** The embedded database's string is for the developer to connect with, and kept nowhere; an operator's password stays hidden. */
+function databaseText(server: RunningServer, settings: Settings, forTerminal: boolean): string {
+  if (server.embeddedDatabase) {
+    if (forTerminal) return `${server.databaseUrl}  (embedded)`;
+    return `embedded, in ${join(settings.dataDir, 'postgres')}  (a terminal is told how to connect)`;
+  }
   const url = URL.parse(server.databaseUrl);
   if (url === null) return 'as in DATABASE_URL';
   if (url.password !== '') url.password = '***';

@@ -10,7 +10,7 @@ import { createTestCli, type TestCliOptions, TestStartError } from './test-conte
 const server: RunningServer = {
   smtp: { host: '127.0.0.1', port: 2525 },
   http: { host: '127.0.0.1', port: 8025 },
-  databaseUrl: 'postgresql://orderflow:local@127.0.0.1:54321/orderflow',
+  databaseUrl: 'postgresql:///orderflow?host=%2Fdata%2Fpostgres%2Fdata&user=orderflow&password=local',
   embeddedDatabase: true,
   firstOrganisation: 'acme',
   organisations: ['acme'],
@@ -19,10 +19,10 @@ const server: RunningServer = {
   stop: async () => {},
 };
 
-function text(facts: Partial<RunningServer>): string {
+function text(facts: Partial<RunningServer>, forTerminal = true): string {
   const loaded = loadSettings({ env: { SMTP_DOMAIN: 'mail.example.org' }, cwd: '/', readEnvFile: () => null });
   assert.ok('settings' in loaded);
-  return banner({ ...server, ...facts }, loaded.settings);
+  return banner({ ...server, ...facts }, loaded.settings, forTerminal);
 }
 
 test('the banner says where everything is and how to send the first mail, two ways', () => {
@@ -32,7 +32,7 @@ test('the banner says where everything is and how to send the first mail, two wa
     'orders+acme@mail.example.org',
     'SMTP            127.0.0.1:2525\n',
     'http://127.0.0.1:8025 ',
-    'postgresql://orderflow:local@127.0.0.1:54321/orderflow  (embedded)\n',
+    'postgresql:///orderflow?host=%2Fdata%2Fpostgres%2Fdata&user=orderflow&password=local  (embedded)\n',
     '\n  npm run -s cli -- send --to acme order.pdf\n',
     '\n  swaks --server 127.0.0.1:2525 --to orders+acme@mail.example.org --from buyer@example.com --attach @order.pdf\n',
   ]) {
@@ -44,6 +44,12 @@ test('the commands in the banner work from this machine, wherever the server lis
   assert.match(text({ smtp: { host: '0.0.0.0', port: 25 } }), /send --to acme --smtp 127\.0\.0\.1:25 order\.pdf/);
   assert.match(text({ smtp: { host: '::', port: 2525 } }), /--server \[::1\]:2525 /);
   assert.match(text({ http: { host: '0.0.0.0', port: 80 } }), /http:\/\/127\.0\.0\.1:80 /);
+});
+
+test("the embedded database's password is shown to a terminal only", () => {
+  const kept = text({}, false);
+  assert.doesNotMatch(kept, /password=|local|postgresql:/);
+  assert.match(kept, /Database {8}embedded, in \S+\/postgres {2}\(/);
 });
 
 test("an operator's own database is shown without its password", () => {

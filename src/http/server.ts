@@ -2,6 +2,8 @@
 import { type FastifyInstance, type FastifyReply, fastify } from 'fastify';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { boundConnections, type ConnectionBounds, defaultBounds } from './connection-bounds.ts';
+import { keptFor } from './kept-answer.ts';
 import { listenError } from './listen-error.ts';
 import { type Checks, createReadiness } from './readiness.ts';
 
@@ -15,6 +17,7 @@ export interface HttpServerOptions {
   /** See `ReadinessOptions`. */
   readonly toldOnly?: readonly string[];
   readonly checkDeadlineMs?: number;
+  readonly connectionBounds?: ConnectionBounds;
 }
 
 export interface HttpServer {
@@ -30,6 +33,8 @@ const defaultCheckDeadlineMs = 900;
 const requestDeadlineMs = 10_000;
 const closeGraceMs = 2_000;
 const maxBodyBytes = 64 * 1024;
+/** A scrape asks the database, the disk and the other processes; whoever scrapes without end must cost no more than one a second. */
+const metricsMaxAgeMs = 1_000;
 
 const securityHeaders = {
   'x-content-type-options': 'nosniff',
@@ -43,6 +48,7 @@ const securityHeaders = {
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const app = createApp(options.log);
   registerHealth(app, options);
+  boundConnections({ server: app.server, bounds: options.connectionBounds ?? defaultBounds, log: options.log });
   return {
     async listen() {
       try {
@@ -83,8 +89,9 @@ function registerHealth(app: FastifyInstance, options: HttpServerOptions): void 
     const readinessOfPart = (await readiness()).checks[part];
     return await reply.code(readinessOfPart?.ready ? 200 : 503).send(readinessOfPart);
   });
+  const scrape = keptFor(metricsMaxAgeMs, () => options.metrics.scrape());
   app.get('/metrics', async (_request, reply) => {
-    const { contentType, text } = await options.metrics.scrape();
+    const { contentType, text } = await scrape();
     return await reply.type(contentType).send(text);
   });
 }

@@ -14,6 +14,7 @@ import { bareEnvironment } from '../testing/environment.ts';
 import { freePort } from '../testing/free-port.ts';
 import { missing } from '../testing/missing.ts';
 import { type Product, startProduct } from '../testing/product.ts';
+import { scrape } from '../testing/scrape.ts';
 import { connectSmtp, type SmtpClient, sendRaw } from '../testing/smtp-client.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { waitFor } from '../testing/wait-for.ts';
@@ -68,7 +69,7 @@ async function without(pid: number, work: () => Promise<void>): Promise<void> {
 }
 
 async function metric(product: Product, series: RegExp): Promise<number> {
-  const text = await (await fetch(`${product.httpUrl}/metrics`)).text();
+  const text = await scrape(product.httpUrl);
   return text
     .split('\n')
     .filter((line) => series.test(line))

@@ -2,7 +2,7 @@
  * An SMTP server that receives: give it a `MailReceiver` and it does the protocol. See `docs/smtp.md`.
  * Imports nothing but Node.
  */
-export { addressKey } from './address-key.ts';
+export { addressKey, plainAddress } from './address-key.ts';
 export { MailIncomplete } from './body-queue.ts';
 export { asciiDomain } from './domain-name.ts';
 export type { ReplyStage } from './engine.ts';

@@ -15,7 +15,12 @@ const parentGone = once(process.stdin.resume(), 'close');
 
 const folder = await makeTemporaryFolder();
 try {
-  const cluster = await openEmbeddedPostgres({ dataDir: folder, log: pino({ level: 'silent' }), durable: false });
+  const cluster = await openEmbeddedPostgres({
+    dataDir: folder,
+    log: pino({ level: 'silent' }),
+    durable: false,
+    transport: 'tcp', // Tests put something between.
+  });
   try {
     await migrate({ url: cluster.connectionString });
     process.stdout.write(`${JSON.stringify({ url: cluster.connectionString })}\n`);

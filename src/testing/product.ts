@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { cleanUp } from './clean-up.ts';
+import { embeddedUrl } from './embedded-url.ts';
 import { bareEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { waitFor } from './wait-for.ts';
@@ -64,7 +65,7 @@ export async function startProduct(t: TestContext, options: ProductOptions): Pro
   const httpUrl = `http://127.0.0.1:${env.HTTP_PORT}`;
   await ready(child, httpUrl, output);
   const databaseUrl =
-    env.DATABASE_URL ?? (await waitFor(() => output.databaseUrl(), { what: 'the database in the banner' }));
+    env.DATABASE_URL ?? (await waitFor(() => embeddedUrl(options.dataDir), { what: 'the embedded database' }));
   return {
     smtpPort: Number(env.SMTP_PORT),
     httpUrl,
@@ -91,7 +92,6 @@ interface Output {
   readonly log: readonly LogLine[];
   readonly stray: readonly string[];
   stderr(): string;
-  databaseUrl(): string | undefined;
 }
 
 function collectOutput(child: ChildProcess): Output {
@@ -109,7 +109,7 @@ function collectOutput(child: ChildProcess): Output {
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  return { log, stray, stderr: () => stderr, databaseUrl: () => /postgres(?:ql)?:\/\/\S+/.exec(stderr)?.[0] };
+  return { log, stray, stderr: () => stderr };
 }
 
 async function ready(child: ChildProcess, httpUrl: string, output: Output): Promise<void> {

@@ -2,9 +2,10 @@
 import { chmod, mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
+import { type ClusterPaths, clusterPaths } from '../../src/adapters/embedded-postgres/cluster.ts';
 
 /** What a server makes anew, or what belongs to the running one. `pg_wal` is copied last. */
-const NOT_COPIED = /^(postmaster\.(pid|opts)|orderflow\.port|pg_(wal|replslot|notify|dynshmem|stat_tmp|subtrans)\/.*)$/;
+const NOT_COPIED = /^(postmaster\.(pid|opts)|pg_(wal|replslot|notify|dynshmem|stat_tmp|subtrans)\/.*)$/;
 /** Without files in them, but expected. */
 const EMPTY_FOLDERS: readonly string[] = [
   ...['pg_wal/archive_status', 'pg_wal/summaries', 'pg_logical/snapshots', 'pg_logical/mappings'],
@@ -22,21 +23,23 @@ export const BACKUP_RIGHTS =
 export const BACKUP_SETTINGS: readonly string[] = ['wal_keep_size=1GB'];
 
 /** Spec: PostgreSQL's "Making a Base Backup Using the Low Level API". Holds no mail up. */
-export async function backUpDatabase(o: { url: string; clusterDir: string; to: string }): Promise<void> {
+export async function backUpDatabase(o: { url: string; paths: ClusterPaths; to: string }): Promise<void> {
+  const { clusterDir, passwordFile } = o.paths;
   const client = new pg.Client({ connectionString: o.url, application_name: 'backup' });
   await client.connect();
   try {
     await client.query("SELECT pg_backup_start('backup', true)");
-    for (const name of await filesIn(o.clusterDir))
-      if (!NOT_COPIED.test(name)) await copy(join(o.clusterDir, name), join(o.to, name));
+    for (const name of await filesIn(clusterDir))
+      if (!NOT_COPIED.test(name)) await copy(join(clusterDir, name), join(o.to, name));
     const { rows } = await client.query<{ labelfile: string }>('SELECT * FROM pg_backup_stop(false)');
     await writeFile(join(o.to, 'backup_label'), rows[0]?.labelfile ?? '');
   } finally {
     await client.end();
   }
+  await copy(passwordFile, `${o.to}.password`);
   for (const folder of EMPTY_FOLDERS) await mkdir(join(o.to, folder), { recursive: true });
-  for (const name of await readdir(join(o.clusterDir, 'pg_wal')))
-    if (WAL_SEGMENT.test(name)) await copy(join(o.clusterDir, 'pg_wal', name), join(o.to, 'pg_wal', name));
+  for (const name of await readdir(join(clusterDir, 'pg_wal')))
+    if (WAL_SEGMENT.test(name)) await copy(join(clusterDir, 'pg_wal', name), join(o.to, 'pg_wal', name));
 }
 
 export async function backUpObjects(o: { objectsDir: string; to: string }): Promise<void> {
@@ -47,9 +50,10 @@ export async function backUpObjects(o: { objectsDir: string; to: string }): Prom
 
 /** Moves both to where a product looks for them. */
 export async function restore(o: { database: string; objects: string; dataDir: string }): Promise<void> {
-  const clusterDir = join(o.dataDir, 'postgres', 'data');
-  await mkdir(dirname(clusterDir), { recursive: true });
+  const { homeDir, clusterDir, passwordFile } = clusterPaths(o.dataDir);
+  await mkdir(homeDir, { recursive: true });
   await rename(o.database, clusterDir);
+  await rename(`${o.database}.password`, passwordFile);
   await chmod(clusterDir, 0o700); // PostgreSQL starts in no other.
   await rename(o.objects, join(o.dataDir, 'objects'));
 }

@@ -4,6 +4,7 @@ import { readdir } from 'node:fs/promises';
 import type { TestContext } from 'node:test';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
+import { scrape } from '../../src/testing/scrape.ts';
 import { connectSmtp, dotStuffed, type SmtpClient } from '../../src/testing/smtp-client.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { audit } from './audit.ts';
@@ -97,7 +98,7 @@ async function vanish({ socket, closed }: SmtpClient, how: (typeof ENDINGS)[numb
 
 /** By the product's own gauge. */
 async function openSessions({ product }: FrontDoor): Promise<number> {
-  const metrics = await (await fetch(`${product.httpUrl}/metrics`)).text();
+  const metrics = await scrape(product.httpUrl);
   return Number(/^smtp_connections(?:\{.*\})? (\d+)/m.exec(metrics)?.[1] ?? Number.NaN);
 }
 

@@ -40,7 +40,7 @@ export async function openOwnPostgres(
   { settings = [], asSuperuser }: OwnPostgresOptions = {},
 ): Promise<OwnPostgres> {
   const dataDir = await temporaryFolder(t);
-  const first = await openEmbeddedPostgres({ dataDir, log: pino({ level: 'silent' }) });
+  const first = await openEmbeddedPostgres({ dataDir, log: pino({ level: 'silent' }), transport: 'tcp' });
   await first.stop();
   const url = first.connectionString;
   const paths = clusterPaths(dataDir);
@@ -64,7 +64,8 @@ export async function openOwnPostgres(
     processes,
     kill,
     async start() {
-      await startPostmaster({ paths, binaries, port: Number(new URL(url).port), settings });
+      const endpoint = { transport: 'tcp', port: Number(new URL(url).port) } as const;
+      await startPostmaster({ paths, binaries, endpoint, settings });
       await waitFor(() => withClient(url, async () => true), { timeoutMs: 30_000, what: 'PostgreSQL to answer' });
     },
     async suspend() {

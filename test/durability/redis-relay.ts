@@ -8,6 +8,7 @@ import type pg from 'pg';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
 import { redisClient, startTestRedis } from '../../src/testing/redis.ts';
+import { scrape } from '../../src/testing/scrape.ts';
 import type { Middlebox } from '../../src/testing/silent-way.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { type FrontDoor, openFrontDoor, withClient } from './front-door.ts';
@@ -203,7 +204,7 @@ async function deliverAndParse(door: FrontDoor, mails: number): Promise<readonly
 }
 
 async function failedAttempts({ product }: FrontDoor): Promise<number> {
-  const text = await (await fetch(`${product.httpUrl}/metrics`)).text();
+  const text = await scrape(product.httpUrl);
   return Number(/^smtp_processing_errors_total\{.*error_type="redis-unavailable".*\} (\d+)$/m.exec(text)?.[1] ?? 0);
 }
 

@@ -68,7 +68,7 @@ async function takeBackup(t: TestContext, folder: string, ledger: Ledger): Promi
   await backUpObjects({ objectsDir: door.objectsDir, to: objectsTooEarly });
   await more(20);
   const beganAt = performance.now();
-  await backUpDatabase({ url: postgres.url, clusterDir: clusterPaths(postgres.dataDir).clusterDir, to: database });
+  await backUpDatabase({ url: postgres.url, paths: clusterPaths(postgres.dataDir), to: database });
   await more(40);
   await backUpObjects({ objectsDir: door.objectsDir, to: objects });
   await queue.drain(60_000);

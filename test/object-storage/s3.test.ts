@@ -21,6 +21,7 @@ import {
   s3Environment,
   startS3Server,
 } from '../../src/testing/s3-server.ts';
+import { scrape } from '../../src/testing/scrape.ts';
 import { connectSmtp, dotStuffed, type SmtpReply, sendRaw } from '../../src/testing/smtp-client.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
@@ -200,7 +201,7 @@ const orderWith = (content: Uint8Array): Promise<Buffer> =>
 const send = async ({ product }: Running, data: Buffer): Promise<SmtpReply> =>
   (await sendRaw({ port: product.smtpPort, from: FROM, to: [TO], data })).verdict;
 
-const metrics = async ({ product }: Running): Promise<string> => (await fetch(`${product.httpUrl}/metrics`)).text();
+const metrics = ({ product }: Running): Promise<string> => scrape(product.httpUrl);
 
 async function parsed({ rows }: Running, count: number): Promise<void> {
   const seen = () => rows<{ id: string }>(`SELECT id FROM inbound_message WHERE status = 'PARSED'`);

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { freePort } from '../../src/testing/free-port.ts';
 import { missing } from '../../src/testing/missing.ts';
+import { scrape } from '../../src/testing/scrape.ts';
 import { connectSmtp } from '../../src/testing/smtp-client.ts';
 import { acceptedId, assertSameItems } from './support/assertions.ts';
 import { type Ingest, sendOne, startIngest, wireText } from './support/ingest.ts';
@@ -102,7 +103,8 @@ test('Functional Requirements', async (t) => {
   await t.test(
     'FR-014: Prometheus metrics by organisation and status; nobody makes series by sending mail',
     async () => {
-      const text = async () => (await fetch(`${ingest.product.httpUrl}/metrics`)).text();
+      const text = () => scrape(ingest.product.httpUrl);
+      const before = await text();
       for (const [name, type] of [
         ['smtp_emails_received_total', 'counter'],
         ['smtp_attachment_extraction_duration_ms', 'histogram'],
@@ -111,7 +113,7 @@ test('Functional Requirements', async (t) => {
         ['inbound_messages', 'gauge'],
         ['jobs_waiting', 'gauge'],
       ]) {
-        assert.match(await text(), new RegExp(`^# TYPE ${name} ${type}$`, 'm'));
+        assert.match(before, new RegExp(`^# TYPE ${name} ${type}$`, 'm'));
       }
       for (let n = 0; n < 20; n++) await ingest.send({ to: [`orders+guess-${n}@orderflow.example.com`], data: 'x' });
       const series = (await text()).match(/^smtp_emails_received_total\{.*$/gm) ?? [];

@@ -1,18 +1,20 @@
 /**
  * The files of the embedded cluster.
  *
- * Shape: `{dataDir}/postgres/data` is PostgreSQL's own folder; in it stand our `orderflow.password` and
- * `orderflow.port`, so that they come and go with it. `{dataDir}/postgres/postgres.log` is the server's log.
+ * Shape: `{dataDir}/postgres/data` is PostgreSQL's own folder, of the account that it runs as. Beside it stand what we keep:
+ * `orderflow.password`, `pg_hba.conf`, the server's `postgres.log` and, on TCP, `orderflow.port`. Root writes nothing into a
+ * folder of that account, which could have put a link there.
  * A new cluster is made under a passing name and renamed when it is whole: a crash in the middle, or two processes
  * at once, cannot leave a half one.
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFile, chmod, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Account, chooseAccount, handOver, type Launch } from './account.ts';
 import type { PostgresBinaries } from './binaries.ts';
 import { codeOf, EmbeddedPostgresError, messageOf } from './error.ts';
+import { createOwnFile, openOwnLog, readOwnFile, replaceOwnFile } from './own-files.ts';
 
 export const DATABASE = 'orderflow';
 export const USER = 'orderflow';
@@ -23,16 +25,27 @@ export interface ClusterPaths {
   readonly homeDir: string;
   readonly clusterDir: string;
   readonly logFile: string;
+  readonly passwordFile: string;
+  readonly accessFile: string;
+  readonly portFile: string;
 }
 
 export function clusterPaths(dataDir: string): ClusterPaths {
   const homeDir = join(dataDir, 'postgres');
-  return { homeDir, clusterDir: join(homeDir, 'data'), logFile: join(homeDir, 'postgres.log') };
+  return {
+    homeDir,
+    clusterDir: join(homeDir, 'data'),
+    logFile: join(homeDir, 'postgres.log'),
+    passwordFile: join(homeDir, 'orderflow.password'),
+    accessFile: join(homeDir, 'pg_hba.conf'),
+    portFile: join(homeDir, 'orderflow.port'),
+  };
 }
 
 /** Settings of a new cluster, in its own postgresql.conf, where the operator may change them. */
 const SETTINGS: readonly string[] = [
-  'listen_addresses=127.0.0.1',
+  // Where it listens is said at each start (endpoint.ts); started by hand, nobody gets in.
+  'listen_addresses=',
   'unix_socket_directories=',
   'max_connections=100',
   'shared_buffers=128MB',
@@ -46,10 +59,14 @@ const SETTINGS: readonly string[] = [
   'log_error_verbosity=terse',
 ];
 
+/** Who may connect, and how. The line of TCP is idle where the server listens on a socket. */
+const ACCESS = 'local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n';
+
 /** Makes the folder around the cluster; the account that root drops to has to get through it. */
-export async function prepareHome({ homeDir }: ClusterPaths): Promise<void> {
+export async function prepareHome({ homeDir, accessFile }: ClusterPaths): Promise<void> {
   await mkdir(homeDir, { recursive: true });
   if (process.getuid?.() === 0) await chmod(homeDir, 0o711);
+  if ((await readOwnFile(accessFile)) === null) await createOwnFile(accessFile, ACCESS, 0o644);
 }
 
 export async function clusterExists({ clusterDir }: ClusterPaths): Promise<boolean> {
@@ -64,7 +81,7 @@ export async function clusterExists({ clusterDir }: ClusterPaths): Promise<boole
 
 /** Errors: `EmbeddedPostgresError` when the cluster is of another major version than the programs. */
 export async function checkVersion({ clusterDir }: ClusterPaths, binaries: PostgresBinaries): Promise<void> {
-  const version = (await readFile(join(clusterDir, 'PG_VERSION'), 'utf8')).trim();
+  const version = ((await readOwnFile(join(clusterDir, 'PG_VERSION'))) ?? '').trim();
   if (version === binaries.majorVersion) return;
   throw new EmbeddedPostgresError(
     `the cluster in ${clusterDir} was made by PostgreSQL ${version}, this release carries ${binaries.majorVersion}; dump it with the release that made it and load it into a new DATA_DIR`,
@@ -74,68 +91,78 @@ export async function checkVersion({ clusterDir }: ClusterPaths, binaries: Postg
 export interface CreateOptions {
   readonly paths: ClusterPaths;
   readonly binaries: PostgresBinaries;
+  /** Of our user. */
+  readonly password: string;
   /** false: no fsync while creating (a throw-away cluster). */
   readonly durable: boolean;
 }
 
 /** Makes the cluster with its user and database; does nothing when another process was first. */
-export async function createCluster({ paths, binaries, durable }: CreateOptions): Promise<void> {
+export async function createCluster(o: CreateOptions): Promise<void> {
+  const { paths, binaries } = o;
   const account = await chooseAccount({ ...paths, postgres: binaries.postgres });
   const draft = join(paths.homeDir, `${DRAFT_PREFIX}${process.pid}-${randomBytes(4).toString('hex')}`);
   try {
     await mkdir(draft, { mode: 0o700 });
     await handOver(draft, account);
-    await fillDraft(draft, account, binaries, durable);
+    await fillDraft(draft, account, o);
     await publish(draft, paths);
   } finally {
-    await rm(draft, { recursive: true, force: true });
+    await removeDraft(draft, account);
   }
 }
 
-async function fillDraft(draft: string, account: Account, binaries: PostgresBinaries, durable: boolean): Promise<void> {
+async function fillDraft(draft: string, account: Account, o: CreateOptions): Promise<void> {
+  const { binaries, password, durable } = o;
   const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'];
   const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
   const sync = durable ? [] : ['--no-sync'];
-  // Until the line below, nobody may connect; the superuser has no password and so never can over the network.
+  // By its own pg_hba.conf nobody may connect; ours counts, and by that the superuser, who has no password, cannot.
   const options = ['-U', 'postgres', '-A', 'reject', '--data-checksums', '--no-instructions', ...locale, ...sync];
   await run(account.launch(binaries.initdb, ['-D', draft, ...options, ...settings]));
-  await writeFile(join(draft, 'pg_hba.conf'), 'host all all 127.0.0.1/32 scram-sha-256\n');
-  const password = randomBytes(24).toString('hex');
-  await writeFile(passwordFile(draft), `${password}\n`, { mode: 0o600 });
-  await handOver(passwordFile(draft), account);
   const single = ['--single', '-D', draft, '-c', 'exit_on_error=on', ...(durable ? [] : ['-c', 'fsync=off'])];
   await run(
     account.launch(binaries.postgres, [...single, 'postgres']),
     `CREATE ROLE ${USER} LOGIN CREATEDB CREATEROLE PASSWORD '${password}'\nCREATE DATABASE ${DATABASE} OWNER ${USER}\n`,
   );
-  if (durable) await syncFiles([join(draft, 'pg_hba.conf'), passwordFile(draft), draft]);
+  if (durable) await syncFolder(draft);
 }
 
 async function publish(draft: string, { homeDir, clusterDir }: ClusterPaths): Promise<void> {
   await rename(draft, clusterDir).catch((error: unknown) => {
     if (!['EEXIST', 'ENOTEMPTY'].includes(codeOf(error) ?? '')) throw error;
   });
-  await syncFiles([homeDir]);
+  await syncFolder(homeDir);
 }
 
-async function syncFiles(paths: readonly string[]): Promise<void> {
-  if (process.platform === 'win32') return; // Windows cannot sync a folder.
-  for (const path of paths) {
-    const handle = await open(path, 'r');
-    await handle.sync().finally(() => handle.close());
-  }
+async function syncFolder(path: string): Promise<void> {
+  if (process.platform === 'win32') return; // Windows cannot.
+  const handle = await open(path, 'r');
+  await handle.sync().finally(() => handle.close());
 }
 
 /**
  * Removes what a process that was killed in the middle of `createCluster` left behind. Its initdb may still be
  * writing there; then it is the next start's turn.
  */
-export async function removeDeadDrafts({ homeDir }: ClusterPaths): Promise<void> {
+export async function removeDeadDrafts({ homeDir, ...paths }: ClusterPaths, binaries: PostgresBinaries): Promise<void> {
   for (const name of await readdir(homeDir)) {
     if (!name.startsWith(DRAFT_PREFIX)) continue;
     const pid = Number(name.slice(DRAFT_PREFIX.length).split('-')[0]);
-    if (!exists(pid)) await rm(join(homeDir, name), { recursive: true, force: true }).catch(() => {});
+    if (exists(pid)) continue;
+    const account = await chooseAccount({ ...paths, homeDir, postgres: binaries.postgres });
+    await removeDraft(join(homeDir, name), account).catch(() => {});
   }
+}
+
+/** In a folder of another account, that account removes: it could change a folder for a link while root goes through it. */
+async function removeDraft(draft: string, account: Account): Promise<void> {
+  const facts = await lstat(draft).catch(() => null);
+  if (facts === null) return;
+  if (process.getuid?.() !== 0 || facts.uid === 0) return await rm(draft, { recursive: true, force: true });
+  // All but the folder itself, which lies in one that is not its own.
+  await run(account.launch('/bin/rm', ['-rf', '--', draft])).catch(() => {});
+  await rmdir(draft);
 }
 
 function exists(pid: number): boolean {
@@ -146,14 +173,27 @@ function exists(pid: number): boolean {
   }
 }
 
-export async function readPassword({ clusterDir }: ClusterPaths): Promise<string> {
-  return (
-    await readFile(passwordFile(clusterDir), 'utf8').catch((error) => Promise.reject(unreadable(clusterDir, error)))
-  ).trim();
-}
-
-function passwordFile(clusterDir: string): string {
-  return join(clusterDir, 'orderflow.password');
+/**
+ * The password of our user, made before the cluster is. The release before kept it inside the cluster's folder; from there it
+ * is copied once, and stays for the way back.
+ * Errors: `EmbeddedPostgresError` when there is a cluster and no password.
+ */
+export async function ensurePassword(paths: ClusterPaths): Promise<string> {
+  const { passwordFile, clusterDir } = paths;
+  try {
+    const known = await readOwnFile(passwordFile);
+    if (known !== null) return known.trim();
+    const earlier = await readOwnFile(join(clusterDir, 'orderflow.password'));
+    if (earlier === null && (await clusterExists(paths))) {
+      throw new EmbeddedPostgresError(`${passwordFile} is missing; restore it from a backup`);
+    }
+    const password = earlier?.trim() ?? randomBytes(24).toString('hex');
+    if (await createOwnFile(passwordFile, `${password}\n`, 0o600)) return password;
+    return await ensurePassword(paths); // Another process was first.
+  } catch (error) {
+    if (error instanceof EmbeddedPostgresError) throw error;
+    throw unreadable(clusterDir, error);
+  }
 }
 
 function unreadable(clusterDir: string, error: unknown): EmbeddedPostgresError {
@@ -164,32 +204,22 @@ function unreadable(clusterDir: string, error: unknown): EmbeddedPostgresError {
 }
 
 /** The port of the last start, to be kept when it is free; null for a new cluster. */
-export async function readPort({ clusterDir }: ClusterPaths): Promise<number | null> {
-  const text = await readFile(join(clusterDir, 'orderflow.port'), 'utf8').catch(() => '');
-  return Number.parseInt(text, 10) || null;
+export async function readPort({ portFile }: ClusterPaths): Promise<number | null> {
+  return Number.parseInt((await readOwnFile(portFile)) ?? '', 10) || null;
 }
 
 export async function keepPort(paths: ClusterPaths, port: number): Promise<void> {
-  if ((await readPort(paths)) === port) return;
-  const file = join(paths.clusterDir, 'orderflow.port');
-  const draft = `${file}.${process.pid}`;
-  await writeFile(draft, `${port}\n`);
-  await rename(draft, file);
+  if ((await readPort(paths)) !== port) await replaceOwnFile(paths.portFile, `${port}\n`, 0o644);
 }
 
 /** Opens the server's log for appending; one old one is kept. */
-export async function openLog(
-  { logFile }: ClusterPaths,
-  account: Account,
-): Promise<{ fd: number; close(): Promise<void> }> {
+export async function openLog({ logFile }: ClusterPaths): Promise<FileHandle> {
   const size = await stat(logFile).then(
     (facts) => facts.size,
     () => 0,
   );
   if (size > MAX_LOG_BYTES) await rename(logFile, `${logFile}.1`);
-  await appendFile(logFile, '', { mode: 0o600 });
-  await handOver(logFile, account);
-  return open(logFile, 'a');
+  return openOwnLog(logFile);
 }
 
 /** Errors: an `Error` with the last lines the program wrote. */

@@ -13,11 +13,13 @@ import { cleanUp } from '../../testing/clean-up.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { waitFor } from '../../testing/wait-for.ts';
 import { type EmbeddedPostgres, EmbeddedPostgresError, openEmbeddedPostgres } from './embedded-postgres.ts';
+import type { Transport } from './endpoint.ts';
 
 const log = pino({ level: 'silent' });
+const HOME = ['data', 'orderflow.password', 'pg_hba.conf', 'postgres.log'];
 
-async function open(t: TestContext, dataDir: string): Promise<EmbeddedPostgres> {
-  const embedded = await openEmbeddedPostgres({ dataDir, log });
+async function open(t: TestContext, dataDir: string, transport?: Transport): Promise<EmbeddedPostgres> {
+  const embedded = await openEmbeddedPostgres({ dataDir, log, ...(transport ? { transport } : {}) });
   cleanUp(t, () => embedded.stop());
   return embedded;
 }
@@ -99,7 +101,10 @@ test('a new cluster is durable, for this machine only, and its user is an ordina
   const dataDir = await temporaryFolder(t);
   const embedded = await open(t, dataDir);
   const url = new URL(embedded.connectionString);
-  assert.deepEqual([url.username, url.hostname, url.pathname], ['orderflow', '127.0.0.1', '/orderflow']);
+  assert.deepEqual([url.hostname, url.pathname, url.searchParams.get('user')], ['', '/orderflow', 'orderflow']);
+  const folder = url.searchParams.get('host') ?? '';
+  assert.equal((await stat(folder)).mode & 0o777, 0o700);
+  assert.equal((await stat(join(folder, '.s.PGSQL.5432'))).mode & 0o777, 0o700);
   const settings = await query(
     url.href,
     `SELECT current_setting('fsync') AS fsync, current_setting('synchronous_commit') AS commit,
@@ -112,16 +117,16 @@ test('a new cluster is durable, for this machine only, and its user is an ordina
     commit: 'on',
     pages: 'on',
     checksums: 'on',
-    addresses: '127.0.0.1',
+    addresses: '',
     encoding: 'UTF8',
     superuser: false,
   });
-  assert.equal((await stat(file(dataDir, 'orderflow.password'))).mode & 0o777, 0o600);
-  url.password = 'guessed';
+  assert.equal((await stat(join(dataDir, 'postgres', 'orderflow.password'))).mode & 0o777, 0o600);
+  url.searchParams.set('password', 'guessed');
   await assert.rejects(query(url.href, 'SELECT 1'), /password authentication failed/);
 });
 
-test('stop leaves no process, and the next start finds port and rows again', async (t) => {
+test('stop leaves no process, and the next start finds place and rows again', async (t) => {
   const dataDir = await temporaryFolder(t);
   const first = await open(t, dataDir);
   const pid = await serverPid(dataDir);
@@ -157,7 +162,7 @@ test('processes that start at the same moment on an empty folder get one server'
   const codes = await Promise.all(holders.map((holder) => holder.leave()));
   assert.deepEqual(codes, [0, 0, 0]);
   assert.ok(await isStopped(dataDir, pid));
-  assert.deepEqual((await readdir(join(dataDir, 'postgres'))).sort(), ['data', 'postgres.log']);
+  assert.deepEqual((await readdir(join(dataDir, 'postgres'))).sort(), HOME);
 });
 
 test('a server whose process was killed is taken over', async (t) => {
@@ -174,7 +179,7 @@ test('a server whose process was killed is taken over', async (t) => {
   assert.ok(await isStopped(dataDir, pid));
 });
 
-test('a server that is killed comes back by itself on the same port with what was committed', async (t) => {
+test('a server that is killed comes back by itself at the same place with what was committed', async (t) => {
   const dataDir = await temporaryFolder(t);
   const embedded = await open(t, dataDir);
   await query(embedded.connectionString, 'CREATE TABLE kept AS SELECT 42 AS answer');
@@ -205,27 +210,27 @@ test('a pid file that names a living process of another program does not block t
   const dataDir = await temporaryFolder(t);
   const first = await open(t, dataDir);
   await first.stop();
-  const port = new URL(first.connectionString).port;
   // Of the same user: PostgreSQL itself only believes in those. And not its parent, which it leaves out of account.
   const { uid, gid } = await stat(file(dataDir, ''));
   const stranger = spawn('sleep', ['60'], { uid, gid, stdio: 'ignore' });
   cleanUp(t, () => void stranger.kill());
   await once(stranger, 'spawn');
-  const lines = [stranger.pid, file(dataDir, ''), 1_700_000_000, port, '', '127.0.0.1', '', 'ready'];
-  await writeFile(file(dataDir, 'postmaster.pid'), `${lines.join('\n')}\n`);
+  const lines = [stranger.pid, file(dataDir, ''), 1_700_000_000, 5432, file(dataDir, ''), '', '', 'ready'];
+  for (const name of ['postmaster.pid', '.s.PGSQL.5432.lock'])
+    await writeFile(file(dataDir, name), `${lines.join('\n')}\n`);
   const second = await open(t, dataDir);
   assert.deepEqual(await query(second.connectionString, 'SELECT 1 AS one'), { one: 1 });
 });
 
-test('a port that somebody else took meanwhile is replaced', async (t) => {
+test('over TCP, a port that somebody else took meanwhile is replaced', async (t) => {
   const dataDir = await temporaryFolder(t);
-  const first = await open(t, dataDir);
+  const first = await open(t, dataDir, 'tcp');
   await first.stop();
   const port = Number(new URL(first.connectionString).port);
   const squatter = createServer().listen(port, '127.0.0.1');
   await once(squatter, 'listening');
   cleanUp(t, () => void squatter.close());
-  const second = await open(t, dataDir);
+  const second = await open(t, dataDir, 'tcp');
   assert.notEqual(Number(new URL(second.connectionString).port), port);
   assert.deepEqual(await query(second.connectionString, 'SELECT 1 AS one'), { one: 1 });
 });
@@ -238,7 +243,7 @@ test('what a killed first start left behind is removed', async (t) => {
   await mkdir(draft, { recursive: true });
   await writeFile(join(draft, 'PG_VERSION'), '18\n');
   await open(t, dataDir);
-  assert.deepEqual((await readdir(join(dataDir, 'postgres'))).sort(), ['data', 'postgres.log']);
+  assert.deepEqual((await readdir(join(dataDir, 'postgres'))).sort(), HOME);
 });
 
 test('a failure is one line that says what to mend', async (t) => {

@@ -4,7 +4,7 @@
  * Server and commands share it. Each user holds a shared advisory lock on a session of its own to the maintenance
  * database; who leaves and gets that lock alone stops the server. A server whose starter was killed is found through
  * its postmaster.pid and taken over the same way. When the server itself dies, the holder's session breaks, and the
- * holder starts it again on the same port.
+ * holder starts it again at the same place.
  */
 import { mkdir, realpath } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,12 +15,11 @@ import {
   clusterExists,
   clusterPaths,
   createCluster,
-  DATABASE,
+  ensurePassword,
   prepareHome,
-  readPassword,
   removeDeadDrafts,
-  USER,
 } from './cluster.ts';
+import { addressOf, connectionStringOf, defaultTransport, type Endpoint, type Transport } from './endpoint.ts';
 import { EmbeddedPostgresError, messageOf, remedyFor } from './error.ts';
 import { type Cluster, joinServer, releaseShare, type Share } from './hold.ts';
 import { stopPostmaster } from './postmaster.ts';
@@ -32,6 +31,8 @@ export interface EmbeddedPostgresOptions {
   readonly log: Log;
   /** false: no fsync, for throw-away clusters of tests only. Default: true. */
   readonly durable?: boolean;
+  /** Default: the platform's (endpoint.ts). */
+  readonly transport?: Transport;
 }
 
 export interface EmbeddedPostgres {
@@ -54,7 +55,7 @@ export async function openEmbeddedPostgres(options: EmbeddedPostgresOptions): Pr
   const held = keepHeld(cluster, first, leaving.signal);
   let stopped: Promise<void> | undefined;
   return {
-    connectionString: `postgres://${USER}:${cluster.password}@127.0.0.1:${first.port}/${DATABASE}`,
+    connectionString: connectionStringOf(first.endpoint, cluster.password),
     stop: () => {
       stopped ??= leave(cluster, held, leaving);
       return stopped;
@@ -77,20 +78,21 @@ export function embeddedDatabaseExists(dataDir: string): Promise<boolean> {
   return clusterExists(clusterPaths(dataDir));
 }
 
-async function openCluster({ dataDir, log, durable = true }: EmbeddedPostgresOptions): Promise<Cluster> {
+async function openCluster(o: EmbeddedPostgresOptions): Promise<Cluster> {
+  const { dataDir, log, durable = true, transport = defaultTransport } = o;
   await mkdir(dataDir, { recursive: true });
   const paths = clusterPaths(await realpath(dataDir));
   await prepareHome(paths);
   const exists = await clusterExists(paths);
-  await removeDeadDrafts(paths);
+  const password = await ensurePassword(paths);
   const binaries = await locateBinaries(paths.homeDir);
+  await removeDeadDrafts(paths, binaries);
   if (!exists) {
     log.info({ dir: paths.homeDir }, 'creating the embedded PostgreSQL');
-    await createCluster({ paths, binaries, durable });
+    await createCluster({ paths, binaries, password, durable });
   }
   await checkVersion(paths, binaries);
-  const password = await readPassword(paths);
-  return { paths, binaries, password, settings: durable ? [] : THROW_AWAY, log };
+  return { paths, binaries, password, transport, settings: durable ? [] : THROW_AWAY, log };
 }
 
 interface Held {
@@ -109,7 +111,7 @@ function keepHeld(cluster: Cluster, first: Share, signal: AbortSignal): Held {
     next.session.once('end', () => {
       share = null;
       if (signal.aborted) return;
-      restarting = rejoin(cluster, next.port, signal).then((again) => (again ? take(again) : undefined));
+      restarting = rejoin(cluster, next.endpoint, signal).then((again) => (again ? take(again) : undefined));
     });
   };
   take(first);
@@ -117,14 +119,15 @@ function keepHeld(cluster: Cluster, first: Share, signal: AbortSignal): Held {
 }
 
 /** Never rejects; null when we leave before the server is back. */
-async function rejoin(cluster: Cluster, port: number, signal: AbortSignal): Promise<Share | null> {
+async function rejoin(cluster: Cluster, endpoint: Endpoint, signal: AbortSignal): Promise<Share | null> {
   const { log, paths } = cluster;
   log.error({ dir: paths.homeDir }, 'lost the embedded PostgreSQL; starting it again');
   for (let delayMs = 100; !signal.aborted; delayMs = Math.min(delayMs * 2, MAX_RESTART_DELAY_MS)) {
     try {
-      const share = await joinServer(cluster, port, signal);
-      if (share.port === port) log.warn({ port }, 'the embedded PostgreSQL is back');
-      else log.error({ port: share.port, expected: port }, 'the embedded PostgreSQL moved to another port; restart');
+      const share = await joinServer(cluster, endpoint, signal);
+      const [now, before] = [addressOf(share.endpoint), addressOf(endpoint)];
+      if (now.host === before.host && now.port === before.port) log.warn(now, 'the embedded PostgreSQL is back');
+      else log.error({ ...now, expected: before }, 'the embedded PostgreSQL moved; restart');
       return share;
     } catch (error) {
       if (signal.aborted) break;

@@ -10,31 +10,51 @@ import { promisify } from 'node:util';
 import { chooseAccount, handOver } from './account.ts';
 import type { PostgresBinaries } from './binaries.ts';
 import { type ClusterPaths, complaintIn, openLog } from './cluster.ts';
+import {
+  assertPrivate,
+  type Endpoint,
+  prepareSocketFolder,
+  removeSocketFolder,
+  serverArguments,
+  socketFile,
+} from './endpoint.ts';
 import { codeOf, EmbeddedPostgresError, messageOf, remedyFor } from './error.ts';
+import { readOwnFile } from './own-files.ts';
 
 /** What the server wrote into postmaster.pid. */
 export interface Postmaster {
   readonly pid: number;
   /** null while it is starting. */
-  readonly port: number | null;
+  readonly endpoint: Endpoint | null;
 }
 
 /**
  * The running server of this cluster, or null. A file left by a killed machine is recognised even when its process
  * id now belongs to another program, and moved out of the way: PostgreSQL itself would refuse to start.
+ * Errors: `EmbeddedPostgresError` when others can write where its socket is.
  */
-export async function findPostmaster(paths: ClusterPaths): Promise<Postmaster | null> {
-  const found = await readPidFile(join(paths.clusterDir, 'postmaster.pid'));
+export async function findPostmaster({ clusterDir }: ClusterPaths): Promise<Postmaster | null> {
+  const found = await readPidFile(pidFile(clusterDir));
   if (!found) return null;
-  if (await isPostmaster(found.pid, paths.clusterDir)) return found;
-  await removeStalePidFile(paths.clusterDir, found.pid);
-  return null;
+  if (!(await isPostmaster(found.pid, clusterDir))) {
+    await removeStalePidFile(pidFile(clusterDir), found.pid);
+    return null;
+  }
+  const { endpoint } = found;
+  if (endpoint?.transport === 'socket') await assertPrivate(endpoint.folder, (await stat(clusterDir)).uid);
+  return found;
 }
 
+const pidFile = (clusterDir: string): string => join(clusterDir, 'postmaster.pid');
+
+/** Lines: process id, cluster, start time, port, folder of the socket, address of TCP. The last two once it listens there. */
 async function readPidFile(path: string): Promise<Postmaster | null> {
-  const lines = (await readFile(path, 'utf8').catch(() => '')).split('\n');
-  const pid = Number.parseInt(lines[0] ?? '', 10);
-  return pid > 0 ? { pid, port: Number.parseInt(lines[3] ?? '', 10) || null } : null;
+  const [pidLine = '', , , portLine = '', folder = '', host = ''] = ((await readOwnFile(path)) ?? '').split('\n');
+  const pid = Number.parseInt(pidLine, 10);
+  if (!(pid > 0)) return null;
+  const port = Number.parseInt(portLine, 10);
+  if (folder !== '') return { pid, endpoint: { transport: 'socket', folder } };
+  return { pid, endpoint: host !== '' && port > 0 ? { transport: 'tcp', port } : null };
 }
 
 /**
@@ -63,8 +83,7 @@ async function isPostmaster(pid: number, clusterDir: string): Promise<boolean> {
  * Moved aside before it is judged again, so that the file of a server that another process started meanwhile is put
  * back. (Were it lost all the same, PostgreSQL's lock on its shared memory still keeps a second server out.)
  */
-async function removeStalePidFile(clusterDir: string, stalePid: number): Promise<void> {
-  const file = join(clusterDir, 'postmaster.pid');
+async function removeStalePidFile(file: string, stalePid: number): Promise<void> {
   const aside = `${file}.stale-${randomBytes(4).toString('hex')}`;
   try {
     await rename(file, aside);
@@ -79,7 +98,7 @@ async function removeStalePidFile(clusterDir: string, stalePid: number): Promise
 export interface StartOptions {
   readonly paths: ClusterPaths;
   readonly binaries: PostgresBinaries;
-  readonly port: number;
+  readonly endpoint: Endpoint;
   /** `name=value`, over the cluster's own. */
   readonly settings: readonly string[];
 }
@@ -88,14 +107,24 @@ export interface StartOptions {
  * Starts the server apart from us: in a session of its own, so that Ctrl-C in the terminal does not reach it before
  * we have finished. Resolves once the process is there.
  */
-export async function startPostmaster({ paths, binaries, port, settings }: StartOptions): Promise<StartedPostmaster> {
+export async function startPostmaster({
+  paths,
+  binaries,
+  endpoint,
+  settings,
+}: StartOptions): Promise<StartedPostmaster> {
   const account = await chooseAccount({ ...paths, postgres: binaries.postgres });
   await handOver(paths.clusterDir, account);
-  const log = await openLog(paths, account);
+  if (endpoint.transport === 'socket') {
+    await prepareSocketFolder(endpoint.folder, paths, account);
+    await removeStaleSocketLock(endpoint.folder, paths);
+  }
+  const log = await openLog(paths);
   try {
     const logStart = (await stat(paths.logFile)).size;
-    const options = ['-p', String(port), ...settings.flatMap((setting) => ['-c', setting])];
-    const launch = account.launch(binaries.postgres, ['-D', paths.clusterDir, ...options]);
+    const options = [`hba_file=${paths.accessFile}`, ...settings].flatMap((setting) => ['-c', setting]);
+    const args = ['-D', paths.clusterDir, ...serverArguments(endpoint), ...options];
+    const launch = account.launch(binaries.postgres, args);
     const child = spawn(launch.file, launch.args, {
       ...launch.options,
       cwd: '/',
@@ -115,6 +144,13 @@ export async function startPostmaster({ paths, binaries, port, settings }: Start
   } finally {
     await log.close();
   }
+}
+
+/** What a killed server leaves beside its socket: as with postmaster.pid, the process id may be another program's now. */
+async function removeStaleSocketLock(folder: string, { clusterDir }: ClusterPaths): Promise<void> {
+  const file = `${socketFile(folder)}.lock`;
+  const found = await readPidFile(file);
+  if (found && !(await isPostmaster(found.pid, clusterDir))) await removeStalePidFile(file, found.pid);
 }
 
 export interface StartedPostmaster {
@@ -163,6 +199,7 @@ export async function stopPostmaster(paths: ClusterPaths, binaries: PostgresBina
     }
     await sleep(20);
   }
+  if (running.endpoint?.transport === 'socket') await removeSocketFolder(running.endpoint.folder, paths);
 }
 
 /** A zombie has: its ports and files are closed; only whoever adopted it has not looked yet. */

@@ -57,8 +57,10 @@ export function connectFault(url: string, error: unknown): string {
 
 function where(url: string): string {
   try {
-    const { hostname, port, pathname } = new URL(url);
-    return `PostgreSQL at ${hostname || 'localhost'}:${port || '5432'}, database "${decodeURIComponent(pathname.slice(1))}",`;
+    const { hostname, port, pathname, searchParams } = new URL(url);
+    const host = searchParams.get('host') || hostname || 'localhost';
+    const address = host.startsWith('/') ? host : `${host}:${searchParams.get('port') || port || '5432'}`;
+    return `PostgreSQL at ${address}, database "${decodeURIComponent(pathname.slice(1))}",`;
   } catch {
     return 'PostgreSQL';
   }

@@ -7,6 +7,7 @@ import { cleanUp } from '../../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../../src/testing/database.ts';
 import { bareEnvironment } from '../../../src/testing/environment.ts';
 import { type LogLine, type Product, startProduct } from '../../../src/testing/product.ts';
+import { scrape } from '../../../src/testing/scrape.ts';
 import { type RawMail, type SmtpReply, sendRaw } from '../../../src/testing/smtp-client.ts';
 import { temporaryFolder } from '../../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../../src/testing/wait-for.ts';
@@ -148,7 +149,7 @@ function logReader({ log }: Product): Pick<Ingest, 'logged' | 'waitForLog'> {
 }
 
 async function readMetric(httpUrl: string, name: string, labels: Readonly<Record<string, string>>): Promise<number> {
-  const text = await (await fetch(`${httpUrl}/metrics`)).text();
+  const text = await scrape(httpUrl);
   for (const [, series, inBraces = '', value] of text.matchAll(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/gm)) {
     const found = Object.fromEntries(
       [...inBraces.matchAll(/([a-z_]+)="([^"]*)"/g)].map(([, key, text]) => [key, text]),
