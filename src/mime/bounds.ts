@@ -13,7 +13,7 @@
  * third more in sections of one line each, twice where both forms are sent: 8 KB. A boundary may have 8 KB (limits.ts), for
  * which RFC 2046 §5.1.1 allows 70 bytes.
  */
-const MAX_PARAMETERIZED_BYTES = 16 * 1024;
+export const MAX_PARAMETERIZED_BYTES = 16 * 1024;
 
 /** Kept of the end of a longer one, where the extension of its name is. */
 const KEPT_END_BYTES = 128;

@@ -241,6 +241,27 @@ export interface HostileMail {
   mail(): string;
 }
 
+const named = (name: string, mail: () => string): HostileMail => ({ name, mail });
+
+/** One part, with one of its fields or parameters as long and as dear as can be. */
+export function dearParts(): readonly HostileMail[] {
+  return [
+    ...Object.entries(dearValues).flatMap(([name, value]) => [
+      named(`file name: ${name}`, () => partWith(`Content-Disposition: attachment; filename${value}`)),
+      named(`name of a type: ${name}`, () => partWith(`Content-Type: application/pdf; name${value}`)),
+    ]),
+    ...Object.entries(dearFields).map(([name, header]) => named(name, () => partWith(header))),
+    named('four of each field', () =>
+      partWith(
+        Object.values(dearValues)
+          .slice(0, 4)
+          .map((value) => `Content-Disposition: attachment; filename${value.slice(0, 120_000)}`)
+          .join('\r\n'),
+      ),
+    ),
+  ];
+}
+
 /** Every one of them, each made when it is asked for. */
 export function hostileGallery(): readonly HostileMail[] {
   const words: readonly (readonly [string, string, Buffer])[] = [
@@ -251,16 +272,11 @@ export function hostileGallery(): readonly HostileMail[] {
     ['HZ', 'hz-gb-2312', Buffer.from('~{VP~}'.repeat(inBase64 / 6))],
     ['UTF-8 marks', 'utf-8', Buffer.from(marks(inBase64))],
   ];
-  const named = (name: string, mail: () => string): HostileMail => ({ name, mail });
   return [
     ...Object.entries(costlyBodies).map(([name, make]) => named(name, () => make(2_000_000))),
     ...Object.entries(costlyFields).map(([name, make]) => named(name, () => `${make(fieldBytes)}\r\n\r\n`)),
     ...words.map(([name, charset, bytes]) => named(`header in ${name}`, () => dearMailHeader(charset, bytes))),
-    ...Object.entries(dearValues).flatMap(([name, value]) => [
-      named(`file name: ${name}`, () => partWith(`Content-Disposition: attachment; filename${value}`)),
-      named(`name of a type: ${name}`, () => partWith(`Content-Type: application/pdf; name${value}`)),
-    ]),
-    ...Object.entries(dearFields).map(([name, header]) => named(name, () => partWith(header))),
+    ...dearParts(),
     ...Object.entries(dearBodies).map(([name, make]) => named(name, make)),
   ];
 }
