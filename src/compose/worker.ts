@@ -3,7 +3,9 @@ import { createGraphileJobRunner } from '../adapters/graphile/job-runner.ts';
 import { createPostgresExtractionStore } from '../adapters/postgres/extraction-store.ts';
 import { createPostgresJobOutbox } from '../adapters/postgres/job-outbox.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
+import { createPostgresWaitingMessages } from '../adapters/postgres/waiting-messages.ts';
 import { createExtractor } from '../documents/extractor.ts';
+import { createFairShare } from '../jobs/fair-share.ts';
 import { createRelay, type Relay } from '../jobs/relay.ts';
 import { createTasks } from '../jobs/tasks.ts';
 import type { JobRunner } from '../ports/job-runner.ts';
@@ -49,6 +51,11 @@ function createJobs(
     lines,
     tasks: createTasks({
       courtesy,
+      share: createFairShare({
+        slots: settings.worker.concurrency,
+        waiting: createPostgresWaitingMessages({ pool: pools.worker }),
+        log,
+      }),
       tracing,
       ...(relay === null ? {} : { documentsReady: relay.wake }),
       extractor: createExtractor({

@@ -1,8 +1,8 @@
 /**
  * Takes the events of one mail and makes documents of them: a decision for every leaf part, an object for every document.
  *
- * Parts overlap (a forwarded mail is kept whole while its own attachments go by), so several may be open at once; their
- * number is bounded by the engine's `maxMessageDepth`.
+ * Parts overlap: a forwarded mail is kept whole while its own attachments go by. Of messages inside one that is kept, no
+ * further copy is made, so two files at most are written at the same time, and each byte of a mail twice.
  */
 import { v5 as uuidV5 } from 'uuid';
 import { createDocumentRule, type Defect, type MailEvent, type PartBegin } from '../mime/index.ts';
@@ -10,6 +10,7 @@ import type { DocumentError, MessageToExtract, NewDocument, Note, PartDecision }
 import { documentKey } from '../ports/keys.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import { comparePartPaths } from '../ports/part-path.ts';
+import { listedName, MAX_DOCUMENTS } from './bounds.ts';
 import { defectsOfBytes } from './byte-defects.ts';
 import { distinctFileNames } from './distinct-names.ts';
 import { documentFileName } from './file-name.ts';
@@ -68,13 +69,36 @@ export function createCollector(o: {
   const notes = createNoteCollector();
   const readability = createReadability();
   let limit: DocumentError | null = null;
+  let begun = 0;
+  let beyondLimit = 0;
 
   const idOf = (path: string): string => uuidV5(path, message.id);
 
   const begin = (part: PartBegin): void => {
     const { document, reason, settled } = rule.verdict(part);
+    const refusal = document ? refusalOf(part) : null;
+    if (refusal !== null) {
+      if (refusal === 'document-limit') beyondLimit++;
+      open.set(part.path, { part, reason: refusal, file: null, startedAt: 0 });
+      return;
+    }
     if (!settled) unsettled.push(part);
+    if (document) begun++;
     open.set(part.path, { part, reason, file: document ? fileFor(part) : null, startedAt: performance.now() });
+  };
+
+  /** Why a part that could be a document does not become one; null when it does. */
+  const refusalOf = (part: PartBegin): 'within-message' | 'document-limit' | null => {
+    if (isMessage(part) && isInsideKept(part)) return 'within-message';
+    return begun >= MAX_DOCUMENTS ? 'document-limit' : null;
+  };
+
+  /** A message around it is kept whole, and so is this. */
+  const isInsideKept = ({ messagePath }: PartBegin): boolean => {
+    for (const [path, { file }] of open) {
+      if (file !== null && (messagePath === `${path}.m` || messagePath.startsWith(`${path}.m.`))) return true;
+    }
+    return false;
   };
 
   const fileFor = (part: PartBegin): PartFile => {
@@ -90,13 +114,26 @@ export function createCollector(o: {
     });
   };
 
+  const decide = (
+    part: PartBegin,
+    sizeBytes: number,
+    reason: string,
+    documentId: string | null,
+    codes: readonly string[] = [],
+  ): void => {
+    parts.set(
+      part.path,
+      decision(part, listedName(part.header.fileName, parts.size), sizeBytes, reason, documentId, codes),
+    );
+  };
+
   const end = async (path: string, sizeBytes: number, defects: readonly Defect[]): Promise<void> => {
     const one = open.get(path);
     if (one === undefined) return;
     const { part, reason, file, startedAt } = one;
     open.delete(path);
     const documentId = idOf(path);
-    parts.set(path, decision(part, sizeBytes, reason, file === null ? null : documentId, codesOf(notedOf(defects))));
+    decide(part, sizeBytes, reason, file === null ? null : documentId, codesOf(notedOf(defects)));
     if (file === null) return;
     try {
       const document = storedDocument(documentId, part, await file.finish(), defectsOfBytes(defects));
@@ -117,7 +154,7 @@ export function createCollector(o: {
       message: `more than ${value} (${name}); the mail was not read further`,
     };
     for (const [path, { part, file }] of open) {
-      parts.set(path, decision(part, 0, `cut off: ${name}`, file === null ? null : idOf(path)));
+      decide(part, 0, `cut off: ${name}`, file === null ? null : idOf(path));
       if (file !== null) documents.set(path, failedDocument(idOf(path), part, limit));
     }
     await abandonOpen();
@@ -131,7 +168,7 @@ export function createCollector(o: {
       const before = parts.get(part.path);
       if (document || taken === undefined || before === undefined) continue;
       documents.delete(part.path);
-      parts.set(part.path, decision(part, before.sizeBytes, reason, null, before.notes));
+      decide(part, before.sizeBytes, reason, null, before.notes);
       if (taken.storageKey !== null) await o.objects.remove(taken.storageKey);
     }
   };
@@ -152,7 +189,7 @@ export function createCollector(o: {
     return {
       documents: named.sort((a, b) => comparePartPaths(a.partPath, b.partPath)),
       parts: [...parts.values()].sort((a, b) => comparePartPaths(a.path, b.path)),
-      notes: notes.notes((path) => names.get(path) ?? parts.get(path)?.fileName ?? null),
+      notes: notes.notes((path) => names.get(path) ?? parts.get(path)?.fileName ?? null, beyondLimit),
       unstored,
       failure: limit ?? readability.failure(),
     };
@@ -176,14 +213,15 @@ export function createCollector(o: {
 
 function decision(
   part: PartBegin,
+  fileName: string | null,
   sizeBytes: number,
   reason: string,
   documentId: string | null,
-  notes: readonly string[] = [],
+  notes: readonly string[],
 ): PartDecision {
-  const { mediaType, fileName, disposition } = part.header;
+  const { mediaType, disposition } = part.header;
   const noted = notes.length === 0 ? {} : { notes };
-  const facts = { path: part.path, mediaType, fileName: bounded(fileName), disposition, sizeBytes, reason, ...noted };
+  const facts = { path: part.path, mediaType, fileName, disposition, sizeBytes, reason, ...noted };
   return documentId === null ? { ...facts, decision: 'skipped' } : { ...facts, decision: 'document', documentId };
 }
 
@@ -217,6 +255,10 @@ function described(
   };
 }
 
+function isMessage({ header: { mediaType } }: PartBegin): boolean {
+  return mediaType === 'message/rfc822' || mediaType === 'message/global';
+}
+
 const codesOf = (defects: readonly Defect[]): readonly string[] => defects.map(({ code }) => code);
 
 /** A mail may have thousands of defects; the first few tell the story. */
@@ -226,11 +268,4 @@ function summary(defects: readonly Defect[]): string {
   const told = defects.slice(0, MAX_DEFECTS_TOLD).map(({ code, message }) => `${code}: ${message}`);
   const more = defects.length - told.length;
   return more > 0 ? `${told.join('; ')}; and ${more} more` : told.join('; ');
-}
-
-/** A name of a megabyte is kept in the raw mail; here it is for reading. */
-const MAX_NAME_CHARACTERS = 1_024;
-
-function bounded(name: string | null): string | null {
-  return name === null || name.length <= MAX_NAME_CHARACTERS ? name : `${name.slice(0, MAX_NAME_CHARACTERS)}…`;
 }

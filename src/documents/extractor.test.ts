@@ -471,6 +471,43 @@ describe('a mail with a forwarded mail inside', () => {
   });
 });
 
+it('a mail of 9,900 parts that waits for nothing gives the event loop its turns', async (t) => {
+  const house = await openHouse(t);
+  const received = await house.received(multipart(Array.from({ length: 9_900 }, () => '\r\nx')));
+  let turns = 0;
+  let over = false;
+  const turn = (): void => {
+    turns++;
+    if (!over) setImmediate(turn);
+  };
+  // From the first event on: what is waited for before is the store and the database.
+  const objects: ObjectStore = {
+    ...house.objects,
+    async get(key) {
+      const chunks = await Array.fromAsync(await house.objects.get(key));
+      setImmediate(turn);
+      return (async function* () {
+        yield* chunks;
+      })();
+    },
+  };
+  const extractor = createExtractor({
+    objects,
+    store: {
+      take: async () => ({ ...received, status: 'STORED' }),
+      finish: async () => {
+        over = true;
+        return true;
+      },
+    },
+    log: pino({ level: 'silent' }),
+    lines: createBoundedLines({ log: pino({ level: 'silent' }) }),
+    metrics: house.metrics,
+  });
+  await extractor.extract(jobOf(received), run());
+  assert.ok(turns >= 5, `${turns} turns`);
+});
+
 describe('faults while extracting', () => {
   /** A directory where the object should be: a fault of this one object, on the real file system. */
   async function obstruct(house: House, received: NewMessage, name: string): Promise<void> {

@@ -6,6 +6,7 @@
  * limit of the engine, a mail whose parts cannot be found, the raw object gone), or that no attempt is left, ends the
  * message as FAILED.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseMail } from '../mime/index.ts';
 import type {
   DocumentError,
@@ -24,6 +25,7 @@ import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
 import { type Collected, createCollector } from './collector.ts';
 import { PARSER_VERSION } from './parser-version.ts';
+import { createPauses } from './pauses.ts';
 
 /**
  * A part that could not be stored this often, while others of the same mail could, is given up alone: the store is
@@ -160,10 +162,14 @@ async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run
     },
   });
   try {
+    const pause = createPauses();
     for await (const event of parseMail(bytes)) {
       run.signal.throwIfAborted();
       await collector.take(event);
+      await pause();
     }
+    // A step of its own, as it looks at all parts at once.
+    await nextTurn();
     return collector.collected();
   } finally {
     await collector.abandon();

@@ -39,7 +39,7 @@ const partEnd = (path: string, ...codes: readonly DefectCode[]): MailEvent => ({
 function notesOf(events: readonly MailEvent[], names: Readonly<Record<string, string>> = {}) {
   const collector = createNoteCollector();
   for (const event of events) collector.observe(event);
-  return collector.notes((part) => names[part] ?? null);
+  return collector.notes((part) => names[part] ?? null, 0);
 }
 
 const inShort = (events: readonly MailEvent[]) => notesOf(events).map(({ code, part }) => [code, part]);

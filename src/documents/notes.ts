@@ -2,23 +2,25 @@
 import { type Defect, type DefectCode, isNoted, type MailEvent } from '../mime/index.ts';
 import type { Note } from '../ports/extraction-store.ts';
 import { comparePartPaths } from '../ports/part-path.ts';
+import { MAX_DOCUMENTS, MAX_NOTED_NAME_CHARACTERS, MAX_NOTES } from './bounds.ts';
 
-/** `more` is the last note of a message that has too many: it has their number. */
-export type NoteCode = DefectCode | 'more';
+/**
+ * `document-limit`: files beyond MAX_DOCUMENTS were not stored. `more` is the last note of a message that has too many. Both
+ * have a number.
+ */
+export type NoteCode = DefectCode | 'document-limit' | 'more';
 
 export interface CodedNote extends Note {
   readonly code: NoteCode;
 }
 
-/** Enough to see what is wrong with a mail, and a row of some kilobytes whatever the sender did. */
-export const MAX_NOTES = 50;
-/** A name is for recognising the file; the row of the document has it whole. */
-const MAX_NAME_CHARACTERS = 200;
-
 export interface NoteCollector {
   observe(event: MailEvent): void;
-  /** In the order of the parts, those of the mail itself first. `fileNameOf`: null for what has no name. */
-  notes(fileNameOf: (part: string) => string | null): readonly CodedNote[];
+  /**
+   * In the order of the parts, those of the mail itself first. `fileNameOf`: null for what has no name; `unstored`: how many
+   * files were beyond the limit of documents.
+   */
+  notes(fileNameOf: (part: string) => string | null, unstored: number): readonly CodedNote[];
 }
 
 interface Found {
@@ -28,7 +30,9 @@ interface Found {
 }
 
 export function createNoteCollector(): NoteCollector {
-  const found: Found[] = [];
+  /** The first of them, as many as may be told. */
+  let found: Found[] = [];
+  let count = 0;
   // By part and code: bounded by the engine's limit of parts.
   const known = new Map<string | null, Set<DefectCode>>();
 
@@ -40,6 +44,8 @@ export function createNoteCollector(): NoteCollector {
       if (codes.has(code) || (isRoot(part) && known.get(null)?.has(code))) continue;
       known.set(part, codes.add(code));
       found.push({ code, part, meaning: message });
+      count++;
+      if (found.length > 2 * MAX_NOTES) found = found.sort(inOrder).slice(0, MAX_NOTES);
     }
   };
 
@@ -53,11 +59,12 @@ export function createNoteCollector(): NoteCollector {
       else if (event.type === 'multipart-end') add(event.path === '' ? null : event.path, event.defects);
       else if (event.type === 'part-end') add(event.path, event.defects);
     },
-    notes(fileNameOf) {
-      const ordered = found.toSorted(inOrder);
-      const shown = ordered.length <= MAX_NOTES ? ordered : ordered.slice(0, MAX_NOTES - 1);
+    notes(fileNameOf, unstored) {
+      const limit = unstored === 0 ? [] : [documentLimit(unstored)];
+      const most = MAX_NOTES - limit.length;
+      const shown = found.sort(inOrder).slice(0, count <= most ? most : most - 1);
       const notes = shown.map((one) => noteOf(one, one.part === null ? null : fileNameOf(one.part)));
-      return shown.length === ordered.length ? notes : [...notes, more(ordered.length - shown.length)];
+      return [...limit, ...notes, ...(shown.length === count ? [] : [more(count - shown.length)])];
     },
   };
 }
@@ -67,6 +74,16 @@ export const notedOf = (defects: readonly Defect[]): readonly Defect[] => defect
 
 function noteOf({ code, part, meaning }: Found, fileName: string | null): CodedNote {
   return { code, part, text: fileName === null ? meaning : `${shortName(fileName)}: ${meaning}` };
+}
+
+function documentLimit(count: number): CodedNote {
+  const files = count === 1 ? '1 file more, which was not stored' : `${count} files more, which were not stored`;
+  return {
+    code: 'document-limit',
+    part: null,
+    text: `the mail has ${MAX_DOCUMENTS} documents and ${files}`,
+    detail: { count },
+  };
 }
 
 function more(count: number): CodedNote {
@@ -82,8 +99,8 @@ function inOrder(a: Found, b: Found): number {
 
 /** On one line, and short; whole characters. */
 function shortName(fileName: string): string {
-  const characters = [...fileName.slice(0, 2 * MAX_NAME_CHARACTERS).replace(/\p{Cc}/gu, ' ')];
-  if (characters.length <= MAX_NAME_CHARACTERS && fileName.length <= 2 * MAX_NAME_CHARACTERS)
+  const characters = [...fileName.slice(0, 2 * MAX_NOTED_NAME_CHARACTERS).replace(/\p{Cc}/gu, ' ')];
+  if (characters.length <= MAX_NOTED_NAME_CHARACTERS && fileName.length <= 2 * MAX_NOTED_NAME_CHARACTERS)
     return characters.join('');
-  return `${characters.slice(0, MAX_NAME_CHARACTERS - 1).join('')}…`;
+  return `${characters.slice(0, MAX_NOTED_NAME_CHARACTERS - 1).join('')}…`;
 }

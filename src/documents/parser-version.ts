@@ -3,4 +3,4 @@
  * in the part engine: other documents, names, bytes, decisions, notes or statuses for the same mail. So that it can be told
  * which messages would be read differently today.
  */
-export const PARSER_VERSION = 1;
+export const PARSER_VERSION = 2;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import pino from 'pino';
 import { openTraceExport } from '../adapters/opentelemetry/export.ts';
 import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
+import { createFairShare } from './fair-share.ts';
 import { createTasks } from './tasks.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
@@ -26,6 +27,7 @@ test('each run of an extraction is a span, one that fails too; a run without tra
       },
       giveUp: async () => {},
     },
+    share: createFairShare({ slots: 4, waiting: { next: async () => null }, log: pino({ level: 'silent' }) }),
     courtesy: { mailSeen: () => {}, turn: async () => {}, close: () => {} },
   };
   const payload = { inbound_message_id: randomUUID(), org_id: randomUUID(), trace_id: TRACE };

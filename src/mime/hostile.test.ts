@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { costlyBodies, costlyFields, lines, mixed } from '../testing/hostile-mails.ts';
 import {
   createMimeParser,
   defaultMimeLimits,
@@ -40,18 +41,12 @@ function parse(mail: Buffer | string, limits: Partial<MimeLimits> = {}, sliceByt
   return { limit, parts, types, last };
 }
 
-const lines = (...text: string[]): string => text.join('\r\n');
-
 function nestedMultiparts(depth: number): string {
   const open = Array.from({ length: depth }, (_, i) =>
     lines(`Content-Type: multipart/mixed; boundary="b${i}"`, '', `--b${i}`, ''),
   );
   return `${open.join('')}\r\ndeep`;
 }
-
-const good = lines('--b', 'Content-Type: application/pdf; name="good.pdf"', '', 'good', '');
-const mixed = (rest: string): string =>
-  lines('Subject: s', 'Content-Type: multipart/mixed; boundary="b"', '', `${good}${rest}`);
 
 describe('limits', () => {
   const cases: readonly (readonly [keyof MimeLimits, string, string])[] = [
@@ -131,95 +126,9 @@ function continuations(count: number): string {
   return Array.from({ length: count }, (_, i) => `;\r\n n*${i}*=a%20`).join('');
 }
 
-/** What costs more than its bytes in some parser. `size` is about the number of bytes. */
-const costly: Readonly<Record<string, (size: number) => string>> = {
-  'lines of two dashes': (size) => mixed(`--b\r\n\r\n${'--\r\n'.repeat(size / 4)}`),
-  'one line of dashes': (size) => mixed(`--b\r\n\r\n${'-'.repeat(size)}`),
-  'lines as long as a delimiter': (size) => mixed(`--b\r\n\r\n${'--c\r\n'.repeat(size / 5)}`),
-  'a delimiter with endless white space': (size) => mixed(`--b${' '.repeat(size)}`),
-  'a delimiter that does not end': (size) => mixed(`--b${'b'.repeat(size)}`),
-  'one line without an end': (size) => mixed(`--b\r\n\r\n${'x'.repeat(size)}`),
-  'bare returns only': (size) => mixed(`--b\r\n\r\n${'\r'.repeat(size)}`),
-  'empty lines only': (size) => mixed(`--b\r\n\r\n${'\r\n'.repeat(size / 2)}`),
-  'broken header lines': (size) => mixed('--b\r\nX: y\r\nno field\r\n'.repeat(size / 24)),
-  'quoted-printable of "="': (size) => mixed(qp('='.repeat(size))),
-  'quoted-printable of "=" and blanks': (size) => mixed(qp('=        '.repeat(size / 9))),
-  'quoted-printable of blanks': (size) => mixed(qp(' '.repeat(size))),
-  'quoted-printable of blank lines': (size) => mixed(qp(`${' '.repeat(99)}\n`.repeat(size / 100))),
-  'base64 of junk': (size) => mixed(`--b\r\nContent-Transfer-Encoding: base64\r\n\r\n${'a*'.repeat(size / 2)}`),
-  'base64 of blanks': (size) => mixed(`--b\r\nContent-Transfer-Encoding: base64\r\n\r\na${' '.repeat(size)}`),
-  'base64 of padding': (size) => mixed(`--b\r\nContent-Transfer-Encoding: base64\r\n\r\n${'='.repeat(size)}`),
-  'uuencode without an end': (size) =>
-    mixed(`--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\n${'M'.repeat(size)}`),
-  'base64 of dashes in one line': (size) => mixed(base64('-'.repeat(size))),
-  'base64 of dashes behind letters': (size) => mixed(base64('QUJD--'.repeat(size / 6))),
-  'base64 of delimiters that are none': (size) => mixed(base64('--b-\r\n'.repeat(size / 6))),
-  'base64 in small pieces in one line': (size) => mixed(base64('QQ=='.repeat(size / 4))),
-  'base64 in small pieces': (size) => mixed(base64('QQ==\r\n'.repeat(size / 6))),
-  'base64 of the URL alphabet': (size) => mixed(base64(`A${'-_'.repeat(size / 2)}`)),
-  'parts of empty lines': (size) => mixed('--b\r\n\r\n\r\n\r\n'.repeat(size / 11)),
-  'parts without a header': (size) => mixed('--b\r\nx\r\ny\r\n'.repeat(size / 11)),
-  'lines that an open quote may go on in': (size) =>
-    mixed(`--b\r\nContent-Type: a/b; name="x\r\n${'y\r\n'.repeat(size / 3)}`),
-  'lines behind a Subject': (size) => `Subject: x\r\n${'y\r\n'.repeat(size / 3)}To: a@b.example\r\n\r\n`,
-  'multiparts without a boundary': (size) =>
-    mixed('--b\r\nContent-Type: multipart/mixed\r\n\r\n--x\r\n'.repeat(size / 44)),
-  'delimiters before no header': (size) =>
-    `Content-Type: multipart/mixed; boundary=z\r\n\r\n${'--x\r\nA: b\r\n'.repeat(size / 11)}`,
-  'indented delimiters before no header': (size) =>
-    `Content-Type: multipart/mixed; boundary=z\r\n\r\n${'  --x\r\n y\r\n'.repeat(size / 11)}`,
-  'indented lines among indented delimiters': (size) =>
-    `Content-Type: multipart/mixed\r\n\r\n --x\r\nContent-Type: a/b\r\n\r\n${'       --y\r\n'.repeat(size / 12)}`,
-  'HTML of cid:': (size) =>
-    mixed(
-      `--b\r\nContent-Type: multipart/related; boundary=r\r\n\r\n--r\r\nContent-Type: text/html\r\n\r\n${'cid:'.repeat(size / 4)}`,
-    ),
-};
-
-function base64(body: string): string {
-  return `--b\r\nContent-Transfer-Encoding: base64\r\n\r\n${body}`;
-}
-
-function qp(body: string): string {
-  return `--b\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n${body}`;
-}
-
-/** Values of one header field, of which the engine reads up to 256 KB. */
-const costlyFields: Readonly<Record<string, (size: number) => string>> = {
-  'encoded words that do not end': (size) => `Subject: ${'=?utf-8?q?'.repeat(size / 10)}`,
-  'half encoded words': (size) => `Subject: ${'=?'.repeat(size / 2)}`,
-  'encoded words of changing charsets': (size) => `Subject: ${'=?big5?q?a?= =?gbk?q?a?= '.repeat(size / 25)}`,
-  'addresses of colons': (size) => `To: ${'a:'.repeat(size / 2)}`,
-  'addresses of open brackets': (size) => `To: ${'<'.repeat(size)}`,
-  'addresses of open comments': (size) => `To: ${'('.repeat(size)}`,
-  'addresses of open quotes': (size) => `To: ${'"'.repeat(size)}`,
-  'addresses of phrases': (size) => `To: ${'a b '.repeat(size / 4)}@`,
-  'addresses of half encoded words': (size) => `To: ${'=?x?'.repeat(size / 4)}`,
-  'addresses of names': (size) => `From: ${'a, '.repeat(size / 3)}<b@c.example>`,
-  'addresses of at signs': (size) => `From: ${'a@b <'.repeat(size / 5)}`,
-  'addresses in encoded words': (size) => `From: ${'=?utf-8?q?a_<b@c>?= '.repeat(size / 20)}`,
-  'cut encoded words': (size) => `Subject: ${'=?utf-8?b?QmV?= '.repeat(size / 16)}`,
-  'raw bytes': (size) => `Subject: ${'\xfc'.repeat(size)}`,
-  'raw shifts': (size) => `Subject: ${'\x1b$B'.repeat(size / 3)}`,
-  'a date of words': (size) => `Date: ${'Mon 1 '.repeat(size / 6)}`,
-  'parameters without semicolons': (size) => `Content-Type: a/b; ${'name="a" '.repeat(size / 9)}`,
-  'quotes in a name': (size) => `Content-Disposition: attachment; filename="${'a" '.repeat(size / 3)}"`,
-  'sections of a name': (size) => `Content-Disposition: attachment; ${"filename*9*='a; ".repeat(size / 16)}`,
-  'a name of question marks': (size) => `Content-Type: a/b; name="${'?a'.repeat(size / 2)}"; filename=x`,
-  'a date of brackets': (size) => `Date: ${'('.repeat(size)}`,
-  'a type of blanks': (size) => `Content-Type: a${' '.repeat(size)}b`,
-  'a type without an end': (size) => `Content-Type: ${'a'.repeat(size)}!`,
-  'a type of comments': (size) => `Content-Type: ${'(a'.repeat(size / 2)}`,
-  'parameters of quotes': (size) => `Content-Type: a/b; x="${'\\"'.repeat(size / 2)}`,
-  'parameters of semicolons': (size) => `Content-Type: a/b${';'.repeat(size)}`,
-  'a charset of quotes': (size) => `Content-Type: a/b; name*=${'"'.repeat(size)}x''y`,
-  'a Content-ID of brackets': (size) => `Content-ID: ${'>'.repeat(size)}x`,
-  'a Message-ID of brackets': (size) => `Message-ID: ${'<'.repeat(size)}`,
-};
-
 describe('time is linear in the bytes', () => {
   const mails: [string, (size: number) => string, number][] = [
-    ...Object.entries(costly).map(([title, make]): [string, (size: number) => string, number] => [
+    ...Object.entries(costlyBodies).map(([title, make]): [string, (size: number) => string, number] => [
       title,
       make,
       400_000,

@@ -1,4 +1,13 @@
 /** What the header of a part says of its content. Spec: RFC 2045 §5–§7, RFC 2183. */
+import {
+  boundedAddress,
+  boundedDescription,
+  boundedParameters,
+  boundedToken,
+  MAX_MEDIA_TYPE_CHARACTERS,
+  MAX_REPEATED_FIELDS,
+  MAX_TOKEN_CHARACTERS,
+} from './bounds.ts';
 import { decodeUndeclaredLatin1 } from './charset.ts';
 import { blankComments } from './comments.ts';
 import type { DefectCollector } from './defects.ts';
@@ -45,20 +54,20 @@ export function readPartHeader(
   const { type, otherBoundaries } = chooseContentType(context, choice);
   const disposition = chooseDisposition(context);
   const { mediaType, declared } = readMediaType(type?.main ?? null, defaultMediaType, defects);
-  const contentLocation = firstFilled(context, 'content-location');
+  const contentLocation = bounded(firstFilled(context, 'content-location'), boundedAddress);
   const isAttached = disposition !== null && /^attachment/i.test(disposition.main);
   const isText = !isAttached && (mediaType.startsWith('text/') || mediaType.startsWith('message/'));
   // What describes the mail's own text must not make a file of it.
-  const description = isText ? null : firstFilled(context, 'content-description');
+  const description = isText ? null : bounded(firstFilled(context, 'content-description'), boundedDescription);
   return {
     header: {
       mediaType,
       declaredMediaType: declared,
-      charset: type === null ? null : parameterValue(type.parameters, 'charset', defects),
+      charset: type === null ? null : readCharset(type, defects),
       disposition: disposition === null ? null : readDisposition(disposition.main),
       fileName: readFileName({ disposition, type, description, textCharset }, defects),
-      transferEncoding: readTransferEncoding(firstFilled(context, 'content-transfer-encoding')),
-      contentId: readContentId(firstFilled(context, 'content-id'), context),
+      transferEncoding: readTransferEncoding(bounded(firstFilled(context, 'content-transfer-encoding'), boundedToken)),
+      contentId: readContentId(bounded(firstFilled(context, 'content-id'), boundedAddress), context),
       contentLocation: contentLocation === null ? null : decodeUndeclaredLatin1(contentLocation, defects, textCharset),
     },
     boundary: type === null ? null : readBoundary(type),
@@ -79,18 +88,24 @@ interface ChosenType {
   readonly otherBoundaries: readonly string[];
 }
 
+/** A value with what was odd in it, which is news only when it is chosen. */
+interface Parsed {
+  readonly value: ParameterizedValue;
+  readonly defects: DefectCollector;
+}
+
 /** Of several, a multipart with a boundary, without which its parts are lost; else one that names a file; else the first. */
 function chooseContentType(context: Context, choice: TypeChoice): ChosenType {
-  const values = filledValues(context, 'content-type');
-  if (values.length < 2) return { type: chooseNaming(context, values), otherBoundaries: [] };
-  const boundaries = new Map(values.map((value) => [value, multipartBoundary(parse(value, context, new Set()))]));
-  const multiparts = values.filter((value) => boundaries.get(value) !== null);
-  const others = values.filter((value) => boundaries.get(value) === null);
+  const parsed = parsedValues(context, 'content-type');
+  if (parsed.length < 2) return { type: chooseNaming(context, parsed), otherBoundaries: [] };
+  const boundaries = new Map(parsed.map((one) => [one, multipartBoundary(one.value)]));
+  const multiparts = parsed.filter((one) => boundaries.get(one) !== null);
+  const others = parsed.filter((one) => boundaries.get(one) === null);
   const chosen =
-    typeof choice === 'string' ? multiparts[0] : multiparts.find((v) => boundaries.get(v) === choice.boundary);
+    typeof choice === 'string' ? multiparts[0] : multiparts.find((one) => boundaries.get(one) === choice.boundary);
   if (chosen === undefined || (choice === 'no-multipart' && others.length > 0))
-    return { type: chooseNaming(context, others.length > 0 ? others : values), otherBoundaries: [] };
-  const otherBoundaries = multiparts.flatMap((value) => (value === chosen ? [] : (boundaries.get(value) ?? [])));
+    return { type: chooseNaming(context, others.length > 0 ? others : parsed), otherBoundaries: [] };
+  const otherBoundaries = multiparts.flatMap((one) => (one === chosen ? [] : (boundaries.get(one) ?? [])));
   return { type: chooseNaming(context, [chosen]), otherBoundaries };
 }
 
@@ -100,18 +115,30 @@ function multipartBoundary(type: ParameterizedValue): string | null {
 
 /** Of several, one that names a file, else the first. */
 function chooseDisposition(context: Context): ParameterizedValue | null {
-  return chooseNaming(context, filledValues(context, 'content-disposition'));
+  return chooseNaming(context, parsedValues(context, 'content-disposition'));
 }
 
-/** Null when there is none. What is odd in a field that is not chosen is no news. */
-function chooseNaming(context: Context, values: readonly string[]): ParameterizedValue | null {
-  let chosen = values[0];
-  if (values.length > 1) chosen = values.find((value) => namesFile(parse(value, context, new Set()))) ?? chosen;
-  return chosen === undefined ? null : parse(chosen, context, context.defects);
+/** Null when there is none. */
+function chooseNaming({ defects }: Context, parsed: readonly Parsed[]): ParameterizedValue | null {
+  let chosen = parsed[0];
+  if (parsed.length > 1) chosen = parsed.find(({ value }) => namesFile(value)) ?? chosen;
+  if (chosen === undefined) return null;
+  for (const code of chosen.defects) defects.add(code);
+  return chosen.value;
 }
 
-function parse(value: string, { limits, textCharset }: Context, defects: DefectCollector): ParameterizedValue {
-  return parseParameters(value, limits.maxParameters, defects, textCharset);
+function parsedValues(context: Context, name: string): readonly Parsed[] {
+  const { limits, textCharset } = context;
+  return filledValues(context, name).map((sent) => {
+    const defects: DefectCollector = new Set();
+    const text = boundedParameters(sent);
+    if (text !== sent) defects.add('parameter-malformed');
+    return { value: parseParameters(text, limits.maxParameters, defects, textCharset), defects };
+  });
+}
+
+function bounded(value: string | null, bound: (value: string) => string | null): string | null {
+  return value === null ? null : bound(value);
 }
 
 function firstFilled(context: Context, name: string): string | null {
@@ -124,7 +151,7 @@ function filledValues({ fields, defects }: Context, name: string): readonly stri
   for (const field of fields) {
     if (field.name !== name) continue;
     if (values === null) values = [field.value];
-    else values.push(field.value);
+    else if (values.push(field.value) === MAX_REPEATED_FIELDS) break;
   }
   if (values === null) return noValues;
   if (values.length === 1) return values[0]?.trim() === '' ? noValues : values;
@@ -145,6 +172,14 @@ function readMediaType(
   defects: DefectCollector,
 ): { readonly mediaType: string; readonly declared: string | null } {
   if (main === null) return { mediaType: defaultMediaType, declared: null };
+  if (main.length > MAX_MEDIA_TYPE_CHARACTERS) {
+    const short = stripQuotes(blankComments(main).trim());
+    if (short.length > MAX_MEDIA_TYPE_CHARACTERS) {
+      defects.add('content-type-malformed');
+      return { mediaType: 'application/octet-stream', declared: null };
+    }
+    return readMediaType(short, defaultMediaType, defects);
+  }
   if (regularMediaType.test(main)) {
     const mediaType = main.toLowerCase();
     return { mediaType, declared: mediaType };
@@ -173,7 +208,14 @@ function readDisposition(main: string): string | null {
   const text = stripQuotes(blankComments(main).trim()).toLowerCase();
   const known = /^(inline|attachment)s?\b/.exec(text);
   if (known !== null) return known[1] as string;
-  return token.test(text) ? text : null;
+  if (!token.test(text)) return null;
+  return text.length > MAX_TOKEN_CHARACTERS ? 'attachment' : text;
+}
+
+/** Null also for what no charset is called. */
+function readCharset(type: ParameterizedValue, defects: DefectCollector): string | null {
+  const charset = parameterValue(type.parameters, 'charset', defects);
+  return charset === null || charset.length > MAX_TOKEN_CHARACTERS ? null : charset;
 }
 
 function readTransferEncoding(value: string | null): string {
@@ -181,7 +223,7 @@ function readTransferEncoding(value: string | null): string {
   const regular = value.toLowerCase();
   if (regularEncodings.has(regular)) return regular;
   const text = stripQuotes(blankComments(value).trim());
-  return (text.split(';', 1)[0] as string).trim().toLowerCase() || '7bit';
+  return (text.split(';', 1)[0] as string).trim().toLowerCase().slice(0, MAX_TOKEN_CHARACTERS) || '7bit';
 }
 
 function readContentId(value: string | null, { defects, textCharset }: Context): string | null {
