@@ -28,6 +28,7 @@ test('the commands are those of the design', () => {
       'messages list',
       'messages show',
       'messages raw',
+      'messages retry',
       'reconcile',
       'doctor',
     ],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import type pg from 'pg';
@@ -11,6 +11,7 @@ import { createPostgresMessageStore } from '../adapters/postgres/message-store.t
 import { createPostgresMessageViews } from '../adapters/postgres/message-views.ts';
 import type { NewMessage } from '../ports/message-store.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import type { StoreObjection } from '../ports/store-guard.ts';
 import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan } from '../telemetry/tracing.ts';
@@ -627,5 +628,39 @@ describe('faults while extracting', () => {
     await house.extractor.extract({ ...jobOf(received), orgId: 'b5a7c1de-0000-4000-8000-000000000000' }, run());
     assert.ok(house.lines.some(({ msg }) => msg === 'a job for a message that is not there'));
     assert.equal((await message(house.pool)).status, 'RECEIVED');
+  });
+
+  it('a raw mail that is missing from a store that is not the known one fails the attempt and never the message', async (t) => {
+    const house = await openHouse(t);
+    const sent = await house.received(multipart([attachment('a.pdf', 'x')]));
+    await rename(house.folder, `${house.folder}-right`);
+    await mkdir(join(house.folder, '+incoming'), { recursive: true });
+    const log = pino({ level: 'silent' });
+    const store = createPostgresExtractionStore({ pool: house.pool });
+    let answer: () => Promise<StoreObjection | null> = async () => ({
+      code: 'store-unmarked',
+      found: 'another',
+      mend: 'mount it',
+      since: new Date(),
+    });
+    const storeGuard = { ask: () => answer() };
+    const asking = createExtractor({ objects: house.objects, store, storeGuard, log, metrics: house.metrics });
+    await assert.rejects(
+      asking.extract(jobOf(sent), run({ lastAttempt: true })),
+      /^StoreNotKnownError: not now: another/,
+    );
+    answer = async () => Promise.reject(new Error('the database is away'));
+    await assert.rejects(asking.extract(jobOf(sent), run()), /the database is away/);
+    assert.equal((await message(house.pool)).status, 'STORED');
+    // The right one is back by the time that it is asked for.
+    answer = async () => {
+      await rm(house.folder, { recursive: true });
+      await rename(`${house.folder}-right`, house.folder);
+      return null;
+    };
+    await assert.rejects(asking.extract(jobOf(sent), run()), { code: 'object-missing' });
+    assert.equal((await message(house.pool)).status, 'STORED');
+    await asking.extract(jobOf(sent), run());
+    assert.equal((await message(house.pool)).status, 'PARSED');
   });
 });

@@ -4,7 +4,8 @@ import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import pino from 'pino';
-import type { JobContext, JobRunner, Task } from '../../ports/job-runner.ts';
+import { type JobContext, type JobRunner, type Task, UNCOUNTED } from '../../ports/job-runner.ts';
+import { NotReadyError } from '../../ports/not-ready.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { openTestPool, type TestPool } from '../../testing/postgres-fixtures.ts';
 import { openSilentWay } from '../../testing/silent-way.ts';
@@ -108,6 +109,35 @@ describe('running jobs from the queue in the database', () => {
       what: 'the job forgotten',
     });
     assert.equal(asked, 2);
+  });
+
+  it('while it is held no job is taken or given up, and a last attempt that says nothing of its job is given again', async (t) => {
+    const database = await openTestPool(t);
+    const why = new NotReadyError('store-unmarked', 'no store', new Date());
+    const seen: number[] = [];
+    const given: unknown[] = [];
+    let runner: JobRunner | undefined;
+    await addJob(database.pool, { n: 1 }, 1);
+    runner = await start(
+      t,
+      database,
+      async (_payload, { attempt }) => {
+        seen.push(attempt);
+        if (seen.length > 1) return;
+        while (runner === undefined) await sleep(10);
+        runner.hold(why);
+        throw new Error(`${UNCOUNTED}another store`);
+      },
+      async (payload) => void given.push(payload),
+    );
+    await waitFor(() => seen.length === 1, { timeoutMs: 10_000, what: 'the first attempt' });
+    await addJob(database.pool, { n: 2 });
+    await sleep(3_000);
+    assert.deepEqual([seen, given], [[1], []]);
+    await assert.rejects(runner.check(), why);
+    runner.hold(null);
+    await waitFor(async () => (await jobs(database.pool)).length === 0, { timeoutMs: 20_000, what: 'both done' });
+    assert.deepEqual([seen, given], [[1, 1, 1], []]);
   });
 
   it('waits for the jobs under way when it stops, and leaves the others in the queue', async (t) => {
