@@ -16,7 +16,7 @@ export interface HtmlTextReader {
 }
 
 /** Of a part in a charset that ASCII is no part of; what lies beyond is not read. */
-const maxHeldBytes = 262_144;
+const maxHeldBytes = 131_072;
 
 /** Enough to see a byte order mark, or the NUL bytes of UTF-16. */
 const headBytes = 2;

@@ -123,18 +123,23 @@ function chooseNaming({ defects }: Context, parsed: readonly Parsed[]): Paramete
   let chosen = parsed[0];
   if (parsed.length > 1) chosen = parsed.find(({ value }) => namesFile(value)) ?? chosen;
   if (chosen === undefined) return null;
-  for (const code of chosen.defects) defects.add(code);
+  if (chosen.defects !== defects) for (const code of chosen.defects) defects.add(code);
   return chosen.value;
 }
 
 function parsedValues(context: Context, name: string): readonly Parsed[] {
-  const { limits, textCharset } = context;
-  return filledValues(context, name).map((sent) => {
-    const defects: DefectCollector = new Set();
-    const text = boundedParameters(sent);
-    if (text !== sent) defects.add('parameter-malformed');
-    return { value: parseParameters(text, limits.maxParameters, defects, textCharset), defects };
-  });
+  const values = filledValues(context, name);
+  // Nearly every field stands once, and is chosen.
+  if (values.length === 1) return [parse(values[0] as string, context, context.defects)];
+  return values.length === 0 ? noParsed : values.map((value) => parse(value, context, new Set()));
+}
+
+const noParsed: readonly Parsed[] = [];
+
+function parse(sent: string, { limits, textCharset }: Context, defects: DefectCollector): Parsed {
+  const text = boundedParameters(sent);
+  if (text.length < sent.length) defects.add('parameter-malformed');
+  return { value: parseParameters(text, limits.maxParameters, defects, textCharset), defects };
 }
 
 function bounded(value: string | null, bound: (value: string) => string | null): string | null {
