@@ -644,7 +644,8 @@ describe('faults while extracting', () => {
       since: new Date(),
     });
     const storeGuard = { ask: () => answer() };
-    const asking = createExtractor({ objects: house.objects, store, storeGuard, log, metrics: house.metrics });
+    const lines = createBoundedLines({ log });
+    const asking = createExtractor({ objects: house.objects, store, storeGuard, log, lines, metrics: house.metrics });
     await assert.rejects(
       asking.extract(jobOf(sent), run({ lastAttempt: true })),
       /^StoreNotKnownError: not now: another/,

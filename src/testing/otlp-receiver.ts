@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
 import { cleanUp } from './clean-up.ts';
 
@@ -37,12 +38,13 @@ export async function startOtlpReceiver(t: TestContext): Promise<OtlpReceiver> {
   const headers: IncomingMessage['headers'][] = [];
   let status: number | null = 200;
   const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk);
+    const body = await buffer(request).catch(() => null);
+    // Whoever sent it has gone, or the test is over.
+    if (body === null) return;
     headers.push(request.headers);
     if (status === null) return;
     const isTraces = request.method === 'POST' && request.url === '/v1/traces';
-    if (isTraces && status === 200) spans.push(...decode(Buffer.concat(chunks).toString()));
+    if (isTraces && status === 200) spans.push(...decode(body.toString()));
     response.writeHead(isTraces ? status : 404, { 'content-type': 'application/json' }).end('{}');
   });
   server.listen(0, '127.0.0.1');
