@@ -132,9 +132,10 @@ function withServer(): void {
 
   check('a reader may take its time', async (t) => {
     const settings = await server.newBucket();
+    const { store: patient } = await openStore(t, settings);
     const { store } = await openStore(t, settings, HURRIED);
     const bytes = randomBytes(6_000_000);
-    await store.put('a/b.eml', once(bytes));
+    await patient.put('a/b.eml', once(bytes));
     const hash = createHash('sha256');
     let pauses = 3;
     for await (const piece of await store.get('a/b.eml')) {
