@@ -24,6 +24,11 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+interface OpenDirectory {
+  readonly descriptor: number;
+  readonly identity: FileIdentity;
+}
+
 /** Descriptors are dear; the organisations that get mail at the same time are few. */
 const MAX_IDLE_DIRECTORIES = 64;
 
@@ -38,21 +43,23 @@ const closeDescriptor = promisify(fs.close);
  * Owns: up to MAX_IDLE_DIRECTORIES descriptors, for as long as the process lives.
  */
 export function createOpenDirectorySync(): (directory: string) => Promise<FileIdentity | null> {
-  const idle = new Map<string, number>();
+  const idle = new Map<string, OpenDirectory>();
 
-  async function take(directory: string): Promise<number> {
+  async function take(directory: string): Promise<OpenDirectory> {
     const known = idle.get(directory);
     idle.delete(directory);
-    return known ?? (await openDescriptor(directory, 'r'));
+    if (known !== undefined) return known;
+    const descriptor = await openDescriptor(directory, 'r');
+    return { descriptor, identity: identityOf(descriptor) };
   }
 
   /** Syncs of one directory may end together (two stores on one root): one descriptor is enough. */
-  async function giveBack(directory: string, descriptor: number): Promise<void> {
+  async function giveBack(directory: string, open: OpenDirectory): Promise<void> {
     const leaving = idle.has(directory) ? directory : idle.size < MAX_IDLE_DIRECTORIES ? null : longestIdle();
     const superfluous = leaving === null ? undefined : idle.get(leaving);
     if (leaving !== null) idle.delete(leaving);
-    idle.set(directory, descriptor);
-    if (superfluous !== undefined) await closeDescriptor(superfluous);
+    idle.set(directory, open);
+    if (superfluous !== undefined) await closeDescriptor(superfluous.descriptor);
   }
 
   const longestIdle = (): string | null => idle.keys().next().value ?? null;
@@ -60,14 +67,14 @@ export function createOpenDirectorySync(): (directory: string) => Promise<FileId
   return async (directory) => {
     if (!CAN_SYNC_DIRECTORIES) return null;
     for (let tries = 0; ; tries++) {
-      const descriptor = await take(directory);
+      const open = await take(directory);
+      const { descriptor, identity } = open;
       try {
         // At the same time: whatever becomes of the name after this look, the files made before were made under it.
         const [, named] = await settled(fsync(descriptor), identityAt(directory));
-        const synced = identityOf(descriptor);
-        if (named !== null && isSame(named, synced)) {
-          await giveBack(directory, descriptor);
-          return synced;
+        if (named !== null && isSame(named, identity)) {
+          await giveBack(directory, open);
+          return identity;
         }
       } catch (error) {
         await closeDescriptor(descriptor).catch(() => {});
