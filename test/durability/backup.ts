@@ -44,6 +44,9 @@ export async function backUpDatabase(o: { url: string; paths: ClusterPaths; to: 
 
 export async function backUpObjects(o: { objectsDir: string; to: string }): Promise<void> {
   await mkdir(o.to, { recursive: true });
+  // Each mark is an empty folder.
+  for (const mark of await readdir(join(o.objectsDir, '+seen')))
+    await mkdir(join(o.to, '+seen', mark), { recursive: true });
   for (const name of await filesIn(o.objectsDir))
     if (!name.startsWith('+incoming/')) await copy(join(o.objectsDir, name), join(o.to, name));
 }

@@ -4,6 +4,7 @@
  * written.
  */
 import assert from 'node:assert/strict';
+import { dirname } from 'node:path';
 import type { TestContext } from 'node:test';
 import { audit } from './audit.ts';
 import { openFrontDoor, SLUGS } from './front-door.ts';
@@ -69,7 +70,7 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
 
   const named = only(
     before,
-    (call) => isNaming(call) && call.text.includes(`/${id}.eml"`),
+    (call) => isNaming(call) && pathsIn(call).at(-1)?.endsWith(`/${id}.eml`) === true,
     `the name of ${id}, before the 250`,
   );
   const insert = only(
@@ -93,7 +94,7 @@ function assertOrder(calls: readonly Call[], { id, toldAs, name }: Row): void {
       beforeCommit.some((call) => call.name === 'fdatasync' && ofFile(call) && call.begin > lastWritten),
     `${name}: its file is synced with or after the last byte, and before its rows are committed`,
   );
-  const directory = /"([^"]*)\/[^/"]*\.eml"/.exec(named.text)?.[1];
+  const directory = dirname(pathsIn(named).at(-1) ?? '');
   assert.ok(
     beforeCommit.some(
       (call) => call.name === 'fsync' && call.text.includes(`<${directory}>`) && call.begin > named.end,
@@ -116,18 +117,21 @@ function committing(calls: readonly Call[], insert: Call): Call | undefined {
 
 /** The names the bytes were written and synced under; a second organisation's file is a link to the first one's. */
 function namesOf(calls: readonly Call[], named: Call): readonly string[] {
-  if (named.name === 'openat') return [/"([^"]*)"/.exec(named.text)?.[1] ?? ''];
-  const [beside = '', name = ''] = [...named.text.matchAll(/"([^"]*)"/g)].map((found) => found[1]);
-  const linked = calls.find((call) => call.name.startsWith('link') && call.text.includes(`"${beside}"`));
+  const [beside = '', name = beside] = pathsIn(named);
+  if (named.name === 'openat') return [beside];
+  const linked = calls.find((call) => call.name.startsWith('link') && pathsIn(call).at(-1) === beside);
   if (linked === undefined) return [beside, name];
-  const from = /"([^"]*\.eml)"/.exec(linked.text)?.[1] ?? '';
-  const first = only(calls, (call) => isNaming(call) && call.text.includes(`"${from}"`), `the name of ${from}`);
+  const [from] = pathsIn(linked);
+  const first = only(calls, (call) => isNaming(call) && pathsIn(call).at(-1) === from, `the name of ${from}`);
   return namesOf(calls, first);
 }
 
+/** Of a rename or link, the last is the new name. */
+const pathsIn = ({ text }: Call): readonly string[] => [...text.matchAll(/"([^"]*)"/g)].map(([, path = '']) => path);
+
 const isWrite = ({ name }: Call): boolean => name === 'write' || name === 'writev' || name === 'sendto';
-/** A small mail is made under its own name, others are renamed to theirs. */
-const isNaming = (call: Call): boolean => call.name.startsWith('rename') || isMaking(call);
+/** A small mail is made under its own name, others are linked to theirs, or renamed where they cannot be. */
+const isNaming = (call: Call): boolean => /^(rename|link)/.test(call.name) || isMaking(call);
 const isMaking = ({ name, text }: Call): boolean => name === 'openat' && text.includes('O_CREAT');
 const isCommit = ({ text }: Call): boolean => text.includes('COMMIT\\0');
 
