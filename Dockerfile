@@ -16,7 +16,7 @@ LABEL org.opencontainers.image.title="OrderFlow Ingest" \
 # Nothing is installed in a running container: what npm brings would only be reported by vulnerability scanners.
 RUN rm -rf /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /opt/yarn-* \
            /usr/local/bin/yarn /usr/local/bin/yarnpkg \
- && mkdir /data && chown 1000:1000 /data
+ && mkdir /data && chown 1000:1000 /data && ln -s /app/bin/orderflow-ingest.cjs /usr/local/bin/orderflow-ingest
 # Port 25 as an ordinary user: Docker (from 20.10) and Podman let a container bind it; elsewhere add the capability
 # NET_BIND_SERVICE, or set SMTP_PORT to 1024 or more and map 25 to it.
 ENV NODE_ENV=production \

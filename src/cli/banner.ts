@@ -4,8 +4,13 @@ import type { Settings } from '../config/settings.ts';
 import type { RunningServer } from './context.ts';
 import { endpointText, reachable } from './endpoint.ts';
 
-/** `forTerminal`: false where a service manager or a pipe keeps what is said. */
-export function banner(server: RunningServer, settings: Settings, forTerminal: boolean): string {
+export interface BannerOptions {
+  /** false where a service manager or a pipe keeps what is said. */
+  readonly forTerminal: boolean;
+  readonly ownCommand: string;
+}
+
+export function banner(server: RunningServer, settings: Settings, o: BannerOptions): string {
   const slug = server.firstOrganisation ?? server.organisations[0] ?? null;
   const lines = ['', 'OrderFlow Ingest is running.', ''];
   if (server.firstOrganisation !== null) {
@@ -17,28 +22,37 @@ export function banner(server: RunningServer, settings: Settings, forTerminal: b
   if (server.http !== null) {
     lines.push(`  HTTP            http://${endpointText(reachable(server.http))}  (/healthz, /readyz, /metrics)`);
   }
-  lines.push(`  Database        ${databaseText(server, settings, forTerminal)}`, '');
-  lines.push(...firstMail(server, slug, address), 'Ctrl-C stops it; mail under way is finished first.', '');
+  lines.push(`  Database        ${databaseText(server, settings, o.forTerminal)}`, '');
+  lines.push(
+    ...firstMail(server, slug, address, o.ownCommand),
+    'Ctrl-C stops it; mail under way is finished first.',
+    '',
+  );
   return lines.join('\n');
 }
 
-function firstMail(server: RunningServer, slug: string | null, address: string | null): string[] {
+function firstMail(server: RunningServer, slug: string | null, address: string | null, ownCommand: string): string[] {
   if (server.smtp === null) return [];
   if (slug === null || address === null) {
-    return ['Make an organisation, and mail can come:', '  npm run -s cli -- org add acme', ''];
+    return ['Make an organisation, and mail can come:', `  ${ownCommand} org add acme`, ''];
   }
   const endpoint = endpointText(reachable(server.smtp));
   // The other shell may not have this one's settings.
   const smtp = endpoint === '127.0.0.1:2525' ? '' : ` --smtp ${endpoint}`;
   return [
     'Send a first mail from another terminal, either way:',
-    `  npm run -s cli -- send --to ${slug}${smtp} order.pdf`,
+    `  ${ownCommand} send --to ${slug}${smtp} order.pdf`,
     `  swaks --server ${endpoint} --to ${address} --from buyer@example.com --attach @order.pdf`,
     '',
   ];
 }
 
-/** The embedded database's string is for the developer to connect with, and kept nowhere; an operator's password stays hidden. */
+const shownParameters: ReadonlySet<string> = new Set(['host', 'port', 'user', 'dbname', 'sslmode']);
+
+/**
+ * The embedded database's string is for the developer to connect with, and kept nowhere. Of an operator's only what is known to
+ * be no secret is shown: passwords stand in more than one place of it.
+ */
 function databaseText(server: RunningServer, settings: Settings, forTerminal: boolean): string {
   if (server.embeddedDatabase) {
     if (forTerminal) return `${server.databaseUrl}  (embedded)`;
@@ -46,7 +60,8 @@ function databaseText(server: RunningServer, settings: Settings, forTerminal: bo
   }
   const url = URL.parse(server.databaseUrl);
   if (url === null) return 'as in DATABASE_URL';
-  if (url.password !== '') url.password = '***';
-  if (url.searchParams.has('password')) url.searchParams.set('password', '***');
+  for (const name of [...url.searchParams.keys()]) if (!shownParameters.has(name)) url.searchParams.delete(name);
+  url.password = '';
+  url.hash = '';
   return url.href;
 }

@@ -104,6 +104,8 @@ export interface Compose {
 export interface CliContext {
   readonly env: Environment;
   readonly cwd: string;
+  /** What to type to run a command of this program: `own-command.ts`. */
+  readonly ownCommand: string;
   /** Data only. */
   readonly out: Output;
   /** Everything else. */

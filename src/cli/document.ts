@@ -42,6 +42,7 @@ const silent = {
 const deafContext: CliContext = {
   env: {},
   cwd: '.',
+  ownCommand: 'orderflow-ingest',
   out: silent,
   err: silent,
   loadCompose: () => Promise.reject(new Error('commands are only described here')),

@@ -4,13 +4,16 @@ import { isChild, runChild } from '../processes/child.ts';
 import { scheduleAsBatch } from '../processes/scheduling.ts';
 import type { CliContext } from './context.ts';
 import { createOutput } from './output.ts';
+import { ownCommand } from './own-command.ts';
 import { runCli } from './program.ts';
 
 const followDeadlineMs = 60_000;
 
+const env = processEnvironment();
 const context: CliContext = {
-  env: processEnvironment(),
+  env,
   cwd: process.cwd(),
+  ownCommand: ownCommand({ env, calledAs: process.argv[1] ?? 'orderflow-ingest' }),
   out: createOutput(process.stdout),
   err: createOutput(process.stderr),
   loadCompose: () => import('../compose/index.ts'),

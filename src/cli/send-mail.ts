@@ -61,7 +61,7 @@ function explained(error: unknown, server: Endpoint): unknown {
   if (response !== undefined)
     return new CommandFailure(`${where} refused the mail: ${oneLine(response)}`, { cause: error });
   if (/ECONNREFUSED/.test(`${code} ${message}`)) {
-    const advice = 'start it with npm start or give --smtp';
+    const advice = 'start it, or give --smtp';
     return new CommandFailure(`no server listens on ${where}: ${advice}`, { cause: error });
   }
   if (code === 'EDNS' || /ENOTFOUND|EAI_AGAIN/.test(message)) {

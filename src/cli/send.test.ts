@@ -157,7 +157,7 @@ test('without a server: 1, and what to do', async (t) => {
     'order.pdf',
   );
   assert.equal(code, 1);
-  assert.match(stderr, /^error: no server listens on 127\.0\.0\.1:\d+: start it with npm start or give --smtp\n$/);
+  assert.match(stderr, /^error: no server listens on 127\.0\.0\.1:\d+: start it, or give --smtp\n$/);
 });
 
 test('a file that is missing, or is a directory, is used wrongly, and nothing is sent', async (t) => {

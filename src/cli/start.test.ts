@@ -22,7 +22,7 @@ const server: RunningServer = {
 function text(facts: Partial<RunningServer>, forTerminal = true): string {
   const loaded = loadSettings({ env: { SMTP_DOMAIN: 'mail.example.org' }, cwd: '/', readEnvFile: () => null });
   assert.ok('settings' in loaded);
-  return banner({ ...server, ...facts }, loaded.settings, forTerminal);
+  return banner({ ...server, ...facts }, loaded.settings, { forTerminal, ownCommand: 'npx orderflow-ingest' });
 }
 
 test('the banner says where everything is and how to send the first mail, two ways', () => {
@@ -33,7 +33,7 @@ test('the banner says where everything is and how to send the first mail, two wa
     'SMTP            127.0.0.1:2525\n',
     'http://127.0.0.1:8025 ',
     'postgresql:///orderflow?host=%2Fdata%2Fpostgres%2Fdata&user=orderflow&password=local  (embedded)\n',
-    '\n  npm run -s cli -- send --to acme order.pdf\n',
+    '\n  npx orderflow-ingest send --to acme order.pdf\n',
     '\n  swaks --server 127.0.0.1:2525 --to orders+acme@mail.example.org --from buyer@example.com --attach @order.pdf\n',
   ]) {
     assert.ok(said.includes(expected), `${expected}\n${said}`);
@@ -53,9 +53,10 @@ test("the embedded database's password is shown to a terminal only", () => {
 });
 
 test("an operator's own database is shown without its password", () => {
-  const databaseUrl = 'postgresql://app:hunter2@db.example.com/orders?password=hunter2';
+  const secrets = 'password=hunter2&sslpassword=hunter2&options=-c%20app.key%3Dhunter2';
+  const databaseUrl = `postgresql://app:hunter2@db.example.com/orders?sslmode=require&${secrets}#hunter2`;
   const said = text({ databaseUrl, embeddedDatabase: false });
-  assert.match(said, /postgresql:\/\/app:\*\*\*@db\.example\.com\/orders/);
+  assert.match(said, /postgresql:\/\/app@db\.example\.com\/orders\?sslmode=require\n/);
   assert.doesNotMatch(said, /hunter2/);
 });
 

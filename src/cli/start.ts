@@ -48,7 +48,9 @@ async function start(context: CliContext, chosen: readonly Role[], processes: nu
   const signals = listenForSignals(context);
   await context.scheduleAsBatch();
   const server = await compose.startServer({ settings, roles: chosen, processes, log });
-  await context.err.line(banner(server, settings, context.err.isTerminal));
+  await context.err.line(
+    banner(server, settings, { forTerminal: context.err.isTerminal, ownCommand: context.ownCommand }),
+  );
   const stopReloading = reloadWhenAsked(context, settings, server);
   const stopReplacing = context.onReplace(() => void server.replaceProcesses());
   log.info({ signal: await signals.first }, 'stopping');

@@ -45,6 +45,7 @@ export function createTestCli(options: TestCliOptions = {}): TestCli {
       const context: CliContext = {
         env: options.env ?? {},
         cwd: options.cwd ?? '/nonexistent',
+        ownCommand: 'orderflow-ingest',
         out: createOutput(out.stream),
         err: createOutput(err.stream),
         loadCompose: async () => ({ ...noCompose, ...errors, ...options.compose }),

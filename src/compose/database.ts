@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { embeddedDatabaseExists, openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { checkDatabase } from '../adapters/postgres/connect.ts';
 import { assertFit, DatabaseUnfitError } from '../adapters/postgres/examine.ts';
-import { pendingMigrations } from '../adapters/postgres/migrate.ts';
+import { NOT_SET_UP } from '../adapters/postgres/examine-schema.ts';
+import { knownMigrations, pendingMigrations } from '../adapters/postgres/migrate.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { asStartError, NoDatabaseError, StartError } from './errors.ts';
@@ -69,5 +70,6 @@ export async function assertDatabaseExists({ databaseUrl, dataDir }: Settings): 
 export async function assertMigrated(url: string): Promise<void> {
   const missing = await pendingMigrations(url);
   if (missing.length === 0) return;
+  if (missing.length === (await knownMigrations()).length) throw new StartError(`the database is ${NOT_SET_UP}`);
   throw new StartError(`the database's schema is older than this program (${missing.join(', ')}): run migrate first`);
 }

@@ -32,7 +32,9 @@ export async function openObjectStore(
 ): Promise<OpenedObjectStore> {
   if (settings.objectStorage === null) {
     try {
-      const objects = await createFileObjectStore({ rootDir: objectsDir(settings), log, keepLeftovers });
+      const rootDir = objectsDir(settings);
+      const { readableBy } = settings.objectFiles;
+      const objects = await createFileObjectStore({ rootDir, log, keepLeftovers, readableBy });
       return { objects, place: objects, close: async () => {} };
     } catch (error) {
       throw asStartError(error);

@@ -162,6 +162,12 @@ export const definitions = {
     fallback: './data',
     meaning: 'Embedded database in `postgres/`, object files in `objects/`',
   }),
+  OBJECT_FILES_READABLE_BY: setting({
+    form: forms.oneOf(['owner', 'group']),
+    fallback: 'owner',
+    meaning:
+      'Who may read object files: `group` lets a consumer on the same machine, in the group of the files, read them',
+  }),
   LOG_LEVEL: setting({
     form: forms.oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
     fallback: 'info',

@@ -40,6 +40,7 @@ test('without any setting the defaults hold, with absolute paths', () => {
     },
     http: { host: '127.0.0.1', port: 8025 },
     databaseUrl: null,
+    objectFiles: { readableBy: 'owner' },
     objectStorage: null,
     redisUrl: null,
     worker: { concurrency: 4 },

@@ -144,6 +144,7 @@ function toSettings(values: Values, options: LoadOptions): Omit<Settings, 'datab
             accessKey: required('OBJECT_STORAGE_ACCESS_KEY'),
             secretKey: required('OBJECT_STORAGE_SECRET_KEY'),
           },
+    objectFiles: { readableBy: required('OBJECT_FILES_READABLE_BY') },
     redisUrl: values.REDIS_URL ?? null,
     worker: { concurrency: required('WORKER_CONCURRENCY') },
     dataDir: absolute(required('DATA_DIR')),

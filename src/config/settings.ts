@@ -33,6 +33,8 @@ export interface Settings {
     readonly accessKey: string;
     readonly secretKey: string;
   } | null;
+  /** Where there is no `objectStorage`. */
+  readonly objectFiles: { readonly readableBy: 'owner' | 'group' };
   readonly redisUrl: string | null;
   readonly worker: {
     /** Jobs run at the same time, by each worker process. */

@@ -259,7 +259,10 @@ test('a database of another encoding is broken; an empty one waits for its first
   other.pathname = `/${name}`;
   const examined = await examine(t, { DATABASE_URL: other.href });
   assertFinds(examined, 'database', 'broken', /its encoding is LATIN1/);
-  assertFinds(examined, 'schema', 'ok', /no tables yet/);
+  assertFinds(examined, 'schema', 'ok', /not set up yet: run `migrate`/);
+  await query(other.href, 'CREATE TABLE schema_migration (id SERIAL PRIMARY KEY, name TEXT, run_on TIMESTAMP)');
+  const refused = await examine(t, { DATABASE_URL: other.href });
+  assertFinds(refused, 'schema', 'ok', /not set up yet: run `migrate`/);
   assertFinds(examined, 'login', 'ok', /may do all/);
 });
 

@@ -92,6 +92,23 @@ test('/readyz is 503 and names each part that is not ready, in words, without a 
   assert.equal(logged.filter(({ level }) => level === 'warn').length, 4);
 });
 
+test('/metrics asks the parts of /readyz itself, and tells of each whether it is ready', async (t) => {
+  const metrics = createMetrics();
+  let down = false;
+  const jobs = async () => {
+    if (down) throw new Error('down');
+  };
+  const { get } = await serve(t, { metrics, checks: { ...fine, jobs }, toldOnly: ['jobs'] });
+  const told = async () => (await get('/metrics')).text.match(/^ready\{.*$/gm);
+  const others = ['ready{part="database"} 1', 'ready{part="object_store"} 1'];
+  assert.deepEqual(await told(), [...others, 'ready{part="jobs"} 1']);
+  assert.equal((await get('/readyz')).status, 200);
+  down = true;
+  await sleep(1_050); // A scrape is kept for a second.
+  assert.deepEqual(await told(), [...others, 'ready{part="jobs"} 0']);
+  assert.equal((await get('/readyz')).status, 200, 'not decisive, and told all the same');
+});
+
 test('each part says since when it is not ready: by its own word, or since it was first asked in vain', async (t) => {
   const still = new NotReadyError('no-job-finished', 'still', new Date('2026-03-01T10:00:00Z'));
   let down = true;

@@ -89,7 +89,10 @@ function registerHealth(app: FastifyInstance, options: HttpServerOptions): void 
     const readinessOfPart = (await readiness()).checks[part];
     return await reply.code(readinessOfPart?.ready ? 200 : 503).send(readinessOfPart);
   });
-  const scrape = keptFor(metricsMaxAgeMs, () => options.metrics.scrape());
+  const scrape = keptFor(metricsMaxAgeMs, async () => {
+    options.metrics.readiness((await readiness()).checks);
+    return await options.metrics.scrape();
+  });
   app.get('/metrics', async (_request, reply) => {
     const { contentType, text } = await scrape();
     return await reply.type(contentType).send(text);

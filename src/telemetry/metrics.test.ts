@@ -28,6 +28,9 @@ const names = [
   ['data_dir_size_bytes', 'gauge'],
   ['orderflow_build_info', 'gauge'],
   ['object_store_duration_seconds', 'histogram'],
+  ['documents', 'gauge'],
+  ['document_oldest_stored_seconds', 'gauge'],
+  ['ready', 'gauge'],
 ] as const;
 
 test('exactly the promised names, each of its type, stand in the first scrape, beside those of the process', async () => {
@@ -98,6 +101,7 @@ test('10,000 unknown organisations and made-up error types leave the number of s
 const counts: DatabaseCounts = {
   messages: [{ status: 'PARSED', count: 7 }],
   jobs: [{ task: 'extract_document', count: 3, oldestAgeSeconds: 61.5 }],
+  documents: { counts: [{ status: 'STORED', count: 9 }], oldestStoredSeconds: 30.5 },
 };
 
 function withDatabase(databaseCounts: NonNullable<MetricsOptions['databaseCounts']>) {
@@ -114,6 +118,9 @@ test('the gauges of the database are read at each scrape, with zero for what it 
   assert.ok(lines.includes('jobs_waiting{task="extract_attachments"} 0'));
   assert.ok(lines.includes('jobs_oldest_waiting_seconds{task="extract_document"} 61.5'));
   assert.ok(lines.includes('jobs_oldest_waiting_seconds{task="extract_attachments"} 0'));
+  assert.ok(lines.includes('documents{status="STORED"} 9'));
+  assert.ok(lines.includes('documents{status="PROCESSING"} 0'));
+  assert.ok(lines.includes('document_oldest_stored_seconds 30.5'));
 });
 
 test('a database that fails or hangs costs its own gauges only, and old values do not stay', async () => {
@@ -125,7 +132,7 @@ test('a database that fails or hangs costs its own gauges only, and old values d
     const lines = await scrape(metrics);
     assert.ok(lines.includes('smtp_connections 0'));
     assert.deepEqual(
-      lines.filter((line) => /^(inbound_messages|jobs_(oldest_)?waiting(_seconds)?)\{/.test(line)),
+      lines.filter((line) => /^(inbound_messages|jobs_\w+|documents?\w*)[{ ]/.test(line)),
       [],
     );
   }

@@ -50,14 +50,25 @@ export interface Metrics {
   tlsCertificateInUse(notAfter: Date): void;
   replied(condition: ReplyName): void;
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
+  /** Of each part of `/readyz`, by its name there: can it do its work now? */
+  readiness(parts: Readonly<Record<string, { readonly ready: boolean }>>): void;
   /** The text of a scrape. Never rejects because of the database: its gauges are then left out of the answer. */
   scrape(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** What this process has counted, for the one that answers scrapes. */
   snapshot(): Promise<MetricsSnapshot>;
 }
 
+export const documentStatuses = ['UPLOADED', 'STORED', 'PROCESSING', 'EXTRACTED', 'FAILED'] as const;
+
+/** `oldestStoredSeconds`: how long the document that has been STORED for longest has waited; 0 when there is none. */
+export interface DocumentCounts {
+  readonly counts: readonly { readonly status: (typeof documentStatuses)[number]; readonly count: number }[];
+  readonly oldestStoredSeconds: number;
+}
+
 /** Counts that only the database knows. */
 export interface DatabaseCounts {
+  readonly documents: DocumentCounts;
   readonly messages: readonly { readonly status: InboundMessageStatus; readonly count: number }[];
   /** `oldestAgeSeconds`: since it was added, however often it was tried. */
   readonly jobs: readonly { readonly task: string; readonly count: number; readonly oldestAgeSeconds: number }[];
@@ -113,6 +124,9 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
     tlsHandshake: (outcome) => tls.handshakes.inc({ outcome }),
     tlsCertificateInUse: (notAfter) => tls.notAfter.set(notAfter.getTime() / 1000),
     replied,
+    readiness(parts) {
+      for (const [part, { ready }] of Object.entries(parts)) instruments.ready.set({ part }, ready ? 1 : 0);
+    },
     objectStoreOperation: (op, durationMs) => instruments.objectStore.observe({ op }, durationMs / 1000),
     async scrape() {
       const [others] = await Promise.all([options.otherProcesses?.(), refreshAll()]);
@@ -188,6 +202,13 @@ function createInstruments(registry: Registry) {
       help: 'Faults while taking in or reading mail, by organisation and kind',
       labelNames: ['org_id', 'error_type'],
       registers,
+    }),
+    ready: new Gauge({
+      name: 'ready',
+      help: 'Whether a part of /readyz can do its work: 1 or 0',
+      labelNames: ['part'],
+      registers,
+      aggregator: 'first',
     }),
     connections: new Gauge({ name: 'smtp_connections', help: 'SMTP connections open now', registers }),
     messageSize: new Histogram({
@@ -287,6 +308,7 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
     registers,
     aggregator: 'max',
   });
+  const documents = createDocumentGauges(registry);
   const { databaseCounts, log } = options;
   if (databaseCounts === undefined) return async () => {};
   const ask = askWithDeadline(databaseCounts, options.databaseDeadlineMs ?? defaultDatabaseDeadlineMs);
@@ -294,6 +316,7 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
     messages.reset();
     jobs.reset();
     oldest.reset();
+    documents.forget();
     try {
       const counts = await ask();
       for (const status of statuses) messages.set({ status }, 0);
@@ -306,8 +329,36 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
         jobs.set({ task }, count);
         oldest.set({ task }, oldestAgeSeconds);
       }
+      documents.tell(counts.documents);
     } catch (error) {
       log?.warn({ err: error }, 'the database could not be asked for its metrics');
     }
+  };
+}
+
+function createDocumentGauges(registry: Registry) {
+  const registers = [registry];
+  const byStatus = new Gauge({
+    name: 'documents',
+    help: 'Documents in the database by status',
+    labelNames: ['status'],
+    registers,
+  });
+  const oldest = new Gauge({
+    name: 'document_oldest_stored_seconds',
+    help: 'Age of the oldest document that is STORED, waiting for the next stage; 0 when there is none',
+    registers,
+    aggregator: 'max',
+  });
+  return {
+    forget() {
+      byStatus.reset();
+      oldest.remove();
+    },
+    tell({ counts, oldestStoredSeconds }: DocumentCounts) {
+      for (const status of documentStatuses) byStatus.set({ status }, 0);
+      for (const { status, count } of counts) byStatus.set({ status }, count);
+      oldest.set(oldestStoredSeconds);
+    },
   };
 }

@@ -12,7 +12,11 @@ const sent = async (metrics: Metrics): Promise<MetricsSnapshot> => structuredClo
 /** One process that answers scrapes, and what the others said. */
 function scraped() {
   const others = createProcessMetrics<string>();
-  const counts = { messages: [{ status: 'PARSED' as const, count: 7 }], jobs: [] };
+  const counts = {
+    messages: [{ status: 'PARSED' as const, count: 7 }],
+    jobs: [],
+    documents: { counts: [], oldestStoredSeconds: 0 },
+  };
   const metrics = createMetrics({
     databaseCounts: async () => counts,
     diskSpace: async () => ({ freeBytes: 5, sizeBytes: 9 }),

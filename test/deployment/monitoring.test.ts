@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { replies } from '../../src/smtp/index.ts';
-import { errorTypes, objectStoreOperations } from '../../src/telemetry/metrics.ts';
+import { documentStatuses, errorTypes, objectStoreOperations } from '../../src/telemetry/metrics.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
 import { missing } from '../../src/testing/missing.ts';
@@ -137,6 +137,9 @@ test('the dashboard shows what an operator asks for, each panel in a place of it
     'smtp_message_size_bytes_bucket',
     'smtp_attachment_extraction_duration_ms_bucket',
     'jobs_waiting',
+    'documents',
+    'document_oldest_stored_seconds',
+    'ready',
     'smtp_processing_errors_total{org_id=~"$org_id"}',
     'smtp_emails_received_total{status="conflict",org_id=~"$org_id"}',
   ]) {
@@ -168,7 +171,18 @@ const knownValues: Readonly<Record<string, readonly string[]>> = {
   code: [...new Set(Object.values(replies).map(({ code }) => String(code)))],
   error_type: errorTypes,
   op: objectStoreOperations,
-  status: ['accepted', 'duplicate', 'conflict', 'rejected', 'RECEIVED', 'STORED', 'PARSED', 'FAILED'],
+  status: [
+    'accepted',
+    'duplicate',
+    'conflict',
+    'rejected',
+    'RECEIVED',
+    'STORED',
+    'PARSED',
+    'FAILED',
+    ...documentStatuses,
+  ],
+  part: ['database', 'object_store', 'smtp', 'jobs'],
   task: ['extract_attachments', 'extract_document'],
   job: [JOB],
 };

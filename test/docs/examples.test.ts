@@ -53,6 +53,16 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   ['docs/architecture.md', 'client ', { not: 'a drawing' }],
   [
     'docs/deployment.md',
+    'CREATE ROLE orderflow LOGIN',
+    { file: 'test/deployment/database.test.ts', title: 'has made as the page says is set up by the start' },
+  ],
+  [
+    'docs/deployment.md',
+    'orderflow-ingest doctor',
+    { file: 'test/deployment/database.test.ts', title: 'has made as the page says is set up by the start' },
+  ],
+  [
+    'docs/deployment.md',
     'git clone',
     { not: 'it changes the machine; test/deployment/systemd.test.ts reads the unit' },
   ],

@@ -1,15 +1,15 @@
 /** What `npm pack` makes: nothing but what an installation needs, and working when installed into an empty folder. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chown, mkdir, readdir, readFile } from 'node:fs/promises';
+import { chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { builtinModules } from 'node:module';
 import { delimiter, join, normalize } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { composeMail } from '../../src/testing/compose-mail.ts';
+import { promisify } from 'node:util';
 import { bareEnvironment } from '../../src/testing/environment.ts';
 import { missing } from '../../src/testing/missing.ts';
 import { type ProductOptions, startProduct } from '../../src/testing/product.ts';
-import { sendRaw } from '../../src/testing/smtp-client.ts';
 import { makeTemporaryFolder, removeFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { install, pack, RegistryUnreachableError, ROOT, run, unpack } from './packed.ts';
@@ -39,20 +39,25 @@ describe('the package', () => {
     return Promise.all(names.map(async (name) => ({ name, text: await readFile(join(unpacked, name), 'utf8') })));
   };
 
-  it('holds the program as plain JavaScript, its migrations and its documentation, and nothing else', async () => {
+  it('holds the program as plain JavaScript, its migrations, documentation, deployment files and examples, and nothing else', async () => {
     const known = /^(package\.json|README\.md|CHANGELOG\.md|\.env\.example|bin\/orderflow-ingest\.cjs)$/;
     const built = (name: string): boolean =>
       /^dist\/.*\.js$/.test(name) && existsSync(join(ROOT, name.replace(/^dist(.*)\.js$/, 'src$1.ts')));
+    const numberedOrPage = /^(migrations\/\d{4}_\w+\.sql|docs\/[\w-]+\.(md|sql))$/;
+    const whole = (await run('git', ['ls-files', 'deploy', 'examples'], ROOT)).stdout.trim().split('\n');
+    assert.ok(whole.length > 20);
     const strangers = files.filter(
-      (name) =>
-        !known.test(name) && !built(name) && !/^(migrations\/\d{4}_\w+\.sql|docs\/[\w-]+\.(md|sql))$/.test(name),
+      (name) => !known.test(name) && !built(name) && !numberedOrPage.test(name) && !whole.includes(name),
     );
     assert.deepEqual(strangers, []);
-    const tests = files.filter((name) => /\.(test|contract)\.|(^|\/)(testing|test-[^/]*)(\/|$)/.test(name));
+    const tests = files.filter(
+      (name) => !whole.includes(name) && /\.(test|contract)\.|(^|\/)(testing|test-[^/]*)(\/|$)/.test(name),
+    );
     assert.deepEqual(tests, []);
     const migrations = (await readdir(join(ROOT, 'migrations'))).map((name) => `migrations/${name}`);
     const needed = [
       ...migrations,
+      ...whole,
       'dist/cli/main.js',
       'dist/compose/index.js',
       '.env.example',
@@ -97,6 +102,16 @@ describe('the package', () => {
     }
   });
 
+  it('leaves out the settings with secrets that lie beside the deployment files', async () => {
+    const secrets = ['deploy/compose/env', 'deploy/kubernetes/overlays/example/secrets.env'];
+    const made = secrets.filter((name) => !existsSync(join(ROOT, name)));
+    const listed = await Promise.all(made.map((name) => writeFile(join(ROOT, name), 'SECRET=1\n')))
+      .then(() => run('npm', ['pack', '--dry-run', '--ignore-scripts', '--json'], ROOT))
+      .finally(() => Promise.all(made.map((name) => rm(join(ROOT, name), { force: true }))));
+    assert.ok(listed.stdout.includes('deploy/compose/env.example'));
+    for (const name of secrets) assert.ok(!listed.stdout.includes(`"${name}"`), name);
+  });
+
   it('works when it is installed into an empty folder', async (t) => {
     const cwd = join(folder, 'local');
     await mkdir(cwd);
@@ -128,20 +143,18 @@ describe('the package', () => {
     }
   }
 
-  /** Started on a new data folder it takes a mail, reads it and stops. */
+  /** Started on a new data folder it takes a mail by the command that its banner names, reads it and stops. */
   async function takesAMail(t: TestContext, options: Omit<ProductOptions, 'dataDir'>): Promise<void> {
     const dataDir = join(folder, `data-${options.account === undefined ? 'own' : 'other'}`);
     await mkdir(dataDir);
     if (options.account !== undefined) await chown(dataDir, options.account.uid, options.account.gid);
     const product = await startProduct(t, { ...options, dataDir });
-    const data = await composeMail({ attachments: [{ fileName: 'order.csv', content: 'sku;amount\n4711;3\n' }] });
-    const { verdict } = await sendRaw({
-      port: product.smtpPort,
-      from: 'buyer@customer.example',
-      to: ['orders+acme@orderflow.example.com'],
-      data,
-    });
-    assert.equal(verdict.code, 250);
+    await writeFile(join(dataDir, 'order.pdf'), '%PDF-1.7\n');
+    const command = /^ {2}(.* send .*order\.pdf)$/m.exec(product.stderr())?.[1] ?? '';
+    assert.match(command, /^(\/\S+\/)?orderflow-ingest send --to acme --smtp /, product.stderr());
+    const env = { ...bareEnvironment(), ...options.env, DATA_DIR: dataDir };
+    const sent = await promisify(execFile)('sh', ['-c', command], { cwd: dataDir, env, ...options.account });
+    assert.match(sent.stdout, /250 2\.0\.0 accepted .*order\.pdf/s);
     await waitFor(() => product.log.some((line) => line.msg === 'mail parsed'), { what: 'PARSED' });
     await product.stop();
     assert.deepEqual(product.strayOutput, []);

@@ -3,9 +3,11 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname, sep } from 'node:path';
 import { promisify } from 'node:util';
 import { StoreError } from '../../ports/object-store.ts';
+import type { ObjectAccess } from './access.ts';
 import { errnoOf, isMissing } from './errors.ts';
 import { type FileIdentity, identityAt, identityOf, isSame } from './own-file.ts';
 
+/** Of what holds no object. */
 export const DIRECTORY_MODE = 0o700;
 
 /** An organisation has one directory a month; forgetting one costs a few syncs when it is next used. */
@@ -133,18 +135,20 @@ export function createObjectDirectories(options: {
   /** The folder that is the root. Another one that lies there later (renamed, mounted over) gets no directory. */
   readonly root: FileIdentity;
   readonly syncDirectory: (directory: string) => Promise<unknown>;
+  readonly access: ObjectAccess;
 }): ObjectDirectories {
-  const { rootDir } = options;
+  const { rootDir, access } = options;
   let { root } = options;
   const known = new Map<string, Promise<FileIdentity>>();
 
   async function make(directory: string): Promise<FileIdentity> {
     const parent = dirname(directory);
     await ensure(parent);
-    await mkdir(directory, { mode: DIRECTORY_MODE }).catch((error: unknown) => {
+    await mkdir(directory, { mode: access.directoryMode }).catch((error: unknown) => {
       if (isMissing(error)) forget(parent);
       if (errnoOf(error) !== 'EEXIST') throw error;
     });
+    await access.grantDirectory(directory);
     await options.syncDirectory(parent);
     const identity = await identityAt(directory);
     if (identity === null) throw new StoreError('store-unavailable', `open: ${directory} is gone again`);

@@ -3,6 +3,7 @@ import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Log } from '../../telemetry/log.ts';
+import { type ObjectAccess, OWNER_ONLY } from './access.ts';
 import { type FirstName, moveToNewName } from './copy.ts';
 import { isMissing } from './errors.ts';
 import { type FileIdentity, identityOf } from './own-file.ts';
@@ -15,8 +16,6 @@ const close = promisify(fs.close);
 
 /** No key can have this segment: `+` is not in their alphabet. */
 export const INCOMING_NAME = '+incoming';
-
-export const FILE_MODE = 0o600;
 
 /** Another process may be writing: nothing takes a day to arrive. */
 const LEFTOVER_AGE_MS = 24 * 60 * 60 * 1000;
@@ -41,15 +40,16 @@ export interface IncomingFile {
   discard(): Promise<void>;
 }
 
-export function createIncomingFile(path: string, log?: Log): IncomingFile {
+export function createIncomingFile(path: string, log?: Log, access: ObjectAccess = OWNER_ONLY): IncomingFile {
   let file: number | null = null;
   let identity: FileIdentity | null = null;
   let onDisk = false;
 
   async function opened(): Promise<number> {
     if (file !== null) return file;
-    file = await open(path, 'wx', FILE_MODE);
+    file = await open(path, 'wx', access.fileMode);
     onDisk = true;
+    access.grantFile(file);
     identity = identityOf(file);
     return file;
   }

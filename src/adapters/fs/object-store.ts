@@ -12,6 +12,7 @@ import {
   type StorePlace,
 } from '../../ports/object-store.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { objectAccess } from './access.ts';
 import { type FirstName, linkOrCopy, moveToNewName, renameLinked } from './copy.ts';
 import { createObjectDirectories, createOpenDirectorySync, openRootDirectory } from './directories.ts';
 import { createDirectorySync } from './directory-sync.ts';
@@ -34,6 +35,8 @@ export interface FileObjectStoreOptions {
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
   readonly log?: Log;
+  /** Default: the account that writes them, and nobody else. */
+  readonly readableBy?: 'owner' | 'group';
   /** true: unfinished files are not looked for at the opening; `removeFileLeftovers` does it. */
   readonly keepLeftovers?: boolean;
   /** For tests that count or fail syncs. Which directory was synced is not compared then. */
@@ -58,6 +61,7 @@ export interface FileObjectStore extends ObjectStore, StorePlace {}
  */
 export async function createFileObjectStore(options: FileObjectStoreOptions): Promise<FileObjectStore> {
   const { clock = Date.now, log } = options;
+  const access = objectAccess(options.readableBy ?? 'owner');
   const rootDir = resolve(options.rootDir);
   const incomingDir = join(rootDir, INCOMING_NAME);
   const { syncDirectory } = options;
@@ -66,10 +70,11 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
   });
   const root = await translated('open', async () => {
     await openRootDirectory(rootDir, incomingDir);
+    await access.grantDirectory(rootDir);
     if (options.keepLeftovers !== true) await removeLeftovers(incomingDir, clock(), log);
     return rootIdentity();
   });
-  const directories = createObjectDirectories({ rootDir, root, syncDirectory: syncShared });
+  const directories = createObjectDirectories({ rootDir, root, syncDirectory: syncShared, access });
 
   async function rootIdentity(): Promise<FileIdentity> {
     const found = await identityAt(rootDir);
@@ -158,7 +163,8 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     let descriptor: number | null = null;
     let identity: FileIdentity | null = null;
     const create = async (): Promise<FirstName> => {
-      descriptor = await createNewFile(path);
+      descriptor = await createNewFile(path, access);
+      access.grantFile(descriptor);
       if (!fresh) identity = identityOf(descriptor);
       return 'named';
     };
@@ -176,7 +182,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
     pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
     { signal, fresh = false }: PutOptions,
   ) {
-    const file = createIncomingFile(incomingPath(), log);
+    const file = createIncomingFile(incomingPath(), log, access);
     let sizeBytes = 0;
     try {
       for await (const piece of pieces) {
@@ -283,7 +289,7 @@ export async function createFileObjectStore(options: FileObjectStoreOptions): Pr
 
   async function check(signal?: AbortSignal): Promise<void> {
     signal?.throwIfAborted();
-    const file = createIncomingFile(incomingPath(), log);
+    const file = createIncomingFile(incomingPath(), log, access);
     const written = translated('check', async () => {
       await file.write(Buffer.from('.'));
       await file.seal();

@@ -3,7 +3,7 @@
  * wait for the disk: most mails are small, and what they cost is not their bytes but the hand-overs.
  */
 import { close, closeSync, constants, fdatasync, open, write } from 'node:fs';
-import { FILE_MODE } from './incoming.ts';
+import type { ObjectAccess } from './access.ts';
 
 /**
  * With O_DSYNC a write returns when its bytes, and what is needed to read them back, are on disk: one turn in the thread
@@ -15,9 +15,9 @@ const NEW_FILE =
   constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | (WRITES_ARE_SYNCED ? constants.O_DSYNC : 0);
 
 /** Owns: the descriptor is the caller's, to be given to `fillNewFile`. Errors: those of open; then there is no file. */
-export function createNewFile(path: string): Promise<number> {
+export function createNewFile(path: string, access: ObjectAccess): Promise<number> {
   return new Promise((resolve, reject) => {
-    open(path, NEW_FILE, FILE_MODE, (failure, descriptor) => {
+    open(path, NEW_FILE, access.fileMode, (failure, descriptor) => {
       if (failure === null) resolve(descriptor);
       else reject(failure);
     });

@@ -5,18 +5,21 @@ import { knownMigrations } from './migrate.ts';
 
 export async function examineSchema(client: pg.Client, embedded: boolean): Promise<readonly Finding[]> {
   const applied = await appliedMigrations(client);
-  if (applied === null) return [ok('schema', 'there are no tables yet: start (or migrate) makes them')];
+  if (applied.length === 0) return [ok('schema', `${NOT_SET_UP} (start does it too)`)];
   const known = await knownMigrations();
   const findings = [judgeMigrations(applied, known)];
   return applied.includes(known[0] ?? '') ? [...findings, await examineOrganisations(client, embedded)] : findings;
 }
 
-/** null when nothing was ever applied. */
-async function appliedMigrations(client: pg.Client): Promise<readonly string[] | null> {
+/** Of a database that no migration has reached, or whose first one was refused. */
+export const NOT_SET_UP = 'not set up yet: run `migrate`';
+
+/** Empty when nothing was ever applied; a first migration that failed leaves the table of their names. */
+async function appliedMigrations(client: pg.Client): Promise<readonly string[]> {
   const { rows } = await client.query<{ there: boolean }>(
     `SELECT to_regclass('public.schema_migration') IS NOT NULL AS there`,
   );
-  if (rows[0]?.there !== true) return null;
+  if (rows[0]?.there !== true) return [];
   const applied = await client.query<{ name: string }>('SELECT name FROM public.schema_migration ORDER BY name');
   return applied.rows.map(({ name }) => name);
 }

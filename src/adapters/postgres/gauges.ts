@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { InboundMessageStatus } from '../../ports/message-store.ts';
 import type { DatabaseCounts } from '../../telemetry/metrics.ts';
 import { HELD, type QueueTask, queueTasks, waitingOf } from '../graphile/queue-indexes.ts';
+import { readDocumentCounts } from './document-gauges.ts';
 
 /**
  * Counting every row takes a second for five million, at each look at the metrics. What people watch, the unfinished and the
@@ -31,13 +32,14 @@ export async function readDatabaseCounts(
   pool: pg.Pool,
   o: { readonly countedJobs?: number } = {},
 ): Promise<DatabaseCounts> {
-  const [messages, jobs] = await Promise.all([
+  const [messages, documents, jobs] = await Promise.all([
     pool.query<{ status: InboundMessageStatus; count: number }>(MESSAGES),
+    readDocumentCounts(pool),
     queueTasks(pool).then((tasks) =>
       Promise.all(tasks.map((task) => countJobs(pool, task, o.countedJobs ?? COUNTED_JOBS))),
     ),
   ]);
-  return { messages: messages.rows, jobs };
+  return { messages: messages.rows, documents, jobs };
 }
 
 /** So many are counted one by one, which takes some 40 ms. */
