@@ -1,10 +1,12 @@
 /**
  * A consumer of `extract_document` jobs to start your own from: takes a job from BullMQ, reads the document's row as its
- * organisation, streams its bytes from the object store, and writes that it is done.
+ * organisation, streams its bytes from the object store, and writes that it is done. docs/next-stage.md is the contract.
  *
- *   REDIS_URL=… DATABASE_URL=… DATA_DIR=… node examples/extract-document.ts
+ *   npm install bullmq@6.7.0 ioredis@6.0.0 pg@8.23.1 @aws-sdk/client-s3@3.1169.0
+ *   REDIS_URL=… DATABASE_URL=… DATA_DIR=… node extract-document.ts
  *
- * Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY as the server has them
+ * Node 24 or newer runs it as it is; node 22.18 does too. The login in DATABASE_URL is one that was granted the role
+ * orderflow_next_stage. Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY as the server has them
  * instead of DATA_DIR. A job may come twice (we died before we could say it was done; Redis lost its data and was fed
  * again), so whether there is something to do is asked of the document's row, by its id.
  */
@@ -30,7 +32,7 @@ interface DocumentRow {
   readonly file_name: string;
   readonly mime_type: string;
   readonly sha256: string;
-  readonly storage_key: string;
+  readonly storage_key: string | null;
   readonly status: string;
 }
 
@@ -39,7 +41,13 @@ const { env } = process;
 const connection = new Redis(required('REDIS_URL'), { maxRetriesPerRequest: null });
 const pool = new pg.Pool({ connectionString: required('DATABASE_URL'), max: CONCURRENCY });
 const open = env.OBJECT_STORAGE_ENDPOINT ? fromBucket(env.OBJECT_STORAGE_ENDPOINT) : fromFolder(required('DATA_DIR'));
-const worker = new Worker<Payload>('extract_document', extractDocument, { connection, concurrency: CONCURRENCY });
+// As many as a job has attempts. With BullMQ's default of 1, a job whose consumer is killed a second time has failed.
+const MAX_STALLED_COUNT = 12;
+const worker = new Worker<Payload>('extract_document', extractDocument, {
+  connection,
+  concurrency: CONCURRENCY,
+  maxStalledCount: MAX_STALLED_COUNT,
+});
 
 // Each may lose its connection; all of them come back by themselves.
 for (const part of [connection, pool, worker] as readonly EventEmitter[]) {
@@ -52,7 +60,8 @@ async function extractDocument({ data }: Job<Payload>): Promise<void> {
   const document = await readDocument(data);
   // It fails and is tried again: after a crash of the database a row may be back a moment later than its job.
   if (document === undefined) throw new Error('the document is not there');
-  if (document.status === 'EXTRACTED') return;
+  // Done before; or there is nothing to read: its bytes were never stored, or it was erased.
+  if (document.status === 'EXTRACTED' || document.storage_key === null) return;
 
   const sha256 = createHash('sha256');
   // Here your extraction reads the bytes.
@@ -85,7 +94,7 @@ async function asOrganisation<T>(orgId: string, work: (client: pg.PoolClient) =>
   let broken = true;
   try {
     await client.query('BEGIN');
-    await client.query(`SELECT set_config('app.org_id', $1, true), set_config('role', 'orderflow_tenant', true)`, [
+    await client.query(`SELECT set_config('app.org_id', $1, true), set_config('role', 'orderflow_next_stage', true)`, [
       orgId,
     ]);
     const result = await work(client);

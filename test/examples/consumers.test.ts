@@ -74,7 +74,7 @@ async function consume(t: TestContext, store: Record<string, string>, put: Put):
   const wrong = { ...stranger, orgId: documents[0]?.orgId ?? '' };
   await publisher.publish([...documents, wrong].map(({ id, orgId }) => ({ id, payload: payloadOf(id, orgId) })));
 
-  const consumer = runConsumer(t, { ...store, REDIS_URL: redis.url, DATABASE_URL: url });
+  const consumer = runConsumer(t, { ...store, REDIS_URL: redis.url, DATABASE_URL: await consumerLogin(t, pool, url) });
   await waitFor(() => consumer.lines.length === 2, { timeoutMs: 30_000, what: 'both documents' });
   const queue = new Queue('extract_document', { connection: redisClient(t, redis.url) });
   await waitFor(async () => (await queue.getDelayedCount()) === 1, {
@@ -93,6 +93,15 @@ async function consume(t: TestContext, store: Record<string, string>, put: Put):
   );
   assert.equal(await consumer.stop(), 0);
   assert.match(consumer.errors(), new RegExp(`^${stranger.id}: the document is not there$`, 'm'));
+}
+
+/** A login that has the role of the next stage and nothing else, as docs/next-stage.md has an operator make it. */
+async function consumerLogin(t: TestContext, pool: pg.Pool, url: string): Promise<string> {
+  const login = `consumer_${randomBytes(4).toString('hex')}`;
+  await pool.query(`CREATE ROLE ${login} LOGIN PASSWORD 'p'`);
+  cleanUp(t, async () => void (await pool.query(`DROP ROLE ${login}`)));
+  await pool.query(`GRANT orderflow_next_stage TO ${login}`);
+  return Object.assign(new URL(url), { username: login, password: 'p' }).href;
 }
 
 const payloadOf = (id: string, orgId: string) => ({ document_id: id, org_id: orgId, trace_id: 'trace' });

@@ -14,6 +14,17 @@ const MAKE = `
     WHEN duplicate_object OR unique_violation OR insufficient_privilege THEN NULL;
   END $$`;
 
+/** So that a consumer can be tried with the server's own login. Who made a role is its administrator and no more (PostgreSQL 16). */
+const TAKE = `
+  DO $$ BEGIN
+    IF NOT pg_has_role(current_user, '${NEXT_STAGE_ROLE}',
+        CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
+      EXECUTE format('GRANT ${NEXT_STAGE_ROLE} TO %I', current_user);
+    END IF;
+  EXCEPTION
+    WHEN unique_violation OR invalid_grant_operation OR insufficient_privilege THEN NULL;
+  END $$`;
+
 const GRANT = `GRANT SELECT, UPDATE (status, error_json) ON document TO ${NEXT_STAGE_ROLE}`;
 
 const FACTS = `
@@ -31,5 +42,7 @@ export async function nextStageRole(client: pg.ClientBase): Promise<{ readonly g
 /** Makes the role where the login may, and grants it its rights where it is there. Safe to repeat; to be called by one at a time. */
 export async function provideNextStageRole(client: pg.ClientBase): Promise<void> {
   if ((await nextStageRole(client)) === null) await client.query(MAKE);
-  if ((await nextStageRole(client))?.granted === false) await client.query(GRANT);
+  const role = await nextStageRole(client);
+  if (role !== null) await client.query(TAKE);
+  if (role?.granted === false) await client.query(GRANT);
 }
