@@ -1,4 +1,4 @@
-"""A consumer of `extract_document` jobs, as examples/extract-document.ts, with the Python package of BullMQ.
+"""A consumer of `extract_document` jobs, as examples/extract-document.mjs, with the Python package of BullMQ.
 
     pip install bullmq "psycopg[binary]" boto3
     REDIS_URL=... DATABASE_URL=... DATA_DIR=... python3 extract_document.py
