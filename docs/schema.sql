@@ -118,8 +118,9 @@ store_mark: store_mark_pkey: PRIMARY KEY (id)
 -- indexes
 CREATE INDEX audit_log_at ON public.audit_log USING btree (at DESC)
 CREATE INDEX audit_log_org_at ON public.audit_log USING btree (org_id, at DESC)
+CREATE INDEX document_by_status ON public.document USING btree (status, created_at) WHERE (status = ANY (ARRAY['UPLOADED'::text, 'STORED'::text, 'PROCESSING'::text, 'FAILED'::text]))
 CREATE INDEX document_org_created ON public.document USING btree (org_id, created_at DESC)
-CREATE INDEX document_unfinished ON public.document USING btree (status, created_at) WHERE (status = ANY (ARRAY['UPLOADED'::text, 'STORED'::text, 'PROCESSING'::text, 'FAILED'::text]))
+CREATE INDEX document_unfinished ON public.document USING btree (created_at, id) WHERE (status = ANY (ARRAY['STORED'::text, 'PROCESSING'::text]))
 CREATE INDEX idx_inbound_org_received ON public.inbound_message USING btree (org_id, received_at DESC)
 CREATE INDEX idx_inbound_org_status ON public.inbound_message USING btree (org_id, status)
 CREATE INDEX inbound_conflict_org_received ON public.inbound_conflict USING btree (org_id, received_at DESC)
@@ -140,18 +141,76 @@ CREATE UNIQUE INDEX store_gap_pkey ON public.store_gap USING btree (id)
 CREATE UNIQUE INDEX store_mark_pkey ON public.store_mark USING btree (id)
 
 -- triggers
+CREATE TRIGGER document_content BEFORE INSERT OR UPDATE OF file_name, mime_type, declared_mime_type, size_bytes, sha256, storage_key ON public.document FOR EACH ROW EXECUTE FUNCTION check_document_content()
+CREATE TRIGGER document_transition BEFORE UPDATE ON public.document FOR EACH ROW WHEN (((new.id <> old.id) OR (new.org_id <> old.org_id) OR (new.inbound_message_id <> old.inbound_message_id) OR (new.part_path <> old.part_path) OR ((old.status = new.status) AND ((old.status = 'EXTRACTED'::text) OR (old.storage_key IS NULL)) AND (old.error_json IS DISTINCT FROM new.error_json)) OR ((old.status <> new.status) AND ((((((((old.status <> 'UPLOADED'::text) OR (new.status <> 'STORED'::text)) AND ((old.status <> 'UPLOADED'::text) OR (new.status <> 'FAILED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'PROCESSING'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'EXTRACTED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'FAILED'::text))) AND ((old.status <> 'PROCESSING'::text) OR (new.status <> 'EXTRACTED'::text))) AND ((old.status <> 'PROCESSING'::text) OR (new.status <> 'FAILED'::text)))))) EXECUTE FUNCTION refuse_document_change()
 CREATE TRIGGER document_updated_at BEFORE UPDATE ON public.document FOR EACH ROW EXECUTE FUNCTION set_updated_at()
+CREATE TRIGGER inbound_message_finding BEFORE UPDATE OF error_json, parts_json, notes_json, parser_version ON public.inbound_message FOR EACH ROW WHEN ((((old.status = new.status) OR (new.status <> ALL (ARRAY['PARSED'::text, 'FAILED'::text]))) AND ((((old.error_json IS DISTINCT FROM new.error_json) OR (old.parts_json IS DISTINCT FROM new.parts_json)) OR (old.notes_json IS DISTINCT FROM new.notes_json)) OR (old.parser_version IS DISTINCT FROM new.parser_version)))) EXECUTE FUNCTION refuse_inbound_message_finding()
 CREATE TRIGGER inbound_message_starts_received BEFORE INSERT ON public.inbound_message FOR EACH ROW WHEN ((new.status <> 'RECEIVED'::text)) EXECUTE FUNCTION refuse_inbound_message_change()
 CREATE TRIGGER inbound_message_transition BEFORE UPDATE ON public.inbound_message FOR EACH ROW WHEN (((new.org_id <> old.org_id) OR ((old.status <> new.status) AND (((((old.status <> 'RECEIVED'::text) OR (new.status <> 'STORED'::text)) AND ((old.status <> 'RECEIVED'::text) OR (new.status <> 'FAILED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'PARSED'::text))) AND ((old.status <> 'STORED'::text) OR (new.status <> 'FAILED'::text)))))) EXECUTE FUNCTION refuse_inbound_message_change()
 CREATE TRIGGER inbound_message_updated_at BEFORE UPDATE ON public.inbound_message FOR EACH ROW EXECUTE FUNCTION set_updated_at()
 CREATE TRIGGER org_updated_at BEFORE UPDATE ON public.org FOR EACH ROW EXECUTE FUNCTION set_updated_at()
 
 -- functions
+CREATE OR REPLACE FUNCTION public.acts_as_owner(relation oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN pg_has_role(CURRENT_USER, (SELECT pg_class.relowner FROM pg_class WHERE (pg_class.oid = acts_as_owner.relation)), 'USAGE'::text)
+CREATE OR REPLACE FUNCTION public.check_document_content()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF acts_as_owner(TG_RELID) THEN
+    RETURN NEW;
+  ELSIF NEW.storage_key IS NOT NULL
+    AND NEW.storage_key !~ format('^%s/[0-9]{4}/[0-9]{2}/%s\.[a-z0-9]+$', NEW.org_id, NEW.id) THEN
+    RAISE EXCEPTION 'document %: its object is {org_id}/{yyyy}/{mm}/{document_id}{.ext}, not another one', NEW.id
+      USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'document_own_object';
+  ELSIF NOT is_read_now(NEW.inbound_message_id) THEN
+    RAISE EXCEPTION 'document %: % may write a document only while it reads the message', NEW.id, current_user
+      USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'document_of_reading';
+  END IF;
+  RETURN NEW;
+END $function$
 CREATE OR REPLACE FUNCTION public.current_org_id()
  RETURNS uuid
  LANGUAGE sql
  STABLE
 RETURN (NULLIF(current_setting('app.org_id'::text, true), ''::text))::uuid
+CREATE OR REPLACE FUNCTION public.is_read_now(message_id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  -- Who may not see messages does not read them.
+  IF NOT has_table_privilege('inbound_message', 'SELECT') THEN
+    RETURN false;
+  END IF;
+  RETURN EXISTS (SELECT FROM inbound_message WHERE id = message_id AND xmin = pg_current_xact_id()::xid);
+END $function$
+CREATE OR REPLACE FUNCTION public.refuse_document_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF (NEW.id, NEW.org_id, NEW.inbound_message_id, NEW.part_path)
+    IS DISTINCT FROM (OLD.id, OLD.org_id, OLD.inbound_message_id, OLD.part_path) THEN
+    RAISE EXCEPTION 'document %: a document never changes its id, organisation, message or part', OLD.id
+      USING ERRCODE = 'check_violation', CONSTRAINT = 'document_identity_fixed';
+  ELSIF OLD.status = 'FAILED' AND NEW.status IN ('PROCESSING', 'EXTRACTED') AND NEW.storage_key IS NOT NULL THEN
+    RETURN NEW; -- Another try of the next stage. Where storing it has failed, there is nothing to try.
+  ELSIF NEW.status IN ('STORED', 'FAILED') AND is_read_now(NEW.inbound_message_id) THEN
+    RETURN NEW; -- `messages retry`: it was FAILED, or has other bytes.
+  ELSIF (OLD.status <> 'EXTRACTED' OR NEW.status = OLD.status) AND acts_as_owner(TG_RELID) THEN
+    RETURN NEW;
+  ELSIF NEW.status = OLD.status THEN
+    RAISE EXCEPTION 'document %: % may not write the error of one that is EXTRACTED, or was never stored', OLD.id, current_user
+      USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'document_error_of_next_stage';
+  END IF;
+  RAISE EXCEPTION 'document %: % cannot become %', OLD.id, OLD.status, NEW.status
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'document_status_transition';
+END $function$
 CREATE OR REPLACE FUNCTION public.refuse_inbound_message_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -173,6 +232,17 @@ BEGIN
   RAISE EXCEPTION 'inbound_message %: % cannot become %', OLD.id, OLD.status, NEW.status
     USING ERRCODE = 'check_violation', CONSTRAINT = 'inbound_message_status_transition';
 END $function$
+CREATE OR REPLACE FUNCTION public.refuse_inbound_message_finding()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF acts_as_owner(TG_RELID) THEN
+    RETURN NEW;
+  END IF;
+  RAISE EXCEPTION 'inbound_message %: % may write what was found in a message only with the end of its reading', OLD.id, current_user
+    USING ERRCODE = 'insufficient_privilege', CONSTRAINT = 'inbound_message_finding';
+END $function$
 CREATE OR REPLACE FUNCTION public.set_updated_at()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -185,6 +255,7 @@ END $function$
 -- row-level security
 audit_log: tenant to orderflow_tenant using (org_id = current_org_id())
 blocked_sender: tenant to orderflow_tenant using (org_id = current_org_id())
+document: next_stage to public using (org_id = current_org_id())
 document: tenant to orderflow_tenant using (org_id = current_org_id())
 inbound_conflict: tenant to orderflow_tenant using (org_id = current_org_id())
 inbound_message: tenant to orderflow_tenant using (org_id = current_org_id())
@@ -193,7 +264,8 @@ org: tenant to orderflow_tenant using (id = current_org_id())
 -- grants
 audit_log: select to orderflow_tenant
 blocked_sender: select to orderflow_tenant
-document: insert, select, update to orderflow_tenant
+document: insert (declared_mime_type), insert (error_json), insert (file_name), insert (id), insert (inbound_message_id), insert (mime_type), insert (org_id), insert (part_path), insert (sha256), insert (size_bytes), insert (status), insert (storage_key), select, update (declared_mime_type), update (error_json), update (file_name), update (mime_type), update (sha256), update (size_bytes), update (status), update (storage_key) to orderflow_tenant
+document: select, update (error_json), update (status) to orderflow_next_stage
 inbound_conflict: select to orderflow_tenant
-inbound_message: select, update (error_json), update (notes_json), update (parser_version), update (parts_json), update (status), update (updated_at) to orderflow_tenant
+inbound_message: select, update (error_json), update (notes_json), update (parser_version), update (parts_json), update (status) to orderflow_tenant
 org: select to orderflow_tenant

@@ -1,7 +1,9 @@
-"""A consumer of `extract_document` jobs, as examples/extract-document.ts, with the Python package of BullMQ.
+"""A consumer of `extract_document` jobs, as examples/extract-document.mjs, with the Python package of BullMQ.
 
-    pip install bullmq psycopg[binary] boto3
-    REDIS_URL=... DATABASE_URL=... DATA_DIR=... python3 examples/extract_document.py
+    pip install bullmq "psycopg[binary]" boto3
+    REDIS_URL=... DATABASE_URL=... DATA_DIR=... python3 extract_document.py
+
+The login in DATABASE_URL is one that was granted the role orderflow_next_stage; docs/next-stage.md is the contract.
 
 Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY instead of
 DATA_DIR. A job may come twice, so whether there is something to do is asked of the document's row, by its id.
@@ -18,6 +20,8 @@ from bullmq import Worker
 from psycopg.rows import dict_row
 
 CHUNK_BYTES = 256 * 1024
+# As many as a job has attempts. With BullMQ's default of 1, a job whose consumer is killed a second time has failed.
+MAX_STALLED_COUNT = 12
 
 
 async def extract_document(job, job_token):
@@ -31,7 +35,8 @@ def extract(data):
     if document is None:
         # After a crash of the database a row may be back a moment later than its job.
         raise RuntimeError("the document is not there")
-    if document["status"] == "EXTRACTED":
+    # Done before; or there is nothing to read: its bytes were never stored, or it was erased.
+    if document["status"] == "EXTRACTED" or document["storage_key"] is None:
         return
     sha256 = hashlib.sha256()
     with open_object(document["storage_key"]) as stream:
@@ -48,7 +53,7 @@ def as_organisation(org_id, work, *arguments):
     """Row-level security: this transaction sees and writes the rows of one organisation only."""
     with psycopg.connect(os.environ["DATABASE_URL"], row_factory=dict_row) as connection:
         connection.execute(
-            "SELECT set_config('app.org_id', %s, true), set_config('role', 'orderflow_tenant', true)", [org_id]
+            "SELECT set_config('app.org_id', %s, true), set_config('role', 'orderflow_next_stage', true)", [org_id]
         )
         return work(connection, *arguments)
 
@@ -84,7 +89,8 @@ async def main():
     stopping = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
-    worker = Worker("extract_document", extract_document, {"connection": os.environ["REDIS_URL"], "concurrency": 4})
+    options = {"connection": os.environ["REDIS_URL"], "concurrency": 4, "maxStalledCount": MAX_STALLED_COUNT}
+    worker = Worker("extract_document", extract_document, options)
     await stopping.wait()
     await worker.close()
 

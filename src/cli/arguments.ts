@@ -38,6 +38,26 @@ export function reasonArgument(text: string): string {
   throw new InvalidArgumentError('It is a code such as object-missing or no-part-readable; messages show tells it.');
 }
 
+const AGE_UNITS_MS: ReadonlyMap<string, number> = new Map([
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 24 * 3_600_000],
+]);
+const TIME = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})?)?$/i;
+
+/** A moment, or how long ago it was. Without a zone it is this machine's, also where there is a date only. */
+export function timeArgument(text: string): Date {
+  const age = /^(\d{1,6})([smhd])$/.exec(text);
+  const ageMs = Number(age?.[1]) * (AGE_UNITS_MS.get(age?.[2] ?? '') ?? Number.NaN);
+  const written = /^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00` : text;
+  const time = new Date(age === null ? (TIME.test(text) ? written : Number.NaN) : Date.now() - ageMs);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError(
+    'It is a time such as 2026-03-01T10:00:00Z or 2026-03-01, or an age such as 30m, 2h or 7d.',
+  );
+}
+
 export function rolesArgument(text: string): readonly Role[] {
   const named = text.split(',').map((name) => name.trim().toLowerCase());
   const chosen = roles.filter((role) => named.includes(role));

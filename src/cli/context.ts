@@ -1,6 +1,7 @@
 /** What commands are given instead of reaching for the process, the settings or an adapter themselves. */
 import type { Environment } from '../config/environment.ts';
 import type { Settings } from '../config/settings.ts';
+import type { JobRequeue } from '../jobs/requeue.ts';
 import type { Finding } from '../ports/finding.ts';
 import type { MessageRetries } from '../ports/message-retries.ts';
 import type { MessageViews } from '../ports/message-view.ts';
@@ -16,6 +17,8 @@ export interface Toolbox {
   readonly blockList: BlockList;
   readonly messages: MessageViews;
   readonly retries: MessageRetries;
+  /** Connects to the queue when it is used, for the first time. Errors: rejects with words for the operator. */
+  readonly jobs: JobRequeue;
   readonly objects: ObjectStore;
   close(): Promise<void>;
 }

@@ -143,6 +143,7 @@ export function createMemoryToolbox(
         (content.messages ?? []).find((one) => one.id === id || one.conflicts.some((other) => other.id === id)) ?? null,
     },
     retries: { retry: notExpected },
+    jobs: { document: notExpected, storedBefore: notExpected },
     objects: { ...noStore, get: async (key) => chunksOf(content.objects?.get(key), key) },
     close: async () => {
       closed = true;

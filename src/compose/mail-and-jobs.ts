@@ -26,11 +26,13 @@ export async function takeMailAndJobs(
     await Promise.all([
       smtp?.close({ graceMs: STOP_GRACE_MS }),
       worker?.jobs.stop(STOP_GRACE_MS),
-      worker?.relay?.stop(STOP_GRACE_MS),
+      worker?.nextStage?.relay.stop(STOP_GRACE_MS),
+      worker?.nextStage?.lostJobs.stop(),
     ]);
   });
   await worker?.jobs.start();
-  worker?.relay?.start();
+  worker?.nextStage?.relay.start();
+  worker?.nextStage?.lostJobs.start();
   return {
     smtp: smtp === null ? null : await listen(smtp, parts.settings),
     reload: async () => await certificate?.reload(),

@@ -9,6 +9,7 @@ import type { Settings } from '../config/settings.ts';
 import type { Log } from '../telemetry/log.ts';
 import { assertDatabaseExists, assertMigrated, openDatabase } from './database.ts';
 import { asStartError } from './errors.ts';
+import { openJobRequeue } from './job-requeue.ts';
 import { openObjectStore } from './object-store.ts';
 import { VIEW_CONNECTIONS } from './pools.ts';
 
@@ -33,13 +34,16 @@ export async function openToolbox(o: {
       log: o.log,
     });
     const store = await openObjectStore(o.settings, o.log);
+    const { jobs, close: closeQueue } = openJobRequeue({ ...o, pool });
     return {
       organisations: createPostgresOrganisations({ pool }),
       blockList: createPostgresBlockList({ pool }),
       messages: createPostgresMessageViews({ pool }),
       retries: createPostgresMessageRetries({ pool }),
+      jobs,
       objects: store.objects,
       async close() {
+        await closeQueue();
         await pool.end();
         await store.close();
         await database.close();

@@ -3,9 +3,11 @@ import { createGraphileJobRunner } from '../adapters/graphile/job-runner.ts';
 import { createPostgresExtractionStore } from '../adapters/postgres/extraction-store.ts';
 import { createPostgresJobOutbox } from '../adapters/postgres/job-outbox.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
+import { createPostgresUnfinishedDocuments } from '../adapters/postgres/unfinished-documents.ts';
 import { createPostgresWaitingMessages } from '../adapters/postgres/waiting-messages.ts';
 import { createExtractor } from '../documents/extractor.ts';
 import { createFairShare } from '../jobs/fair-share.ts';
+import { createLostJobs, type LostJobs } from '../jobs/lost-jobs.ts';
 import { createRelay, type Relay } from '../jobs/relay.ts';
 import { createTasks } from '../jobs/tasks.ts';
 import type { JobRunner } from '../ports/job-runner.ts';
@@ -15,27 +17,37 @@ import { asNotReady } from './store-guard.ts';
 /** The jobs, and where Redis is configured, what hands over their outcome. */
 export interface Worker {
   readonly jobs: JobRunner;
-  readonly relay: Relay | null;
+  readonly nextStage: NextStage | null;
+}
+
+/** Of jobs that go to Redis. */
+interface NextStage {
+  readonly relay: Relay;
+  readonly lostJobs: LostJobs;
 }
 
 export async function createWorker(parts: Parts): Promise<Worker> {
-  const relay = await createRedisRelay(parts);
-  const jobs = createJobs(parts, relay);
+  const nextStage = await createNextStage(parts);
+  const jobs = createJobs(parts, nextStage?.relay ?? null);
   // In another store every mail would look lost.
   parts.storeGuard.follow((objection) => jobs.hold(objection === null ? null : asNotReady(objection)));
-  return { relay, jobs };
+  return { nextStage, jobs };
 }
 
 /** Loaded only where it is used: the Redis libraries take 30 MB. */
-async function createRedisRelay({ settings, log, metrics, tracing, pools }: Parts): Promise<Relay | null> {
+async function createNextStage({ settings, log, metrics, tracing, pools }: Parts): Promise<NextStage | null> {
   if (settings.redisUrl === null) return null;
   const { createBullmqPublisher } = await import('../adapters/bullmq/job-publisher.ts');
-  return createRelay({
-    outbox: createPostgresJobOutbox({ pool: pools.worker }),
-    publisher: createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics }),
-    log,
-    tracing,
-  });
+  const queue = createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics });
+  return {
+    relay: createRelay({ outbox: createPostgresJobOutbox({ pool: pools.worker }), publisher: queue, log, tracing }),
+    lostJobs: createLostJobs({
+      documents: createPostgresUnfinishedDocuments({ pool: pools.worker }),
+      queue,
+      ready: queue.ready,
+      log,
+    }),
+  };
 }
 
 function createJobs(

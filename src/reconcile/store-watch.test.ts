@@ -107,7 +107,9 @@ test('a clock of the database that was set back accuses nobody, and an old copy 
   await watch.visit();
   const [home = ''] = await marks.read();
   await watch.visit();
-  await pool.query(`UPDATE store_mark SET made_at = made_at + interval '1 hour', left_at = left_at + interval '1 hour'`);
+  await pool.query(
+    `UPDATE store_mark SET made_at = made_at + interval '1 hour', left_at = left_at + interval '1 hour'`,
+  );
   for (let times = 0; times < 3; times++) assert.equal((await watch.visit()).found, 'known');
   await pool.query(`UPDATE store_mark SET left_at = left_at - interval '1 day' WHERE id = $1`, [home]);
   const back = await replace();

@@ -1,9 +1,12 @@
-/** The consumers in `examples/` work: the one in TypeScript is run, the one in Python at least compiled. */
+/**
+ * The consumers in `examples/` work: the one in JavaScript is run outside of this repository, on the oldest Node at hand, also killed
+ * in the middle; the one in Python at least compiled.
+ */
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, it, type TestContext } from 'node:test';
@@ -12,6 +15,7 @@ import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { Queue } from 'bullmq';
 import type pg from 'pg';
 import { pino } from 'pino';
+import { jobOptions } from '../../src/adapters/bullmq/job-options.ts';
 import { createBullmqPublisher } from '../../src/adapters/bullmq/job-publisher.ts';
 import { createPostgresMessageStore } from '../../src/adapters/postgres/message-store.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
@@ -25,11 +29,12 @@ import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../../examples');
+const MODULES = join(import.meta.dirname, '../../node_modules');
 
 type Put = (key: string, bytes: Buffer) => Promise<void>;
 
-describe('the example consumers', { concurrency: true, timeout: 90_000 }, () => {
-  it('in TypeScript: reads documents from the folder of the file store', async (t) => {
+describe('the example consumers', { concurrency: true, timeout: 180_000 }, () => {
+  it('in JavaScript: reads documents from the folder of the file store', async (t) => {
     const dataDir = await temporaryFolder(t);
     await consume(t, { DATA_DIR: dataDir }, async (key, bytes) => {
       const path = join(dataDir, 'objects', key);
@@ -38,7 +43,7 @@ describe('the example consumers', { concurrency: true, timeout: 90_000 }, () => 
     });
   });
 
-  it('in TypeScript: reads documents from a bucket', async (t) => {
+  it('in JavaScript: reads documents from a bucket', async (t) => {
     const why = noS3Server();
     if (why !== null) return missing(t, 's3-server', why);
     const server = await startS3Server();
@@ -47,6 +52,48 @@ describe('the example consumers', { concurrency: true, timeout: 90_000 }, () => 
     await consume(t, s3Environment(settings), async (key, bytes) => {
       await server.client.send(new PutObjectCommand({ Bucket: settings.bucket, Key: key, Body: bytes }));
     });
+  });
+
+  it('in JavaScript: killed three times in the middle of a document, the fourth finishes it', async (t) => {
+    const redis = await startTestRedis(t);
+    if (redis === null) return;
+    const { pool, url } = await openTestPool(t);
+    const dataDir = await temporaryFolder(t);
+    let path = '';
+    let file: Buffer = Buffer.alloc(0);
+    // A pipe that nobody writes to: whoever reads the document waits.
+    const { id, orgId } = await storeDocument(
+      pool,
+      async (key, bytes) => {
+        path = join(dataDir, 'objects', key);
+        file = bytes;
+        await mkdir(dirname(path), { recursive: true });
+        await promisify(execFile)('mkfifo', [path]);
+      },
+      'acme',
+    );
+    const queue = new Queue('extract_document', { connection: redisClient(t, redis.url) });
+    cleanUp(t, () => queue.close());
+    await queue.add('extract_document', payloadOf(id, orgId), { jobId: id, ...jobOptions });
+    const env = { DATA_DIR: dataDir, REDIS_URL: redis.url, DATABASE_URL: await consumerLogin(t, pool, url) };
+    const redisNow = redisClient(t, redis.url);
+    const there = async (key: string): Promise<boolean> => (await redisNow.exists(queue.toKey(key))) === 1;
+    for (let time = 0; time < 6; time++) {
+      const killed = await runConsumer(t, env);
+      // By turns one that works on it, and one that only sees that it has no lock: the next gives it back to the queue.
+      const key = time % 2 === 0 ? `${id}:lock` : 'stalled-check';
+      await waitFor(() => there(key), { timeoutMs: 30_000, what: `${key}, by consumer ${time}` });
+      await killed.kill();
+      // What half a minute would bring.
+      await redisNow.del(queue.toKey(`${id}:lock`), queue.toKey('stalled-check'));
+    }
+    await rm(path);
+    await writeFile(path, file);
+    const last = await runConsumer(t, env);
+    await waitFor(() => last.lines.length === 1, { timeoutMs: 30_000, what: 'the document' });
+    const { rows } = await pool.query('SELECT status FROM document');
+    assert.deepEqual(rows, [{ status: 'EXTRACTED' }]);
+    assert.equal(await last.stop(), 0);
   });
 
   it('in Python: compiles', async () => {
@@ -74,7 +121,11 @@ async function consume(t: TestContext, store: Record<string, string>, put: Put):
   const wrong = { ...stranger, orgId: documents[0]?.orgId ?? '' };
   await publisher.publish([...documents, wrong].map(({ id, orgId }) => ({ id, payload: payloadOf(id, orgId) })));
 
-  const consumer = runConsumer(t, { ...store, REDIS_URL: redis.url, DATABASE_URL: url });
+  const consumer = await runConsumer(t, {
+    ...store,
+    REDIS_URL: redis.url,
+    DATABASE_URL: await consumerLogin(t, pool, url),
+  });
   await waitFor(() => consumer.lines.length === 2, { timeoutMs: 30_000, what: 'both documents' });
   const queue = new Queue('extract_document', { connection: redisClient(t, redis.url) });
   await waitFor(async () => (await queue.getDelayedCount()) === 1, {
@@ -93,6 +144,15 @@ async function consume(t: TestContext, store: Record<string, string>, put: Put):
   );
   assert.equal(await consumer.stop(), 0);
   assert.match(consumer.errors(), new RegExp(`^${stranger.id}: the document is not there$`, 'm'));
+}
+
+/** A login that has the role of the next stage and nothing else, as docs/next-stage.md has an operator make it. */
+async function consumerLogin(t: TestContext, pool: pg.Pool, url: string): Promise<string> {
+  const login = `consumer_${randomBytes(4).toString('hex')}`;
+  await pool.query(`CREATE ROLE ${login} LOGIN PASSWORD 'p'`);
+  cleanUp(t, async () => void (await pool.query(`DROP ROLE ${login}`)));
+  await pool.query(`GRANT orderflow_next_stage TO ${login}`);
+  return Object.assign(new URL(url), { username: login, password: 'p' }).href;
 }
 
 const payloadOf = (id: string, orgId: string) => ({ document_id: id, org_id: orgId, trace_id: 'trace' });
@@ -118,8 +178,38 @@ async function storeDocument(pool: pg.Pool, put: Put, slug: string): Promise<Sto
   return { id, orgId, sha256 };
 }
 
-function runConsumer(t: TestContext, env: Record<string, string>) {
-  const child = spawn(process.execPath, [join(EXAMPLES, 'extract-document.ts')], {
+/** A folder of its own, with the packages that its head names and nothing else of ours. */
+async function installExample(t: TestContext): Promise<string> {
+  const folder = await temporaryFolder(t);
+  const text = await readFile(join(EXAMPLES, 'extract-document.mjs'), 'utf8');
+  const named = /^ \*\s+npm install (.*)$/m.exec(text)?.[1]?.split(' ') ?? [];
+  assert.ok(named.length > 0, 'its head names packages');
+  for (const name of named) {
+    const [, packageName = '', version = ''] = /^(@?[^@]+)@(.+)$/.exec(name) ?? [];
+    const at = join(MODULES, packageName);
+    assert.equal(
+      JSON.parse(await readFile(join(at, 'package.json'), 'utf8')).version,
+      version,
+      `${name} is the one of ours`,
+    );
+    await mkdir(dirname(join(folder, 'node_modules', packageName)), { recursive: true });
+    await symlink(at, join(folder, 'node_modules', packageName));
+  }
+  await copyFile(join(EXAMPLES, 'extract-document.mjs'), join(folder, 'extract-document.mjs'));
+  return folder;
+}
+
+/** That of the machine, where it is one that the README takes; the tests themselves run on a newer one. */
+async function oldestNode(): Promise<string> {
+  const path = '/usr/bin/node';
+  const version = await promisify(execFile)(path, ['--version']).catch(() => ({ stdout: 'v0' }));
+  return Number(/^v(\d+)/.exec(version.stdout)?.[1]) >= 20 ? path : process.execPath;
+}
+
+async function runConsumer(t: TestContext, env: Record<string, string>) {
+  const folder = await installExample(t);
+  const child = spawn(await oldestNode(), ['extract-document.mjs'], {
+    cwd: folder,
     env: { ...bareEnvironment(), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -135,6 +225,10 @@ function runConsumer(t: TestContext, env: Record<string, string>) {
     errors += text;
   });
   return {
+    async kill(): Promise<void> {
+      child.kill('SIGKILL');
+      await exit;
+    },
     lines: lines as readonly string[],
     errors: () => errors,
     async stop(): Promise<number | null> {

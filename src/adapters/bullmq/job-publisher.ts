@@ -1,13 +1,18 @@
-/** Publishes jobs to a BullMQ queue on Redis. Holds one connection, which tries again for as long as it takes. */
+/**
+ * Publishes jobs to a BullMQ queue on Redis, and looks after those that are there. Holds one connection, which tries again for as
+ * long as it takes.
+ */
 import { EventEmitter, once } from 'node:events';
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type JobPublisher, type JobToPublish, PublishError } from '../../ports/job-publisher.ts';
+import type { RememberingQueue } from '../../ports/next-stage-queue.ts';
 import type { Log } from '../../telemetry/log.ts';
 import type { Metrics } from '../../telemetry/metrics.ts';
 import { addressOf, openRedis } from './connection.ts';
 import { inWords, NO_ANSWER } from './in-words.ts';
 import { jobOptions } from './job-options.ts';
+import { doneLately, putBack, statesOf } from './queued-jobs.ts';
 import { factsOf } from './server-facts.ts';
 
 export function createBullmqPublisher(o: {
@@ -17,11 +22,31 @@ export function createBullmqPublisher(o: {
   readonly metrics: Metrics;
   /** For tests. */
   readonly commandTimeoutMs?: number;
-}): JobPublisher {
+}): JobPublisher & RememberingQueue {
   const redis = openRedis(o.url, { ...o, persistent: true });
   const report = createReporter(o);
   const gate = watch(redis, report);
   let queue: Queue | undefined;
+
+  /** Errors: `PublishError`. */
+  const using = async <T>(work: (queue: Queue) => Promise<T>): Promise<T> => {
+    try {
+      // Not before it is needed, and without BullMQ's own look at the server, which prints to the console.
+      queue ??= openQueue(o.queueName, redis);
+      const result = await work(queue);
+      report.well();
+      return result;
+    } catch (error) {
+      const reason = inWords(error);
+      // When the connection broke, the next attempt tells what is the matter.
+      if (redis.status === 'ready') report.trouble(reason);
+      // Silent: the server may be gone for good without a word, and the connection would look healthy for long.
+      if (reason === NO_ANSWER) gate.reopen();
+      throw new PublishError(`Redis ${reason}`);
+    }
+  };
+  const publish = (jobs: readonly JobToPublish[]): Promise<void> =>
+    using(async (to) => void (await to.addBulk(jobs.map((job) => bulkEntry(o.queueName, job)))));
 
   return {
     async ready(signal) {
@@ -30,21 +55,14 @@ export function createBullmqPublisher(o: {
       await gate.passed(signal);
     },
 
-    async publish(jobs) {
-      // Not before it is needed, and without BullMQ's own look at the server, which prints to the console.
-      queue ??= openQueue(o.queueName, redis);
-      try {
-        await queue.addBulk(jobs.map((job) => bulkEntry(o.queueName, job)));
-        report.well();
-      } catch (error) {
-        const reason = inWords(error);
-        // When the connection broke, the next attempt tells what is the matter.
-        if (redis.status === 'ready') report.trouble(reason);
-        // Silent: the server may be gone for good without a word, and the connection would look healthy for long.
-        if (reason === NO_ANSWER) gate.reopen();
-        throw new PublishError(`Redis ${reason}`);
-      }
+    publish,
+    states: (ids) => using((of) => statesOf(of, redis, ids)),
+    async requeue(jobs) {
+      const missing = jobs.filter(({ state }) => state === 'missing');
+      if (missing.length > 0) await publish(missing);
+      await using((of) => putBack(of, jobs));
     },
+    doneLately: (which) => using((of) => doneLately(of, redis, which)),
 
     close() {
       report.end();

@@ -9,7 +9,7 @@ const COUNTED_DOCUMENTS = 100_000;
 const unfinished = ['UPLOADED', 'STORED', 'PROCESSING', 'FAILED'] as const;
 
 /**
- * What waits or failed is counted by the index `document_unfinished`, and beyond the bound by PostgreSQL's statistics of the
+ * What waits or failed is counted by the index `document_by_status`, and beyond the bound by PostgreSQL's statistics of the
  * column. What is extracted is in no index: it is the others' rest of the table's estimated rows, grown as the table has grown
  * since, and counted only while the table is small. The order keeps the plan on the index whatever the statistics say.
  */

@@ -8,6 +8,7 @@ import { broken, type Finding, ok } from '../../ports/finding.ts';
 import { assertVersion, connectFault, DatabaseConnectError, openForExamination } from './connect.ts';
 import { type ConnectionNeed, examineRoom } from './examine-connections.ts';
 import { examineLogin } from './examine-login.ts';
+import { examineNextStage } from './examine-next-stage.ts';
 import { examinePostmaster } from './examine-postmaster.ts';
 import { examineSchema } from './examine-schema.ts';
 import { examineServer, judgeEncoding, judgeWriting, readServerFacts } from './examine-server.ts';
@@ -38,6 +39,7 @@ export async function examineDatabase(o: ExamineDatabaseOptions): Promise<readon
       ...(o.embedded ? [] : [await examineClock(client)]),
       ...(await examineLogin(client)),
       ...(await examineSchema(client, o.embedded).catch(unlessDenied)),
+      ...(await examineNextStage(client).catch(unlessDenied)),
       ...(await examinePostmaster(client, o.postmasterOrg).catch(unlessDenied)),
     ];
   }).catch((error: unknown) => {

@@ -19,15 +19,19 @@ async function taken(t: TestContext): Promise<{ pool: pg.Pool; store: Extraction
   return { pool, store, message };
 }
 
-const document = (over: Partial<NewDocument> = {}): NewDocument => ({
-  id: randomUUID(),
+const document = (
+  { orgId }: MessageToExtract,
+  over: Partial<NewDocument> = {},
+  id: string = randomUUID(),
+): NewDocument => ({
+  id,
   partPath: '1',
   fileName: 'order.pdf',
   mimeType: 'application/pdf',
   declaredMimeType: null,
   sizeBytes: 10,
   sha256: '0'.repeat(64),
-  storageKey: `org/2026/11/${randomUUID()}.pdf`,
+  storageKey: `${orgId}/2026/11/${id}.pdf`,
   status: 'STORED',
   error: null,
   ...over,
@@ -88,7 +92,7 @@ describe('what becomes of a message in the database', () => {
 
   it('who comes second changes nothing, whatever it found', async (t) => {
     const { pool, store, message } = await taken(t);
-    const first = document();
+    const first = document(message);
     assert.equal(await store.finish(message, result([first])), true);
     const before = await written(pool);
     assert.deepEqual(before, {
@@ -96,7 +100,10 @@ describe('what becomes of a message in the database', () => {
       documents: [{ id: first.id, part_path: '1', file_name: 'order.pdf' }],
       jobs: [{ key: `extract_document:${first.id}` }],
     });
-    const another = result([document({ id: first.id, fileName: 'other.pdf' }), document({ partPath: '2' })]);
+    const another = result([
+      document(message, { fileName: 'other.pdf' }, first.id),
+      document(message, { partPath: '2' }),
+    ]);
     assert.equal(await store.finish(message, another), false);
     const failure = { code: 'gave-up', message: 'late' } as const;
     assert.equal(await store.finish(message, result([], { failure })), false);
@@ -142,17 +149,17 @@ describe('what becomes of a message in the database', () => {
     await pool.query('ALTER TABLE inbound_message DISABLE TRIGGER USER');
     await pool.query(`UPDATE inbound_message SET status = 'RECEIVED'`);
     await pool.query('ALTER TABLE inbound_message ENABLE TRIGGER USER');
-    await assert.rejects(store.finish(message, result([document()])), /RECEIVED again/);
+    await assert.rejects(store.finish(message, result([document(message)])), /RECEIVED again/);
     const nothing = { messages: [{ status: 'RECEIVED', error_json: null }], documents: [], jobs: [] };
     assert.deepEqual(await written(pool), nothing);
     assert.ok(await store.take(message.id, message.orgId));
-    assert.equal(await store.finish(message, result([document()])), true);
+    assert.equal(await store.finish(message, result([document(message)])), true);
   });
 
   it('a message that is gone is done with', async (t) => {
     const { pool, store, message } = await taken(t);
     await pool.query('DELETE FROM inbound_message');
-    assert.equal(await store.finish(message, result([document()])), false);
+    assert.equal(await store.finish(message, result([document(message)])), false);
   });
 
   it('ends with its failure where there is no document', async (t) => {
@@ -168,8 +175,14 @@ describe('what becomes of a message in the database', () => {
 
   it('what an earlier run has left is put right; no job for a document that could not be stored', async (t) => {
     const { pool, store, message } = await taken(t);
-    const kept = document();
-    const lost = document({ partPath: '2', storageKey: null, sizeBytes: null, sha256: null, status: 'FAILED' });
+    const kept = document(message);
+    const lost = document(message, {
+      partPath: '2',
+      storageKey: null,
+      sizeBytes: null,
+      sha256: null,
+      status: 'FAILED',
+    });
     await pool.query(
       `INSERT INTO document (id, org_id, inbound_message_id, part_path, file_name, mime_type, status)
        VALUES ($1, $2, $3, '1', 'before.pdf', 'application/pdf', 'FAILED')`,
@@ -189,7 +202,11 @@ describe('what becomes of a message in the database', () => {
   it('read again after it FAILED, what the next stage was told of stays and is not handed on twice', async (t) => {
     const { pool, store, message } = await taken(t);
     const failure = { code: 'limit-exceeded', message: 'too many' } as const;
-    const [same, changed, fresh] = [document(), document({ partPath: '2' }), document({ partPath: '3' })];
+    const [same, changed, fresh] = [
+      document(message),
+      document(message, { partPath: '2' }),
+      document(message, { partPath: '3' }),
+    ];
     assert.equal(await store.finish(message, result([same, changed], { failure })), true);
     await pool.query(`DELETE FROM graphile_worker._private_jobs WHERE key IS NOT NULL`);
     await pool.query(`UPDATE document SET status = 'EXTRACTED'`);

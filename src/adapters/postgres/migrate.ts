@@ -1,4 +1,7 @@
-/** Brings a database to today's schema: our numbered SQL files, then graphile-worker's own, then our indexes on its table. */
+/**
+ * Brings a database to today's schema: our numbered SQL files, then graphile-worker's own, then our indexes on its table, and
+ * the role of the next stage.
+ */
 import { readdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -8,6 +11,7 @@ import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
 import { workerLogger } from '../graphile/logger.ts';
 import { indexQueue } from '../graphile/queue-indexes.ts';
+import { provideNextStageRole } from './next-stage-role.ts';
 import { isServerError } from './pool.ts';
 
 const MIGRATIONS_DIR = fileURLToPath(new URL('../../../migrations', import.meta.url));
@@ -48,6 +52,7 @@ export async function migrate(o: {
       applied.push(next);
     await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
     await whenTablesAreFree(client, o.log, () => indexQueue(client));
+    await provideNextStageRole(client);
     return { applied };
   } catch (error) {
     throw explained(error);

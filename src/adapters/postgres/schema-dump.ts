@@ -55,7 +55,7 @@ const SECTIONS: readonly { readonly title: string; readonly query: string }[] = 
   {
     title: 'grants',
     query: `
-      SELECT format('%s: %s to orderflow_tenant', relation, string_agg(privilege, ', ' ORDER BY privilege)) AS line
+      SELECT format('%s: %s to %s', relation, string_agg(privilege, ', ' ORDER BY privilege), grantee::regrole) AS line
       FROM (
         SELECT c.oid::regclass AS relation, lower(a.privilege_type) AS privilege, a.grantee
         FROM pg_class AS c, aclexplode(c.relacl) AS a
@@ -63,7 +63,8 @@ const SECTIONS: readonly { readonly title: string; readonly query: string }[] = 
         SELECT attrelid::regclass, format('%s (%s)', lower(a.privilege_type), attname), a.grantee
         FROM pg_attribute, aclexplode(attacl) AS a
       ) AS granted
-      WHERE grantee = 'orderflow_tenant'::regrole GROUP BY relation ORDER BY 1`,
+      WHERE grantee IN (SELECT oid FROM pg_roles WHERE rolname IN ('orderflow_tenant', 'orderflow_next_stage'))
+      GROUP BY relation, grantee ORDER BY 1`,
   },
 ];
 
