@@ -1,10 +1,10 @@
-import { userInfo } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import type { Command } from 'commander';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
 import type { MessageView } from '../ports/message-view.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import { visibleLines } from '../telemetry/visible-text.ts';
+import { actor } from './actor.ts';
 import { idArgument, limitArgument, reasonArgument, slugArgument, statusArgument } from './arguments.ts';
 import { type CliContext, CommandFailure, type Toolbox, UsageError } from './context.ts';
 import { messageJson, summaryJson } from './message-json.ts';
@@ -109,15 +109,6 @@ async function whyNotRetried(
   if (message.status !== 'FAILED') return `message ${id} is ${message.status}: only one that is FAILED is put back`;
   if (reason === undefined) return `message ${id} was put back by somebody else, and has FAILED again: try once more`;
   return `message ${id} did not fail for ${reason}: messages show tells why it did`;
-}
-
-/** Who asks, as far as the machine knows. */
-function actor(): string {
-  try {
-    return `cli:${userInfo().username}`;
-  } catch {
-    return 'cli'; // An account without a name, as in containers.
-  }
 }
 
 async function listMessages(context: CliContext, options: ListOptions): Promise<void> {

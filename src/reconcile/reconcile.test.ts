@@ -9,12 +9,15 @@ import pino from 'pino';
 import { v5 as uuidV5, v7 as uuidV7 } from 'uuid';
 import { createFileStoreMarks } from '../adapters/fs/marks.ts';
 import { createFileObjectStore, removeFileLeftovers } from '../adapters/fs/object-store.ts';
+import { createPostgresGapMemory } from '../adapters/postgres/gap-memory.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
 import { createTestCli } from '../cli/test-context.ts';
 import * as compose from '../compose/index.ts';
+import { createRedelivery } from '../intake/redelivery.ts';
+import { createRecorder } from '../messages/recorder.ts';
 import { isStoreError } from '../ports/object-store.contract.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
@@ -61,10 +64,17 @@ async function openHouse(t: TestContext, over: Partial<Pick<House, 'pool' | 'url
     rows,
     watch,
     memory,
+    gapMemory: createPostgresGapMemory({ pool }),
+    handIn: createRedelivery({
+      objects,
+      recorder: createRecorder({ store: messages }),
+      domain: 'orderflow.example.com',
+    }),
     leftovers: ({ dryRun }: { readonly dryRun: boolean }) => removeFileLeftovers({ rootDir, dryRun }),
     dryRun: false,
     acceptMissing: false,
     evenAfterRestore: false,
+    redeliver: null,
   };
   const house: House = {
     pool,
