@@ -1,4 +1,4 @@
-/** Counts once what a restore has made rowless, so that somebody hears of it before `reconcile` is run. Changes nothing else. */
+/** Counts what a restore has made rowless, so that somebody hears of it before `reconcile` is run. Changes nothing else. */
 import type { GapMemory } from '../ports/gap-memory.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Reconciliation } from '../ports/reconciliation.ts';
@@ -6,16 +6,14 @@ import type { MarkMemory } from '../ports/store-marks.ts';
 import { gapsOf } from './gap.ts';
 import { collectOrphans, undecided } from './orphans.ts';
 
-/** Lists the whole store, and only where a gap was not counted yet. Errors: those of store and database; the signal's reason. */
-export async function countGapOnce(o: {
+/** Lists the whole store. Errors: those of store and database; the signal's reason. */
+export async function rememberGapObjects(o: {
   readonly objects: Pick<ObjectStore, 'list' | 'head' | 'remove'>;
   readonly rows: Pick<Reconciliation, 'notNamedById' | 'named' | 'slugs' | 'extracting' | 'now'>;
   readonly memory: Pick<MarkMemory, 'gaps'>;
-  readonly gapMemory: GapMemory;
+  readonly gapMemory: Pick<GapMemory, 'remember'>;
   readonly signal: AbortSignal;
 }): Promise<void> {
-  const known = await o.gapMemory.recall();
-  if (known === null || known.objects !== null) return;
   const now = await o.rows.now();
   const gaps = gapsOf({ gaps: await o.memory.gaps(), storeNow: now, databaseNow: now });
   const onlyOfGaps = new Date(0);

@@ -34,8 +34,10 @@ export function receivedAt({ id, facts }: Candidate): Date {
 }
 
 export interface Gaps {
-  /** Is it of a time that the database does not remember, and settled: no server of this database can be at work on it? */
+  /** Is it of a time that the database does not remember? Not what a server may have taken since it noticed the restore. */
   holds(candidate: Candidate): boolean;
+  /** Nobody can be at work on it any more: a row that it was written for is there. */
+  isQuiet(candidate: Candidate): boolean;
   /** By the database's clock; null where there is none. */
   readonly lastEnd: Date | null;
 }
@@ -52,7 +54,8 @@ export function gapsOf(o: {
   const quietSince = o.storeNow.getTime() - UNDER_WAY_MS;
   return {
     lastEnd,
-    // A server notices a restore before it takes its first mail: what is older cannot be its own.
+    isQuiet: ({ facts }) => facts.modifiedAt.getTime() < quietSince,
+    // A server notices a restore before it takes its first mail, but in a bucket without a mark, within five minutes of it.
     holds: (candidate) =>
       candidate.facts.modifiedAt.getTime() < Math.max(noticedAt, quietSince) && isOfGap(candidate, o.gaps),
   };

@@ -111,7 +111,8 @@ async function judge(
     // Organisations are never deleted: whoever wrote this, it was not a server of this database.
     if (!known.has(candidate.orgId)) return 'unknown-organisation';
     if (isDocument(candidate) && extracting.has(candidate.orgId)) return 'being-extracted';
-    return !o.evenAfterRestore && o.gaps.holds(candidate) ? 'after-restore' : null;
+    const isDecided = o.evenAfterRestore && o.gaps.isQuiet(candidate);
+    return !isDecided && o.gaps.holds(candidate) ? 'after-restore' : null;
   };
   return candidates.filter(({ key }) => !named.has(key)).map((candidate) => [candidate, reasonFor(candidate)] as const);
 }

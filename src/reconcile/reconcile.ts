@@ -83,7 +83,7 @@ export async function reconcile(o: ReconcileOptions): Promise<ReconcileReport> {
   const redelivery =
     o.redeliver === null
       ? null
-      : await redeliverGap({ ...o, ...o.redeliver, gaps, redeliver: o.handIn, beforeChange: stillOurs });
+      : await redeliverGap({ ...o, ...o.redeliver, gaps, storeNow, redeliver: o.handIn, beforeChange: stillOurs });
   const olderThan = new Date(storeNow.getTime() - DAY_MS);
   const orphans = await collectOrphans({ ...o, olderThan, gaps, beforeRemoval: stillOurs });
   if (!o.dryRun) await o.gapMemory.remember(undecided(orphans), gaps.lastEnd);

@@ -1,4 +1,5 @@
 /** Hands in again the mails of a gap: those that got a 250 and whose rows the restore of a database has lost. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ForgottenMail, Redelivered } from '../intake/redelivery.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Reconciliation } from '../ports/reconciliation.ts';
@@ -10,6 +11,11 @@ const SORTED_AT_ONCE = 10_000;
 /** They are read at the same time and share a commit. */
 const AT_ONCE = 16;
 const MAX_NAMED = 10_000;
+/**
+ * A mail that a server has stored has its row by then, or its object is gone: a commit is given up after 17 s. Without this,
+ * one whose commit fails while it is handed in would leave a row without its object.
+ */
+const COMMITTED_WITHIN_MS = 20_000;
 
 export interface Redelivery {
   /** Rows that are there again, each with its job. */
@@ -30,6 +36,8 @@ export interface RedeliverOptions {
   readonly objects: Pick<ObjectStore, 'list' | 'head' | 'remove'>;
   readonly rows: Pick<Reconciliation, 'notNamedById' | 'named' | 'slugs' | 'rawKeyOf' | 'noteRedelivery'>;
   readonly gaps: Gaps;
+  /** By the store's clock, a moment ago. */
+  readonly storeNow: Date;
   readonly redeliver: (mails: readonly ForgottenMail[]) => Promise<readonly Redelivered[]>;
   /** Who asks, for the audit log. */
   readonly actor: string;
@@ -58,12 +66,14 @@ export async function redeliverGap(o: RedeliverOptions): Promise<Redelivery> {
     if (candidate === null || isDocument(candidate) || !o.gaps.holds(candidate)) continue;
     if (page.push(candidate) >= PAGE_KEYS) await sift();
   }
-  await sift();
+  if (page.length > 0) await sift();
   await settle();
   return report;
 }
 
 async function handIn(o: RedeliverOptions, candidates: readonly Candidate[], report: Redelivery): Promise<void> {
+  if (candidates.length === 0) return;
+  if (!o.dryRun) await untilCommitted(o, candidates);
   const slugs = await o.rows.slugs([...new Set(candidates.map(({ orgId }) => orgId))]);
   const named = await o.rows.named(candidates.map(({ key }) => key));
   const mails = candidates
@@ -72,6 +82,12 @@ async function handIn(o: RedeliverOptions, candidates: readonly Candidate[], rep
     .sort((a, b) => a.receivedAt.getTime() - b.receivedAt.getTime() || (a.id < b.id ? -1 : 1));
   if (o.dryRun) report.planned += mails.length;
   else for (let at = 0; at < mails.length; at += AT_ONCE) await handInSome(o, mails.slice(at, at + AT_ONCE), report);
+}
+
+async function untilCommitted({ storeNow }: RedeliverOptions, candidates: readonly Candidate[]): Promise<void> {
+  const youngest = Math.max(...candidates.map(({ facts }) => facts.modifiedAt.getTime()));
+  const waitMs = youngest + COMMITTED_WITHIN_MS - storeNow.getTime();
+  if (waitMs > 0) await sleep(Math.min(waitMs, COMMITTED_WITHIN_MS));
 }
 
 /** None of an organisation that this database does not know: it is told with the objects that are kept. */
