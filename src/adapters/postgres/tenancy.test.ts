@@ -10,7 +10,7 @@ import { createPostgresMessageViews } from './message-views.ts';
 import { inTransaction } from './pool.ts';
 import { asOrganisation } from './tenant.ts';
 
-const TABLES_WITH_AN_ORGANISATION = ['blocked_sender', 'document', 'inbound_conflict', 'inbound_message', 'org'];
+const TABLES_WITH_AN_ORGANISATION = ['audit_log', 'blocked_sender', 'document', 'inbound_conflict', 'inbound_message', 'org'];
 
 describe('row-level security: an organisation and the rows of another', () => {
   let pool: pg.Pool;
@@ -123,8 +123,11 @@ describe('row-level security: an organisation and the rows of another', () => {
     assert.equal((await views.findMessage(acmeMessage.id, acme))?.id, acmeMessage.id);
     const listed = await views.listMessages({ orgId: globex, limit: 10 });
     assert.deepEqual(
-      listed.map(({ orgId }) => orgId),
-      [globex],
+      listed.map(({ orgId, status }) => [orgId, status === 'CONFLICT']).toSorted(),
+      [
+        [globex, false],
+        [globex, true],
+      ],
     );
   });
 
