@@ -401,6 +401,39 @@ async function openRestored(t: TestContext, house: House, restored: { pool: pg.P
   };
 }
 
+test('handed in again: the second object of a mail goes where the first is there, and stays where it is the last copy', async (t) => {
+  const house = await openHouse(t);
+  await house.query('INSERT INTO store_gap (begins) VALUES (NULL)');
+  const redeliver = { actor: 'test' };
+  const first = await house.object(uuidOf(3), 3);
+  const accepted = await house.run({ redeliver });
+  assert.deepEqual([accepted.redelivery?.accepted, accepted.orphans.keptMails], [1, 0]);
+  const second = await house.object(uuidOf(2), 2);
+  assert.equal((await house.run({ redeliver })).redelivery?.duplicate, 1);
+  assert.deepEqual(await house.files(), [first]);
+  await rename(join(house.rootDir, first), join(house.dataDir, 'aside'));
+  const lastCopy = await house.object(uuidOf(1), 1);
+  const run = await house.run({ redeliver, acceptMissing: true });
+  assert.deepEqual([run.redelivery?.duplicate, run.orphans.keptMails], [1, 1]);
+  assert.deepEqual(await house.files(), [lastCopy]);
+  const [row] = await house.query<{ id: string; notes_json: { code: string }[]; to_email: string; org_id: string }>(
+    'SELECT id, notes_json, to_email, org_id FROM inbound_message',
+  );
+  assert.deepEqual([row?.notes_json.map(({ code }) => code), row?.org_id], [['redelivered'], house.orgId]);
+  assert.deepEqual([row?.to_email, first.includes(row?.id ?? '-')], ['orders+acme@orderflow.example.com', true]);
+  assert.ok(!(await house.files()).includes(second));
+});
+
+test('what a gap has lost is removed on purpose only, and not while a server may be at work on it', async (t) => {
+  const house = await openHouse(t);
+  const [old, young] = [await house.object(uuidOf(1), 1), await house.object(uuidV7(), 0.1)];
+  await house.query('INSERT INTO store_gap (begins) VALUES (NULL)');
+  assert.equal((await house.run()).orphans.keptMails, 2);
+  const decided = await house.run({ evenAfterRestore: true });
+  assert.deepEqual([decided.orphans.removedKeys, decided.orphans.keptMails], [[old], 1]);
+  assert.deepEqual(await house.files(), [young]);
+});
+
 /** As of so many hours ago. */
 const uuidOf = (hoursOld: number): string => uuidV7({ msecs: Date.now() - hoursOld * HOUR_MS });
 

@@ -10,7 +10,14 @@ import { createPostgresMessageViews } from './message-views.ts';
 import { inTransaction } from './pool.ts';
 import { asOrganisation } from './tenant.ts';
 
-const TABLES_WITH_AN_ORGANISATION = ['audit_log', 'blocked_sender', 'document', 'inbound_conflict', 'inbound_message', 'org'];
+const TABLES_WITH_AN_ORGANISATION = [
+  'audit_log',
+  'blocked_sender',
+  'document',
+  'inbound_conflict',
+  'inbound_message',
+  'org',
+];
 
 describe('row-level security: an organisation and the rows of another', () => {
   let pool: pg.Pool;
@@ -33,6 +40,7 @@ describe('row-level security: an organisation and the rows of another', () => {
       const conflict = { sourceMessageId: message.sourceMessageId, contentSha256: 'f'.repeat(64) };
       await store.record([[newMessage(orgId, conflict)]]);
       await pool.query('INSERT INTO blocked_sender (org_id, pattern) VALUES ($1, $2)', [orgId, 'a@b.example']);
+      await pool.query(`INSERT INTO audit_log (actor, action, org_id) VALUES ('cli', 'message.retry', $1)`, [orgId]);
       await pool.query(
         `INSERT INTO document (org_id, inbound_message_id, file_name, mime_type, status, part_path)
          VALUES ($1, $2, 'order.pdf', 'application/pdf', 'FAILED', '9')`,
@@ -122,13 +130,10 @@ describe('row-level security: an organisation and the rows of another', () => {
     assert.equal(await views.findMessage(acmeMessage.id, globex), null);
     assert.equal((await views.findMessage(acmeMessage.id, acme))?.id, acmeMessage.id);
     const listed = await views.listMessages({ orgId: globex, limit: 10 });
-    assert.deepEqual(
-      listed.map(({ orgId, status }) => [orgId, status === 'CONFLICT']).toSorted(),
-      [
-        [globex, false],
-        [globex, true],
-      ],
-    );
+    assert.deepEqual(listed.map(({ orgId, status }) => [orgId, status === 'CONFLICT']).toSorted(), [
+      [globex, false],
+      [globex, true],
+    ]);
   });
 
   it('finishes no message under another organisation', async () => {
