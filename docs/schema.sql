@@ -81,6 +81,11 @@ org              updated_at             timestamp with time zone not null defaul
 store_gap        id                     uuid not null default gen_random_uuid()
 store_gap        begins                 timestamp with time zone
 store_gap        ends                   timestamp with time zone not null default clock_timestamp()
+store_gap_count  id                     boolean not null default true
+store_gap_count  mails                  integer not null
+store_gap_count  documents              integer not null
+store_gap_count  until                  timestamp with time zone not null
+store_gap_count  counted_at             timestamp with time zone not null
 store_mark       id                     uuid not null
 store_mark       made_at                timestamp with time zone not null default clock_timestamp()
 store_mark       left_at                timestamp with time zone
@@ -113,6 +118,8 @@ org: org_pkey: PRIMARY KEY (id)
 org: org_slug_form: CHECK (((slug ~ '^[a-z0-9-]+$'::text) AND (length(slug) <= 57)))
 org: org_slug_key: UNIQUE (slug)
 store_gap: store_gap_pkey: PRIMARY KEY (id)
+store_gap_count: store_gap_count_id_check: CHECK (id)
+store_gap_count: store_gap_count_pkey: PRIMARY KEY (id)
 store_mark: store_mark_pkey: PRIMARY KEY (id)
 
 -- indexes
@@ -137,6 +144,7 @@ CREATE UNIQUE INDEX inbound_message_pkey ON public.inbound_message USING btree (
 CREATE UNIQUE INDEX inbound_message_source_key ON public.inbound_message USING btree (org_id, source, source_message_id) WHERE (source_message_id IS NOT NULL)
 CREATE UNIQUE INDEX org_pkey ON public.org USING btree (id)
 CREATE UNIQUE INDEX org_slug_key ON public.org USING btree (slug)
+CREATE UNIQUE INDEX store_gap_count_pkey ON public.store_gap_count USING btree (id)
 CREATE UNIQUE INDEX store_gap_pkey ON public.store_gap USING btree (id)
 CREATE UNIQUE INDEX store_mark_pkey ON public.store_mark USING btree (id)
 

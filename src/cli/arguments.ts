@@ -1,7 +1,7 @@
 /** What the user typed, checked before anything is opened. Each throws commander's error: exit 2 and one line. */
 import { InvalidArgumentError } from 'commander';
 import { isHostName, isSlug, maxSlugLength } from '../config/forms.ts';
-import type { InboundMessageStatus } from '../ports/message-store.ts';
+import { type DocumentStatus, documentStatuses, type ViewStatus } from '../ports/message-view.ts';
 import { unquotedLocalPart } from '../ports/organisations.ts';
 import { asciiDomain } from '../smtp/index.ts';
 import { type Role, roles } from './context.ts';
@@ -24,12 +24,23 @@ export function limitArgument(text: string): number {
   throw new InvalidArgumentError('It is a whole number from 1 to 100000.');
 }
 
-export const statuses: readonly InboundMessageStatus[] = ['RECEIVED', 'STORED', 'PARSED', 'FAILED'];
+export const statuses: readonly ViewStatus[] = ['RECEIVED', 'STORED', 'PARSED', 'FAILED', 'CONFLICT'];
 
-export function statusArgument(text: string): InboundMessageStatus {
+export function statusArgument(text: string): ViewStatus {
   const status = statuses.find((one) => one === text.toUpperCase());
   if (status !== undefined) return status;
   throw new InvalidArgumentError(`It is one of ${statuses.join(', ')}.`);
+}
+
+export function documentStatusArgument(text: string): DocumentStatus {
+  const status = documentStatuses.find((one) => one === text.toUpperCase());
+  if (status !== undefined) return status;
+  throw new InvalidArgumentError(`It is one of ${documentStatuses.join(', ')}.`);
+}
+
+export function partArgument(text: string): string {
+  if (text.trim() !== '') return text.trim();
+  throw new InvalidArgumentError('It is a part of the text to look for, at least one character.');
 }
 
 export function reasonArgument(text: string): string {

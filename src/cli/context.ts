@@ -28,6 +28,7 @@ export interface Reconciler {
     readonly dryRun: boolean;
     readonly acceptMissing: boolean;
     readonly evenAfterRestore: boolean;
+    readonly redeliver: { readonly actor: string } | null;
   }): Promise<ReconcileReport>;
   close(): Promise<void>;
 }

@@ -7,7 +7,7 @@ import type { Output } from './output.ts';
 const pollMs = 250;
 
 /**
- * Resolves when the message is PARSED or FAILED.
+ * Resolves when the message is PARSED or FAILED; at once for a mail kept aside, which is not read.
  * Errors: `CommandFailure` when it is in no such database, or still under way at the deadline.
  */
 export async function followMessage(o: {
@@ -25,7 +25,7 @@ export async function followMessage(o: {
     if (message.status !== shownStatus) await o.progress.write(`${shownStatus === null ? '' : ' '}${message.status}`);
     else await o.progress.write('.');
     shownStatus = message.status;
-    if (shownStatus === 'PARSED' || shownStatus === 'FAILED') {
+    if (shownStatus === 'PARSED' || shownStatus === 'FAILED' || shownStatus === 'CONFLICT') {
       await o.progress.line();
       return message;
     }

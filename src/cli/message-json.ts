@@ -1,5 +1,11 @@
 /** Messages as JSON, under the names of the tables' columns. */
-import type { ConflictView, DocumentView, MessageSummary, MessageView } from '../ports/message-view.ts';
+import type {
+  ConflictView,
+  DocumentSummary,
+  DocumentView,
+  MessageSummary,
+  MessageView,
+} from '../ports/message-view.ts';
 
 export function summaryJson(message: MessageSummary) {
   return {
@@ -7,6 +13,7 @@ export function summaryJson(message: MessageSummary) {
     org_id: message.orgId,
     org_slug: message.orgSlug,
     status: message.status,
+    conflict_with: message.conflictWith,
     source_message_id: message.sourceMessageId,
     from_email: message.fromEmail,
     to_email: message.toEmail,
@@ -54,6 +61,16 @@ function documentJson(document: DocumentView) {
     storage_key: document.storageKey,
     status: document.status,
     error_json: document.error ?? null,
+  };
+}
+
+export function documentSummaryJson(document: DocumentSummary) {
+  return {
+    ...documentJson(document),
+    org_id: document.orgId,
+    org_slug: document.orgSlug,
+    inbound_message_id: document.messageId,
+    created_at: document.createdAt.toISOString(),
   };
 }
 

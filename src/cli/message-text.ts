@@ -1,20 +1,50 @@
 /** Messages as text for people. Everything a sender chose is made harmless for the terminal. */
 import type { Note } from '../ports/extraction-store.ts';
-import type { DocumentView, MessageSummary, MessageView } from '../ports/message-view.ts';
+import type { DocumentSummary, DocumentView, MessageSummary, MessageView } from '../ports/message-view.ts';
 import { visible } from '../telemetry/visible-text.ts';
 import { shortened, table } from './output.ts';
 
-export function summaryTable(messages: readonly MessageSummary[]): string {
+type Times = (time: Date) => string;
+
+export function summaryTable(messages: readonly MessageSummary[], times: Times): string {
+  const conflicts = messages.some(({ conflictWith }) => conflictWith !== null);
   return table(
-    ['received', 'status', 'organisation', 'files', 'notes', 'from', 'subject', 'id'],
+    [
+      'received',
+      'status',
+      'organisation',
+      'files',
+      'notes',
+      'from',
+      'subject',
+      'id',
+      ...(conflicts ? ['conflict with'] : []),
+    ],
     messages.map((one) => [
-      one.receivedAt.toISOString(),
+      times(one.receivedAt),
       one.status,
       one.orgSlug,
       one.documentCount,
       noteCount(one.notes),
       shortened(one.fromEmail, 40),
       shortened(one.subject, 50),
+      one.id,
+      ...(conflicts ? [one.conflictWith] : []),
+    ]),
+  );
+}
+
+export function documentSummaryTable(documents: readonly DocumentSummary[], times: Times): string {
+  return table(
+    ['stored', 'status', 'organisation', 'file', 'type', 'bytes', 'message', 'id'],
+    documents.map((one) => [
+      times(one.createdAt),
+      one.status,
+      one.orgSlug,
+      shortened(one.fileName, 50),
+      shortened(one.mimeType, 40),
+      one.sizeBytes,
+      one.messageId,
       one.id,
     ]),
   );
@@ -27,14 +57,15 @@ export function documentTable(documents: readonly DocumentView[]): string {
   );
 }
 
-export function messageText(message: MessageView): string {
+export function messageText(message: MessageView, times: Times): string {
   const synthetic = message.messageIdSynthetic ? ' (made by us, the mail had none)' : '';
   const sections = [
     fields([
       ['id', message.id],
       ['status', message.status],
+      ['conflict with', message.conflictWith],
       ['organisation', `${message.orgSlug} (${message.orgId})`],
-      ['received', message.receivedAt.toISOString()],
+      ['received', times(message.receivedAt)],
       ['from', message.fromEmail],
       ['reverse path', reversePath(message)],
       ['to', message.toEmail],
@@ -42,8 +73,8 @@ export function messageText(message: MessageView): string {
       ['Message-ID', message.sourceMessageId === null ? null : `${message.sourceMessageId}${synthetic}`],
       ['header From', message.headerFrom],
       ['header To', message.headerTo],
-      ['header Date', message.headerDate?.toISOString() ?? null],
-      ['client', `${message.remoteAddress ?? '-'} (${message.heloName ?? '-'})`],
+      ['header Date', message.headerDate === null ? null : times(message.headerDate)],
+      ['client', client(message)],
       ['TLS', message.tlsVersion === null ? null : `${message.tlsVersion} ${message.tlsCipher ?? ''}`],
       ['bytes', message.sizeBytes],
       ['raw mail', message.rawStorageKey],
@@ -52,11 +83,18 @@ export function messageText(message: MessageView): string {
       [message.status === 'FAILED' ? 'failed' : 'error', reasonText(message.error)],
     ]),
     notesText(message.notes),
-    documentsText(message.documents),
+    message.conflictWith === null
+      ? documentsText(message.documents)
+      : `kept aside, and not read: ${message.conflictWith} has the same Message-ID and other content; look at both`,
     partsText(message.parts),
-    conflictsText(message),
+    conflictsText(message, times),
   ];
   return sections.filter((section) => section !== '').join('\n\n');
+}
+
+/** null: not known, of a mail kept aside or handed in again. */
+function client({ remoteAddress, heloName }: MessageView): string | null {
+  return remoteAddress === null && heloName === null ? null : `${remoteAddress ?? '-'} (${heloName ?? '-'})`;
 }
 
 function fields(rows: readonly (readonly [string, string | number | null])[]): string {
@@ -92,10 +130,11 @@ const shownNotes = (notes: MessageSummary['notes']): readonly Note[] => notes ??
  * Where it is not what `from` says. null stands for `<>`, and for mail that a version took which did not record it; one
  * that such a version has read as well is sure to be of the second kind.
  */
-function reversePath({ reversePath: path, fromEmail, parserVersion, status }: MessageView): string | null {
+function reversePath({ reversePath: path, fromEmail, parserVersion, status, notes }: MessageView): string | null {
   if (path !== null) return path.toLowerCase() === fromEmail?.toLowerCase() ? null : path;
-  const readBefore = parserVersion === null && status === 'PARSED';
-  return readBefore ? null : '<>, or not recorded';
+  const readBefore = parserVersion === null && (status === 'PARSED' || status === 'CONFLICT');
+  const isForgotten = shownNotes(notes).some(({ code }) => code === 'redelivered');
+  return readBefore || isForgotten ? null : '<>, or not recorded';
 }
 
 /** In words where it has them; `error_json` may be of another version. */
@@ -117,10 +156,10 @@ function partsText(parts: unknown): string {
   return `parts\n${table(['part', 'type', 'decision', 'file', 'reason'], rows)}`;
 }
 
-function conflictsText(message: MessageView): string {
+function conflictsText(message: MessageView, times: Times): string {
   if (message.conflicts.length === 0) return '';
   const rows = message.conflicts.map((one) => [
-    one.receivedAt.toISOString(),
+    times(one.receivedAt),
     shortened(one.fromEmail, 40),
     shortened(one.subject, 50),
     one.id,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import type { RetryRequest } from '../ports/message-retries.ts';
-import type { MessageView } from '../ports/message-view.ts';
+import type { MessageFilter, MessageView } from '../ports/message-view.ts';
 import { createOutput } from './output.ts';
 import { createMemoryToolbox, createTestCli, messageView } from './test-context.ts';
 
@@ -48,8 +48,22 @@ const objects = new Map([
   ['org/2026/01/other.eml', Buffer.from('other')],
 ]);
 
+const keptAside = messageView({
+  id: conflictId,
+  status: 'CONFLICT',
+  conflictWith: message.id,
+  rawStorageKey: 'org/2026/01/other.eml',
+  subject: 'the other',
+  remoteAddress: null,
+  heloName: null,
+  reversePath: null,
+  parserVersion: null,
+  parts: null,
+  notes: null,
+});
+
 function cli(options: { terminal?: boolean; messages?: readonly ReturnType<typeof messageView>[] } = {}) {
-  const toolbox = createMemoryToolbox({ messages: options.messages ?? [message], objects });
+  const toolbox = createMemoryToolbox({ messages: options.messages ?? [message, keptAside], objects });
   return createTestCli({ compose: { openToolbox: async () => toolbox }, terminal: options.terminal ?? false });
 }
 
@@ -65,7 +79,7 @@ test('what a sender wrote reaches the terminal as harmless text, in lists and in
 });
 
 test('a list has one line per message', async () => {
-  const { stdout } = await cli().run('messages', 'list');
+  const { stdout } = await cli({ messages: [message] }).run('messages', 'list');
   assert.equal(stdout.trimEnd().split('\n').length, 2);
   assert.match(
     stdout,
@@ -80,6 +94,7 @@ test('JSON says everything, unchanged, under the names of the tables', async () 
     org_id: message.orgId,
     org_slug: 'acme',
     status: 'PARSED',
+    conflict_with: null,
     source_message_id: '<1@example.com>',
     from_email: `${hostile}@example.com`,
     to_email: 'orders+acme@orderflow.example.com',
@@ -232,7 +247,68 @@ test('retry: one or all that are FAILED, said on stderr, ids on stdout; why not 
     [whyNot.code, whyNot.stderr],
     [1, `error: message ${message.id} is PARSED: only one that is FAILED is put back\n`],
   );
-  assert.match((await other.run('messages', 'retry', conflictId)).stderr, /^error: no message/);
+  const aside = createMemoryToolbox({ messages: [keptAside] });
+  const ofConflict = createTestCli({
+    compose: { openToolbox: async () => ({ ...aside, retries: { retry: async () => [] } }) },
+  });
+  assert.match(
+    (await ofConflict.run('messages', 'retry', conflictId)).stderr,
+    /kept aside, which is not read: it meets/,
+  );
+});
+
+test('a mail kept aside is in the list with the message it meets, and is shown as itself', async () => {
+  const { stdout } = await cli().run('messages', 'list', '--conflicts');
+  assert.match(
+    stdout,
+    new RegExp(`^received .* conflict with\\n2026\\S+ {2}CONFLICT .*the other +${conflictId} {2}${message.id}\\n$`),
+  );
+  const shown = (await cli().run('messages', 'show', conflictId)).stdout;
+  assert.match(shown, new RegExp(`^id +${conflictId}\\nstatus +CONFLICT\\nconflict with +${message.id}\\n`));
+  assert.match(shown, /subject +the other\n/);
+  assert.match(shown, /\n\nkept aside, and not read: /);
+  assert.doesNotMatch(shown, /no documents|^client|reverse path/m);
+  assert.equal(
+    JSON.parse((await cli().run('messages', 'show', conflictId, '--json')).stdout).conflict_with,
+    message.id,
+  );
+  assert.equal((await cli().run('messages', 'list', '--conflicts', '--status', 'FAILED')).code, 2);
+});
+
+test('every filter reaches the question; what cannot be one is refused with what would be', async () => {
+  const asked: MessageFilter[] = [];
+  const toolbox = createMemoryToolbox();
+  const listMessages = async (filter: MessageFilter) => {
+    asked.push(filter);
+    return [];
+  };
+  const messages = { ...toolbox.messages, listMessages };
+  const { run } = createTestCli({ compose: { openToolbox: async () => ({ ...toolbox, messages }) } });
+  const given =
+    '--from a --to b --subject c --file d --since 2026-03-01T10:00Z --until 2026-03-02T10:00Z --no-documents';
+  const { code, stderr } = await run('messages', 'list', ...given.split(' '), '--document-status', 'stored');
+  assert.deepEqual([code, stderr], [0, 'no such message\n']);
+  assert.deepEqual(asked[0], {
+    limit: 50,
+    from: 'a',
+    to: 'b',
+    subject: 'c',
+    file: 'd',
+    since: new Date('2026-03-01T10:00Z'),
+    until: new Date('2026-03-02T10:00Z'),
+    documentStatus: 'STORED',
+    noDocuments: true,
+    orgId: undefined,
+    status: undefined,
+  });
+  await run('messages', 'list');
+  assert.equal(asked[1]?.noDocuments, false);
+  for (const wrong of [
+    ['--since', 'soon'],
+    ['--document-status', 'GONE'],
+    ['--from', ' '],
+  ])
+    assert.equal((await run('messages', 'list', ...wrong)).code, 2, wrong.join(' '));
 });
 
 test('raw gives a file or pipe every byte as it was received, also of a mail kept aside', async () => {

@@ -1,25 +1,34 @@
-import { userInfo } from 'node:os';
 import { StringDecoder } from 'node:string_decoder';
 import type { Command } from 'commander';
-import type { InboundMessageStatus } from '../ports/message-store.ts';
-import type { MessageView } from '../ports/message-view.ts';
+import type { MessageFilter, MessageView } from '../ports/message-view.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import { visibleLines } from '../telemetry/visible-text.ts';
-import { idArgument, limitArgument, reasonArgument, slugArgument, statusArgument } from './arguments.ts';
+import { actor } from './actor.ts';
+import {
+  documentStatusArgument,
+  idArgument,
+  limitArgument,
+  partArgument,
+  reasonArgument,
+  slugArgument,
+  statusArgument,
+} from './arguments.ts';
 import { type CliContext, CommandFailure, type Toolbox, UsageError } from './context.ts';
 import { messageJson, summaryJson } from './message-json.ts';
 import { messageText, summaryTable } from './message-text.ts';
 import type { Output } from './output.ts';
 import { organisationId, settingsFor, withToolbox } from './session.ts';
+import { timeArgument, timesFor } from './times.ts';
 
-interface ListOptions {
+type ListOptions = Omit<MessageFilter, 'orgId' | 'noDocuments'> & {
   readonly org?: string;
-  readonly status?: InboundMessageStatus;
-  readonly limit: number;
+  readonly conflicts?: true;
+  /** commander's: false with `--no-documents`. */
+  readonly documents: boolean;
   readonly json?: true;
-}
+};
 
-const defaultLimit = 50;
+export const defaultLimit = 50;
 
 export function addMessagesCommands(program: Command, context: CliContext): void {
   const messages = program.command('messages').description('look at what was received, and have it read again');
@@ -27,10 +36,29 @@ export function addMessagesCommands(program: Command, context: CliContext): void
     .command('list')
     .description('list messages, newest first')
     .option('--org <slug>', 'only those of this organisation', slugArgument)
-    .option('--status <status>', 'only those that are RECEIVED, STORED, PARSED or FAILED', statusArgument)
+    .option('--status <status>', 'only those that are RECEIVED, STORED, PARSED, FAILED or CONFLICT', statusArgument)
+    .option('--conflicts', 'only mails kept aside, each with the message whose Message-ID it has')
+    .option('--from <text>', 'only those with this in the sender or the header From', partArgument)
+    .option('--to <text>', 'only those with this in the recipient or the header To', partArgument)
+    .option('--subject <text>', 'only those with this in the subject', partArgument)
+    .option('--file <text>', 'only those with this in the name of a file, whatever became of it', partArgument)
+    .option('--since <time>', 'only those received at that time or later', timeArgument)
+    .option('--until <time>', 'only those received before that time', timeArgument)
+    .option('--no-documents', 'only those without a document')
+    .option('--document-status <status>', 'only those with a document of this status', documentStatusArgument)
     .option('--limit <count>', 'at most so many', limitArgument, defaultLimit)
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExample:\n  $ orderflow-ingest messages list --org acme --status FAILED')
+    .addHelpText(
+      'after',
+      `
+A mail kept aside because its Message-ID is taken by a mail of other content is CONFLICT. Texts are looked for in any case.
+A time is today, yesterday, 30m, 2h or 3d (ago), 2026-03-01 (its beginning) or 2026-03-01T14:00, in the zone of this machine.
+
+Examples:
+  $ orderflow-ingest messages list --org acme --status FAILED
+  $ orderflow-ingest messages list --no-documents --since yesterday --until today
+  $ orderflow-ingest messages list --from @customer.example --file invoice --since 7d`,
+    )
     .action(async (options: ListOptions) => listMessages(context, options));
   messages
     .command('show')
@@ -105,52 +133,45 @@ async function whyNotRetried(
   if (message === null) {
     return `no message ${id}${org === undefined ? '' : ` of ${org}`}: messages list shows those there are`;
   }
-  if (message.id !== id) return `${id} is a mail kept aside, which is not read: its message is ${message.id}`;
+  if (message.conflictWith !== null)
+    return `${id} is a mail kept aside, which is not read: it meets ${message.conflictWith}`;
   if (message.status !== 'FAILED') return `message ${id} is ${message.status}: only one that is FAILED is put back`;
   if (reason === undefined) return `message ${id} was put back by somebody else, and has FAILED again: try once more`;
   return `message ${id} did not fail for ${reason}: messages show tells why it did`;
 }
 
-/** Who asks, as far as the machine knows. */
-function actor(): string {
-  try {
-    return `cli:${userInfo().username}`;
-  } catch {
-    return 'cli'; // An account without a name, as in containers.
-  }
-}
-
 async function listMessages(context: CliContext, options: ListOptions): Promise<void> {
+  const { org, json, conflicts, documents, ...filter } = options;
+  if (conflicts && options.status !== undefined && options.status !== 'CONFLICT') {
+    throw new UsageError(`messages list: --conflicts lists mails kept aside, none of them is ${options.status}`);
+  }
+  const status = conflicts ? 'CONFLICT' : options.status;
   const found = await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
-    const orgId = options.org === undefined ? undefined : await organisationId(toolbox, options.org);
-    return await toolbox.messages.listMessages({
-      limit: options.limit,
-      ...(orgId === undefined ? {} : { orgId }),
-      ...(options.status === undefined ? {} : { status: options.status }),
-    });
+    const orgId = org === undefined ? undefined : await organisationId(toolbox, org);
+    return await toolbox.messages.listMessages({ ...filter, orgId, status, noDocuments: !documents });
   });
-  if (options.json) await context.out.json(found.map(summaryJson));
+  if (json) await context.out.json(found.map(summaryJson));
   else if (found.length === 0) await context.err.line(noneFound(options));
-  else await context.out.line(summaryTable(found));
+  else await context.out.line(summaryTable(found, timesFor(context.out)));
   if (found.length === options.limit) await context.err.line(`the newest ${options.limit}; --limit shows more`);
 }
 
-const noneFound = ({ org, status }: ListOptions): string =>
-  org === undefined && status === undefined ? 'no message yet: send mails one' : 'no such message';
+const noneFound = ({ limit: _, json: __, documents, ...filter }: ListOptions): string =>
+  documents && Object.keys(filter).length === 0 ? 'no message yet: send mails one' : 'no such message';
 
 async function showMessage(context: CliContext, id: string, json: boolean): Promise<void> {
   const settings = settingsFor(context, context.err);
   const message = await withToolbox(context, settings, (toolbox) => findMessage(toolbox, id));
   if (json) await context.out.json(messageJson(message));
-  else await context.out.line(messageText(message));
+  else await context.out.line(messageText(message, timesFor(context.out)));
 }
 
 async function printRaw(context: CliContext, id: string): Promise<void> {
   await withToolbox(context, settingsFor(context, context.err), async (toolbox) => {
     const message = await findMessage(toolbox, id);
-    const key = message.conflicts.find((conflict) => conflict.id === id)?.rawStorageKey ?? message.rawStorageKey;
+    const key = message.rawStorageKey;
     if (key === null) throw new CommandFailure(`message ${id} has no raw mail`);
-    await copyObject(toolbox.objects, key, context.out);
+    await copyRawMail(toolbox.objects, key, context.out);
   });
 }
 
@@ -160,7 +181,7 @@ async function findMessage(toolbox: Toolbox, id: string): Promise<MessageView> {
   return message;
 }
 
-async function copyObject(objects: ObjectStore, key: string, out: Output): Promise<void> {
+async function copyRawMail(objects: ObjectStore, key: string, out: Output): Promise<void> {
   const decoder = new StringDecoder('utf8');
   try {
     for await (const chunk of await objects.get(key)) {

@@ -4,6 +4,7 @@ import { version } from '../version.ts';
 import { addBlockCommands } from './block.ts';
 import { type CliContext, CommandFailure, UsageError } from './context.ts';
 import { addDoctorCommand } from './doctor.ts';
+import { addDocumentsCommands } from './documents.ts';
 import { addJobsCommands } from './jobs.ts';
 import { addMessagesCommands } from './messages.ts';
 import { addMigrateCommand } from './migrate.ts';
@@ -43,6 +44,7 @@ A first mail:
   addBlockCommands(program, context);
   addSendCommand(program, context);
   addMessagesCommands(program, context);
+  addDocumentsCommands(program, context);
   addJobsCommands(program, context);
   addReconcileCommand(program, context);
   addDoctorCommand(program, context);

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { ReconcileReport } from '../reconcile/reconcile.ts';
-import { type CliContext, CommandFailure } from './context.ts';
+import { actor } from './actor.ts';
+import { type CliContext, CommandFailure, UsageError } from './context.ts';
 import { quietLog, settingsFor } from './session.ts';
 
 interface Options {
@@ -8,6 +9,7 @@ interface Options {
   readonly json?: true;
   readonly acceptMissing?: true;
   readonly evenAfterRestore?: true;
+  readonly redeliver?: true;
 }
 
 /** Keys and ids shown to a person; `--json` has up to 1,000 keys and 10,000 rows. */
@@ -19,23 +21,31 @@ export function addReconcileCommand(program: Command, context: CliContext): void
     .description('find and mend what a crash can leave; safe while servers run')
     .option('--dry-run', 'change nothing, only say what would be done')
     .option('--accept-missing', 'go on although many objects are missing, or the database was restored')
+    .option('--redeliver', 'hand in again the mails whose rows a restore of the database has lost')
     .option('--even-after-restore', 'remove also objects whose rows a restore of the database may have lost')
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
 Objects that no row names and that are older than a day are removed: nobody was told 250 for them. Those that a restore
-of the database may have made rowless are kept and listed: they may be acknowledged mail. Messages whose raw mail is gone
-become FAILED; messages that lost their job get a new one. Ends with 1 when an object is missing.
+of the database may have made rowless are kept and listed, whatever their age: they may be acknowledged mail. --redeliver
+hands these in again, each to its organisation and once, however often it is run. Messages whose raw mail is gone become
+FAILED; messages that lost their job get a new one. Ends with 1 when an object is missing.
 
 Examples:
   $ orderflow-ingest reconcile --dry-run
+  $ orderflow-ingest reconcile --redeliver
   $ orderflow-ingest reconcile --json`,
     )
     .action(async (options: Options) => runReconcile(context, options));
 }
 
 async function runReconcile(context: CliContext, options: Options): Promise<void> {
+  if (options.redeliver && options.evenAfterRestore) {
+    throw new UsageError(
+      '--redeliver first; --even-after-restore removes what is then left, once somebody has looked at it',
+    );
+  }
   const report = await reconciled(context, options);
   if (options.json) await context.out.json(asJson(report));
   else await context.out.line(inWords(report).join('\n'));
@@ -58,6 +68,7 @@ async function reconciled(context: CliContext, options: Options): Promise<Reconc
       dryRun: options.dryRun === true,
       acceptMissing: options.acceptMissing === true,
       evenAfterRestore: options.evenAfterRestore === true,
+      redeliver: options.redeliver ? { actor: actor() } : null,
     });
     return await Promise.race([running, interruption.promise]);
   } finally {
@@ -74,9 +85,19 @@ function inWords(report: ReconcileReport): readonly string[] {
   return [
     `rows          ${rows.looked} looked at, ${rows.missing} without their object, ${failed.length} messages ${became} FAILED`,
     `objects       ${orphans.looked} looked at, ${orphans.removed} without a row ${removed} (${orphans.removedBytes} bytes), ${keptCount} without a row kept, ${orphans.young} younger than a day, ${orphans.foreign} not ours`,
+    ...redeliveryInWords(report),
     `leftovers     ${leftovers} unfinished files ${removed}`,
     `jobs          ${jobs} missing ones ${added}`,
     ...(dryRun ? ['dry run: nothing was changed'] : []),
+  ];
+}
+
+function redeliveryInWords({ redelivery, dryRun }: ReconcileReport): readonly string[] {
+  if (redelivery === null) return [];
+  const { planned, accepted, duplicate, conflict, refused } = redelivery;
+  if (dryRun) return [`redelivery    ${planned} mails to hand in again`];
+  return [
+    `redelivery    ${accepted} mails handed in again, ${duplicate} were there already, ${conflict} kept aside as conflicts, ${refused} refused by the database`,
   ];
 }
 
@@ -84,8 +105,9 @@ function warnings({ orphans, missing }: ReconcileReport): readonly string[] {
   const { kept } = orphans;
   const lines = missing.slice(0, SHOWN).map(({ kind, id, storageKey }) => `${kind} ${id}: no object ${storageKey}`);
   if (kept['after-restore'] > 0) {
+    const documents = kept['after-restore'] - orphans.keptMails;
     lines.push(
-      `${kept['after-restore']} objects without a row are kept: the database has no memory of their time (restored from a backup?), so they may be mail that got a 250. docs/operations.md says how to hand it in again; --even-after-restore removes them`,
+      `${kept['after-restore']} objects without a row are kept (${orphans.keptMails} mails, ${documents} documents): the database has no memory of their time (restored from a backup?), so they may be mail that got a 250. --redeliver hands the mails in again; --even-after-restore removes what is left`,
     );
   }
   if (kept['unknown-organisation'] > 0) {
@@ -135,10 +157,19 @@ function asJson(report: ReconcileReport): unknown {
       removed_keys: orphans.removedKeys,
       kept: {
         after_restore: orphans.kept['after-restore'],
+        after_restore_mails: orphans.keptMails,
         unknown_organisation: orphans.kept['unknown-organisation'],
         being_extracted: orphans.kept['being-extracted'],
       },
       kept_keys: orphans.keptKeys.map(({ key, reason }) => ({ key, reason: reason.replaceAll('-', '_') })),
+    },
+    redelivered: report.redelivery && {
+      planned: report.redelivery.planned,
+      accepted: report.redelivery.accepted,
+      duplicates: report.redelivery.duplicate,
+      conflicts: report.redelivery.conflict,
+      refused: report.redelivery.refused,
+      ids: report.redelivery.ids,
     },
     leftovers: { removed: leftovers },
     jobs: { added: jobs },

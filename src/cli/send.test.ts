@@ -228,3 +228,16 @@ test('a reply that names no message is printed, and there the work ends', async 
   assert.match(stdout, /^250 .*queued\n$/);
   assert.equal(stderr, 'not followed: the reply names no message\n');
 });
+
+test('a mail kept aside is followed as itself, and its message named', async (t) => {
+  const server = await smtpServer(t, `2.0.0 accepted ${id}`);
+  const other = '01890a5d-ac96-774b-bcce-b302099a8099';
+  const { cli } = await sender(t, {}, { status: 'CONFLICT', conflictWith: other });
+  const { code, stdout, stderr } = await cli.run('send', '--to', 'acme', '--smtp', server.endpoint, 'order.pdf');
+  assert.equal(code, 0);
+  assert.match(stdout, /^250 .*\n$/);
+  assert.equal(
+    stderr,
+    `CONFLICT\nkept aside as ${id}: another mail, ${other}, has the same Message-ID. It is not read\n`,
+  );
+});

@@ -96,7 +96,7 @@ async function report(context: CliContext, settings: Settings, reply: string, js
     return;
   }
   if (json) await context.out.json({ smtp_reply: reply, followed: true, messages: found.map(messageJson) });
-  else for (const [index, message] of found.entries()) await describe(context, message, ids[index] ?? message.id);
+  else for (const message of found) await describe(context, message);
   const failed = found.filter(({ status }) => status === 'FAILED');
   if (failed.length > 0) {
     throw new CommandFailure(
@@ -126,10 +126,11 @@ async function follow(
   }
 }
 
-async function describe(context: CliContext, message: MessageView, id: string): Promise<void> {
-  if (message.id.toLowerCase() !== id.toLowerCase()) {
-    await context.err.line(`kept aside as ${id}: another mail, ${message.id}, has the same Message-ID`);
-  }
-  if (message.documents.length > 0) await context.out.line(documentTable(message.documents));
+async function describe(context: CliContext, { id, conflictWith, documents }: MessageView): Promise<void> {
+  if (conflictWith !== null) {
+    await context.err.line(
+      `kept aside as ${id}: another mail, ${conflictWith}, has the same Message-ID. It is not read`,
+    );
+  } else if (documents.length > 0) await context.out.line(documentTable(documents));
   else await context.err.line('no documents');
 }

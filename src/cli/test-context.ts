@@ -1,6 +1,6 @@
 /** For tests of the commands: a context whose output can be read, and a toolbox that lives in memory. */
 import { Writable } from 'node:stream';
-import type { MessageView } from '../ports/message-view.ts';
+import type { DocumentSummary, MessageView } from '../ports/message-view.ts';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { BlockedSender, Organisation } from '../ports/organisations.ts';
 import type { CliContext, Compose, Toolbox } from './context.ts';
@@ -96,7 +96,11 @@ export interface MemoryToolbox extends Toolbox {
 }
 
 export function createMemoryToolbox(
-  content: { messages?: readonly MessageView[]; objects?: ReadonlyMap<string, Uint8Array> } = {},
+  content: {
+    messages?: readonly MessageView[];
+    documents?: readonly DocumentSummary[];
+    objects?: ReadonlyMap<string, Uint8Array>;
+  } = {},
 ): MemoryToolbox {
   const all: Organisation[] = [];
   let blocked: BlockedSender[] = [];
@@ -139,8 +143,9 @@ export function createMemoryToolbox(
             (one) => (orgId === undefined || one.orgId === orgId) && (status === undefined || one.status === status),
           )
           .slice(0, limit),
-      findMessage: async (id) =>
-        (content.messages ?? []).find((one) => one.id === id || one.conflicts.some((other) => other.id === id)) ?? null,
+      findMessage: async (id) => (content.messages ?? []).find((one) => one.id === id) ?? null,
+      listDocuments: async ({ limit }) => (content.documents ?? []).slice(0, limit),
+      findDocument: async (id) => (content.documents ?? []).find((one) => one.id === id) ?? null,
     },
     retries: { retry: notExpected },
     jobs: { document: notExpected, storedBefore: notExpected },
@@ -177,6 +182,7 @@ export function messageView(facts: Partial<MessageView> = {}): MessageView {
     orgId: '01890a5d-0000-7000-8000-000000000001',
     orgSlug: 'acme',
     status: 'PARSED',
+    conflictWith: null,
     sourceMessageId: '<1@example.com>',
     fromEmail: 'buyer@example.com',
     toEmail: 'orders+acme@orderflow.example.com',

@@ -4,11 +4,16 @@
  */
 import { fileObjectStoreExists, removeFileLeftovers } from '../adapters/fs/object-store.ts';
 import { tryReconcileLock } from '../adapters/postgres/advisory-lock.ts';
+import { createPostgresGapMemory } from '../adapters/postgres/gap-memory.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
+import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
 import type { Reconciler } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
+import { createRedelivery } from '../intake/redelivery.ts';
+import { createRecorder } from '../messages/recorder.ts';
+import { RecordError } from '../ports/message-store.ts';
 import { reconcile } from '../reconcile/reconcile.ts';
 import { createStoreWatch } from '../reconcile/store-watch.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -47,16 +52,32 @@ export async function openReconciler(o: { readonly settings: Settings; readonly 
     const { marks, close } = await openStoreMarks(settings);
     closers.add('store marks', close);
     const memory = createPostgresMarkMemory({ pool });
+    // Connected only where mails are handed in again.
+    const recording = createPool({
+      url: database.url,
+      applicationName: 'orderflow-reconcile',
+      maxConnections: 1,
+      byKeyOnly: true,
+      log,
+    });
+    closers.add('database connection to record mails', () => recording.end());
     const parts = {
       objects: store.objects,
       rows: createPostgresReconciliation({ pool }),
       watch: createStoreWatch({ marks, memory, objects: store.objects, log }),
       memory,
+      gapMemory: createPostgresGapMemory({ pool }),
+      handIn: createRedelivery({
+        objects: store.objects,
+        recorder: createRecorder({ store: createPostgresMessageStore({ pool: recording }) }),
+        domain: settings.smtp.domains[0] ?? 'localhost',
+      }),
       leftovers: leftoversOf(settings, log),
     };
     return {
       run: (options) =>
         reconcile({ ...parts, ...options }).catch((error: unknown) => {
+          if (error instanceof RecordError) throw notRecorded(error);
           throw asStartErrorOfStore(error);
         }),
       close: async () => void (await closers.closeAll()),
@@ -66,6 +87,14 @@ export async function openReconciler(o: { readonly settings: Settings; readonly 
     throw asStartError(error);
   }
 }
+
+const notRecorded = (error: RecordError): StartError =>
+  new StartError(
+    `a mail could not be recorded: ${error.message}; what was handed in stays, run it again for the rest`,
+    {
+      cause: error,
+    },
+  );
 
 /** One that is not mounted would be made anew, and every mail in it would look lost. */
 async function assertStoreExists(settings: Settings): Promise<void> {

@@ -25,6 +25,7 @@ import { assertPortsFree } from './free-ports.ts';
 import { MAIL_AND_JOBS, takeMailAndJobs } from './mail-and-jobs.ts';
 import { openParts, type Parts } from './parts.ts';
 import { createPools } from './pools.ts';
+import { countGap, detailsOfRestore } from './restored-gap.ts';
 import { asNotReady } from './store-guard.ts';
 import { createWorker, type Worker } from './worker.ts';
 
@@ -66,6 +67,8 @@ export async function startServer(o: {
       leaveMarks: roles.includes('smtp'),
       marksPool: pools.view,
     });
+
+    if (roles.includes('smtp')) countGap(parts, closers);
 
     const worker = plan.here.includes('worker') ? await createWorker(parts) : null;
     // HTTP before the rest, so that /readyz tells of them; it closes last.
@@ -171,5 +174,6 @@ function createHttp(parts: Parts, checks: Checks, children: Supervisor | null) {
       object_store: (signal) => checkStore(parts, signal),
       ...checks,
     },
+    details: { database: () => detailsOfRestore(pools) },
   });
 }

@@ -1,10 +1,12 @@
 /** Does the object store belong to the database? Asked by every process that takes or reads mail, and by `doctor`. */
+import type pg from 'pg';
 import { fileObjectStoreExists } from '../adapters/fs/object-store.ts';
+import { createPostgresGapMemory } from '../adapters/postgres/gap-memory.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { pendingMigrations } from '../adapters/postgres/migrate.ts';
 import { createPool } from '../adapters/postgres/pool.ts';
 import type { Settings } from '../config/settings.ts';
-import { broken, type Finding, ok } from '../ports/finding.ts';
+import { broken, type Finding, ok, warning } from '../ports/finding.ts';
 import { NotReadyError } from '../ports/not-ready.ts';
 import type { ObjectStore, StorePlace } from '../ports/object-store.ts';
 import type { StoreGuard, StoreObjection } from '../ports/store-guard.ts';
@@ -16,6 +18,7 @@ import { openDatabase } from './database.ts';
 import { StartError } from './errors.ts';
 import { objectsDir, openObjectStore, openStoreMarks, placeOf } from './object-store.ts';
 import type { Pools } from './pools.ts';
+import { isUndecided } from './restored-gap.ts';
 
 /** A bucket is often used for a moment only, for a try: it gets nothing but mail until then. */
 const FIRST_BUCKET_MARK_MS = 5 * 60_000;
@@ -81,7 +84,7 @@ export async function examineMarks(o: {
     const objects = lookOnly(settings, log, closers);
     const watch = createStoreWatch({ marks, memory: createPostgresMarkMemory({ pool }), objects, log });
     const found = await watch.look();
-    if (!isObjection(found)) return [ok(CHECK, MARKS_FOUND[found])];
+    if (!isObjection(found)) return [ok(CHECK, MARKS_FOUND[found]), ...(await examineGap(pool))];
     if (!adoptStore) {
       const { found: what, mend } = objectionTo(found);
       return [broken(CHECK, `${what} (${placeOf(settings)})`, mend)];
@@ -92,6 +95,24 @@ export async function examineMarks(o: {
   } finally {
     await closers.closeAll();
   }
+}
+
+/** What a restore has made rowless, as far as it was counted. */
+async function examineGap(pool: pg.Pool): Promise<readonly Finding[]> {
+  const gap = await createPostgresGapMemory({ pool }).recall();
+  if (gap === null || !isUndecided(gap)) return [];
+  const { objects } = gap;
+  const what =
+    objects === null
+      ? 'what has no row was not counted yet'
+      : `${objects.mails} mails and ${objects.documents} documents have no row`;
+  return [
+    warning(
+      'restore',
+      `the database was restored and does not remember the time until ${gap.ends.toISOString()}: ${what}`,
+      'reconcile lists them, reconcile --redeliver hands the mails in again',
+    ),
+  ];
 }
 
 const CHECK = 'store marks';

@@ -13,6 +13,9 @@ import { openJobRequeue } from './job-requeue.ts';
 import { openObjectStore } from './object-store.ts';
 import { VIEW_CONNECTIONS } from './pools.ts';
 
+/** A filter by text without a time may read whole tables; who has waited too long ends the command. */
+const LOOK_STATEMENT_MS = 10 * 60_000;
+
 /**
  * What the commands work with. Those that only look neither make a database nor change its schema: `create` does both.
  * Errors: `NoDatabaseError`, `StartError`.
@@ -31,6 +34,7 @@ export async function openToolbox(o: {
       url: database.url,
       applicationName: 'orderflow-cli',
       maxConnections: VIEW_CONNECTIONS,
+      statementTimeoutMs: LOOK_STATEMENT_MS,
       log: o.log,
     });
     const store = await openObjectStore(o.settings, o.log);

@@ -5,6 +5,11 @@ import type { Log } from '../telemetry/log.ts';
 /** Resolves when the dependency can do its work now. */
 export type Check = (signal: AbortSignal) => Promise<void>;
 
+/** What somebody should hear of a part that works all the same; null: nothing. Where it cannot be asked, nothing is said. */
+export type Details = () => Promise<PartDetails | null>;
+
+type PartDetails = Readonly<Record<string, unknown>>;
+
 /** Shape: by the names `/readyz` shows: `database`, `object_store`, `jobs`; `smtp` where other processes take mail. */
 export type Checks = Readonly<Record<string, Check>>;
 
@@ -18,12 +23,15 @@ export interface PartReadiness {
   readonly ready: boolean;
   readonly reason?: string;
   readonly since?: string;
+  readonly details?: PartDetails;
 }
 
 export interface ReadinessOptions {
   readonly checks: Checks;
   /** Names of checks that, once they have passed, are told and decide no more. */
   readonly toldOnly?: readonly string[];
+  /** By the same names. */
+  readonly details?: Readonly<Record<string, Details>>;
   readonly deadlineMs: number;
   readonly log: Log;
 }
@@ -32,7 +40,7 @@ export function createReadiness(options: ReadinessOptions): () => Promise<Readin
   const decisive = new Set(Object.keys(options.checks));
   const probes = Object.entries(options.checks).map(([name, check]) => ({
     name,
-    ask: askWithDeadline(check, options.deadlineMs),
+    ask: askWithDeadline((signal) => withDetails(check(signal), options.details?.[name]), options.deadlineMs),
     report: createReporter(name, options.log),
     failing: createSince(),
   }));
@@ -40,11 +48,11 @@ export function createReadiness(options: ReadinessOptions): () => Promise<Readin
     const outcomes = await Promise.all(
       probes.map(async ({ name, ask, report, failing }): Promise<readonly [string, PartReadiness]> => {
         try {
-          await ask();
+          const details = await ask();
           report(null);
           failing.over();
           if (options.toldOnly?.includes(name)) decisive.delete(name);
-          return [name, { ready: true }];
+          return [name, details === null ? { ready: true } : { ready: true, details }];
         } catch (error) {
           const reason = inWords(error, options.deadlineMs);
           report({ error, reason });
@@ -57,6 +65,11 @@ export function createReadiness(options: ReadinessOptions): () => Promise<Readin
       checks: Object.fromEntries(outcomes),
     };
   };
+}
+
+async function withDetails(checked: Promise<void>, details: Details | undefined): Promise<PartDetails | null> {
+  await checked;
+  return (await details?.().catch(() => null)) ?? null;
 }
 
 /** Since when a part is not ready: by its own word where it has one, otherwise since it was first asked in vain. */

@@ -5,7 +5,7 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { boundConnections, type ConnectionBounds, defaultBounds } from './connection-bounds.ts';
 import { keptFor } from './kept-answer.ts';
 import { listenError } from './listen-error.ts';
-import { type Checks, createReadiness } from './readiness.ts';
+import { type Checks, createReadiness, type Details } from './readiness.ts';
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -16,6 +16,8 @@ export interface HttpServerOptions {
   readonly checks: Checks;
   /** See `ReadinessOptions`. */
   readonly toldOnly?: readonly string[];
+  /** See `ReadinessOptions`. */
+  readonly details?: Readonly<Record<string, Details>>;
   readonly checkDeadlineMs?: number;
   readonly connectionBounds?: ConnectionBounds;
 }
@@ -76,6 +78,7 @@ function registerHealth(app: FastifyInstance, options: HttpServerOptions): void 
   const readiness = createReadiness({
     checks: options.checks,
     toldOnly: options.toldOnly ?? [],
+    details: options.details ?? {},
     deadlineMs: options.checkDeadlineMs ?? defaultCheckDeadlineMs,
     log: options.log,
   });

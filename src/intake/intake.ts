@@ -13,16 +13,8 @@
  * Whatever is left behind by a crash in between is an object without a row, never a row without its object.
  */
 import { randomUUID } from 'node:crypto';
-import { contentDigests, identify } from '../messages/identity.ts';
 import type { Recorder } from '../messages/recorder.ts';
-import {
-  firstAddress,
-  isAddress,
-  loadCharsets,
-  type MailHeader,
-  readMailHeader,
-  type ScannedHeader,
-} from '../mime/index.ts';
+import { isAddress, loadCharsets, type MailHeader, readMailHeader, type ScannedHeader } from '../mime/index.ts';
 import { rawMailKey } from '../ports/keys.ts';
 import { type NewMessage, RecordError, type RecordErrorCode, type Recorded } from '../ports/message-store.ts';
 import { StoreError } from '../ports/object-store.ts';
@@ -45,6 +37,7 @@ import type { BoundedLine, BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
 import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
+import { factsOf } from './mail-facts.ts';
 import { createMessageIds } from './message-ids.ts';
 
 const nextMessageId = createMessageIds();
@@ -340,28 +333,18 @@ function describe(
   deliveries: readonly Delivery[],
   { raw, header, keys, receivedAt }: StoredMail,
 ): readonly NewMessage[] {
-  const digests = contentDigests(raw);
-  const { sourceMessageId, synthetic } = identify(header, digests.v1);
+  const fromMail = factsOf(raw, header);
   return deliveries.map(({ organisation, toEmail, inboundMessageId }, index) => ({
+    ...fromMail,
     id: inboundMessageId,
     orgId: organisation.id,
-    sourceMessageId,
-    messageIdSynthetic: synthetic,
     reversePath: senderOf(mail),
-    fromEmail: senderOf(mail) ?? bounded(firstAddress(header.from)),
+    fromEmail: senderOf(mail) ?? fromMail.fromEmail,
     toEmail,
-    subject: bounded(header.subject),
     receivedAt,
     rawStorageKey: keys[index] ?? '',
     traceId,
     traceparent: span?.traceparent,
-    sizeBytes: raw.sizeBytes,
-    rawSha256: raw.rawSha256,
-    contentSha256: digests.v2,
-    contentSha256V1: digests.v1,
-    headerFrom: bounded(written(header.from) ?? header.raw.from),
-    headerTo: bounded(written(header.to) ?? header.raw.to),
-    headerDate: header.date,
     remoteAddress: session.remoteAddress,
     heloName: session.heloName,
     tlsVersion: session.tls?.version ?? null,
@@ -405,7 +388,8 @@ async function acknowledge(
       o.lines.write({ ...told, level: 'warn', facts: refused, message: FIELD_REFUSED });
     }
     o.lines.write({ ...told, ...TOLD[outcome] });
-    if (outcome === 'duplicate') superfluous.push(message.rawStorageKey);
+    // With its own id it is the object of the row: `reconcile --redeliver` was quicker.
+    if (outcome === 'duplicate' && id !== message.id) superfluous.push(message.rawStorageKey);
     o.metrics.emailReceived(message.orgId, outcome);
     o.metrics.messageSize(message.sizeBytes);
   }
@@ -422,18 +406,4 @@ const outcomeOf = (recorded: readonly Recorded[]) => ({
 
 function senderOf(mail: MailCommand): string | null {
   return mail.reversePath?.address ?? null;
-}
-
-function written(addresses: MailHeader['from']): string | null {
-  if (addresses.length === 0) return null;
-  return addresses.map(({ name, address }) => (name === null ? address : `${name} <${address}>`)).join(', ');
-}
-
-/** What a sender may fill a text column with; far above any honest subject, far below a row that hurts. */
-const MAX_HEADER_TEXT_CHARACTERS = 16_384;
-
-function bounded(text: string | null): string | null {
-  return text === null || text.length <= MAX_HEADER_TEXT_CHARACTERS
-    ? text
-    : `${text.slice(0, MAX_HEADER_TEXT_CHARACTERS)}…`;
 }

@@ -31,7 +31,8 @@ export interface NewMessage {
   readonly headerFrom: string | null;
   readonly headerTo: string | null;
   readonly headerDate: Date | null;
-  readonly remoteAddress: string;
+  /** null: not known any more, as of a mail that is handed in again. */
+  readonly remoteAddress: string | null;
   readonly heloName: string | null;
   /** As the TLS library names them, `TLSv1.3`; null when the mail came in the clear. */
   readonly tlsVersion: string | null;

@@ -2,11 +2,14 @@
 import type { Note } from './extraction-store.ts';
 import type { InboundMessageStatus } from './message-store.ts';
 
+/** A message, or a mail kept aside (`CONFLICT`), which has an id of its own and is not read. */
 export interface MessageSummary {
   readonly id: string;
   readonly orgId: string;
   readonly orgSlug: string;
-  readonly status: InboundMessageStatus;
+  readonly status: ViewStatus;
+  /** Of a mail kept aside: the message whose Message-ID it has. */
+  readonly conflictWith: string | null;
   readonly sourceMessageId: string | null;
   readonly fromEmail: string | null;
   readonly toEmail: string | null;
@@ -16,6 +19,19 @@ export interface MessageSummary {
   readonly documentCount: number;
   /** null: not read yet, or read by a version that wrote none. */
   readonly notes: readonly Note[] | null;
+}
+
+export type ViewStatus = InboundMessageStatus | 'CONFLICT';
+
+export const documentStatuses = ['UPLOADED', 'STORED', 'PROCESSING', 'EXTRACTED', 'FAILED'] as const;
+export type DocumentStatus = (typeof documentStatuses)[number];
+
+/** With what it belongs to. */
+export interface DocumentSummary extends DocumentView {
+  readonly orgId: string;
+  readonly orgSlug: string;
+  readonly messageId: string;
+  readonly createdAt: Date;
 }
 
 export interface DocumentView {
@@ -41,7 +57,7 @@ export interface ConflictView {
 }
 
 export interface MessageView extends MessageSummary {
-  readonly traceId: string;
+  readonly traceId: string | null;
   readonly rawStorageKey: string | null;
   readonly rawSha256: string | null;
   readonly contentSha256: string | null;
@@ -63,16 +79,37 @@ export interface MessageView extends MessageSummary {
   readonly conflicts: readonly ConflictView[];
 }
 
+/** Texts are parts of what is there, whatever their case. */
 export interface MessageFilter {
   /** Seen as this organisation only, enforced by the database's row-level security. */
-  readonly orgId?: string;
-  readonly status?: InboundMessageStatus;
+  readonly orgId?: string | undefined;
+  readonly status?: ViewStatus | undefined;
+  /** Of the sender's address, or of the header's From. */
+  readonly from?: string | undefined;
+  /** Of the recipient's address, or of the header's To. */
+  readonly to?: string | undefined;
+  readonly subject?: string | undefined;
+  /** Of the name of a document, or of a part that became none. */
+  readonly file?: string | undefined;
+  readonly documentStatus?: DocumentStatus | undefined;
+  readonly noDocuments?: boolean | undefined;
+  /** Received at that time or later. */
+  readonly since?: Date | undefined;
+  /** Received before. */
+  readonly until?: Date | undefined;
   /** Newest first. */
   readonly limit: number;
 }
 
+/** As `MessageFilter`; times are those of the document's row. */
+export type DocumentFilter = Pick<MessageFilter, 'orgId' | 'file' | 'since' | 'until' | 'limit'> & {
+  readonly status?: DocumentStatus | undefined;
+};
+
 export interface MessageViews {
   listMessages(filter: MessageFilter): Promise<readonly MessageSummary[]>;
-  /** By id of the message, or of a conflict kept beside it; `orgId` as in `MessageFilter`. */
+  /** A message, or a mail kept aside, by its own id; `orgId` as in `MessageFilter`. */
   findMessage(id: string, orgId?: string): Promise<MessageView | null>;
+  listDocuments(filter: DocumentFilter): Promise<readonly DocumentSummary[]>;
+  findDocument(id: string, orgId?: string): Promise<DocumentSummary | null>;
 }

@@ -20,7 +20,12 @@ export interface Reconciliation {
   notNamedById(keys: readonly { readonly id: string; readonly key: string }[]): Promise<readonly string[]>;
   /** Of these keys, those that any row names, whatever its id. Slow: reads the tables. */
   named(keys: readonly string[]): Promise<ReadonlySet<string>>;
-  knownOrganisations(orgIds: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Shape: slug by id, of those that are known. */
+  slugs(orgIds: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** Of a message or of a mail kept aside. */
+  rawKeyOf(id: string): Promise<string | null>;
+  /** An entry of the audit log for each of these organisations; one that is there twice counts twice. */
+  noteRedelivery(orgIds: readonly string[], actor: string): Promise<void>;
   /** Organisations with a message from before that time that is still to be extracted: documents of it may yet get rows. */
   extracting(orgIds: readonly string[], before: Date): Promise<ReadonlySet<string>>;
 

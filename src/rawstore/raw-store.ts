@@ -1,9 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
-import { createHeaderScan, type ScannedHeader } from '../mime/index.ts';
+import type { ScannedHeader } from '../mime/index.ts';
 import { gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, PUT_AT_ONCE_BYTES, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHashThread, digestsOf, type MailHasher } from './digests.ts';
+import { createHeaderWatch, type HeaderWatch } from './header-watch.ts';
 import { createRooms } from './rooms.ts';
 
 /** 1,000 connections fill at most 256 MB, and an ordinary mail 16 KiB each. */
@@ -151,40 +151,6 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
       await hashed.catch(() => {});
     }
   }
-}
-
-/** So much of a header, in lines of four bytes, takes some milliseconds; then others have their turn. */
-const HEADER_STEP_BYTES = 16 * 1024;
-
-interface HeaderWatch {
-  /** How many of the next bytes are header. Not to be called again before it resolves. */
-  push(bytes: Uint8Array): Promise<number>;
-  finish(): ScannedHeader;
-}
-
-function createHeaderWatch(onHeader: ((header: ScannedHeader) => void) | undefined): HeaderWatch {
-  const scan = createHeaderScan();
-  return {
-    async push(bytes) {
-      if (scan.header() !== null) return 0;
-      for (let at = 0; at < bytes.length; at += HEADER_STEP_BYTES) {
-        if (at > 0) await setImmediate();
-        const ofHeader = scan.push(bytes.subarray(at, at + HEADER_STEP_BYTES));
-        const header = scan.header();
-        if (header === null) continue;
-        onHeader?.(header);
-        return at + ofHeader;
-      }
-      return bytes.length;
-    },
-    finish() {
-      const known = scan.header();
-      if (known !== null) return known;
-      const header = scan.finish();
-      onHeader?.(header);
-      return header;
-    },
-  };
 }
 
 const isShared = ({ buffer }: Uint8Array): boolean => buffer instanceof SharedArrayBuffer;

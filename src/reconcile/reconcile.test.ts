@@ -9,12 +9,15 @@ import pino from 'pino';
 import { v5 as uuidV5, v7 as uuidV7 } from 'uuid';
 import { createFileStoreMarks } from '../adapters/fs/marks.ts';
 import { createFileObjectStore, removeFileLeftovers } from '../adapters/fs/object-store.ts';
+import { createPostgresGapMemory } from '../adapters/postgres/gap-memory.ts';
 import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { createPool } from '../adapters/postgres/pool.ts';
 import { createPostgresReconciliation } from '../adapters/postgres/reconciliation.ts';
 import { createTestCli } from '../cli/test-context.ts';
 import * as compose from '../compose/index.ts';
+import { createRedelivery } from '../intake/redelivery.ts';
+import { createRecorder } from '../messages/recorder.ts';
 import { isStoreError } from '../ports/object-store.contract.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
@@ -61,10 +64,17 @@ async function openHouse(t: TestContext, over: Partial<Pick<House, 'pool' | 'url
     rows,
     watch,
     memory,
+    gapMemory: createPostgresGapMemory({ pool }),
+    handIn: createRedelivery({
+      objects,
+      recorder: createRecorder({ store: messages }),
+      domain: 'orderflow.example.com',
+    }),
     leftovers: ({ dryRun }: { readonly dryRun: boolean }) => removeFileLeftovers({ rootDir, dryRun }),
     dryRun: false,
     acceptMissing: false,
     evenAfterRestore: false,
+    redeliver: null,
   };
   const house: House = {
     pool,
@@ -390,6 +400,39 @@ async function openRestored(t: TestContext, house: House, restored: { pool: pg.P
     run: (over: Partial<ReconcileOptions> = {}) => house.run({ objects, rows, watch, memory, ...over }),
   };
 }
+
+test('handed in again: the second object of a mail goes where the first is there, and stays where it is the last copy', async (t) => {
+  const house = await openHouse(t);
+  await house.query('INSERT INTO store_gap (begins) VALUES (NULL)');
+  const redeliver = { actor: 'test' };
+  const first = await house.object(uuidOf(3), 3);
+  const accepted = await house.run({ redeliver });
+  assert.deepEqual([accepted.redelivery?.accepted, accepted.orphans.keptMails], [1, 0]);
+  const second = await house.object(uuidOf(2), 2);
+  assert.equal((await house.run({ redeliver })).redelivery?.duplicate, 1);
+  assert.deepEqual(await house.files(), [first]);
+  await rename(join(house.rootDir, first), join(house.dataDir, 'aside'));
+  const lastCopy = await house.object(uuidOf(1), 1);
+  const run = await house.run({ redeliver, acceptMissing: true });
+  assert.deepEqual([run.redelivery?.duplicate, run.orphans.keptMails], [1, 1]);
+  assert.deepEqual(await house.files(), [lastCopy]);
+  const [row] = await house.query<{ id: string; notes_json: { code: string }[]; to_email: string; org_id: string }>(
+    'SELECT id, notes_json, to_email, org_id FROM inbound_message',
+  );
+  assert.deepEqual([row?.notes_json.map(({ code }) => code), row?.org_id], [['redelivered'], house.orgId]);
+  assert.deepEqual([row?.to_email, first.includes(row?.id ?? '-')], ['orders+acme@orderflow.example.com', true]);
+  assert.ok(!(await house.files()).includes(second));
+});
+
+test('what a gap has lost is removed on purpose only, and not while a server may be at work on it', async (t) => {
+  const house = await openHouse(t);
+  const [old, young] = [await house.object(uuidOf(1), 1), await house.object(uuidV7(), 0.1)];
+  await house.query('INSERT INTO store_gap (begins) VALUES (NULL)');
+  assert.equal((await house.run()).orphans.keptMails, 2);
+  const decided = await house.run({ evenAfterRestore: true });
+  assert.deepEqual([decided.orphans.removedKeys, decided.orphans.keptMails], [[old], 1]);
+  assert.deepEqual(await house.files(), [young]);
+});
 
 /** As of so many hours ago. */
 const uuidOf = (hoursOld: number): string => uuidV7({ msecs: Date.now() - hoursOld * HOUR_MS });

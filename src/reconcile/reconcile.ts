@@ -2,13 +2,16 @@
  * Finds and mends what a crash can leave, beside running servers and in constant memory.
  *
  * In this order: rows whose object is gone (when they are too many to be believed, nothing at all is changed: this is the
- * wrong store, and everything in it would look like nobody's), objects without a row, unfinished files, messages without
- * a job. Each step looks once more before it changes anything, so that a server at work is not disturbed; and before anything
+ * wrong store, and everything in it would look like nobody's), with `redeliver` mails whose rows a restore has lost, objects
+ * without a row, unfinished files, messages without a job. Each step looks once more before it changes anything, so that a server at work is not disturbed; and before anything
  * is given up or removed, whether this is still the store that the database knows: where it is not, nothing at all is changed.
  */
+import type { ForgottenMail, Redelivered } from '../intake/redelivery.ts';
+import type { GapMemory } from '../ports/gap-memory.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { Reconciliation } from '../ports/reconciliation.ts';
 import type { MarkMemory } from '../ports/store-marks.ts';
+import { type Gaps, gapsOf } from './gap.ts';
 import {
   believable,
   failMissing,
@@ -17,7 +20,8 @@ import {
   type MissingObjects,
   openMessages,
 } from './missing-objects.ts';
-import { collectOrphans, emptyReport, type Orphans } from './orphans.ts';
+import { collectOrphans, emptyReport, type Orphans, undecided } from './orphans.ts';
+import { type Redelivery, redeliverGap } from './redeliver.ts';
 import { objectionTo } from './store-guard.ts';
 import { type Acquaintance, isObjection, type StoreWatch } from './store-watch.ts';
 
@@ -31,12 +35,17 @@ export interface ReconcileOptions {
   readonly rows: Reconciliation;
   readonly watch: Pick<StoreWatch, 'look' | 'visit'>;
   readonly memory: Pick<MarkMemory, 'gaps' | 'openGap'>;
+  readonly gapMemory: Pick<GapMemory, 'remember'>;
+  /** See `createRedelivery`. */
+  readonly handIn: (mails: readonly ForgottenMail[]) => Promise<readonly Redelivered[]>;
   /** Removes, or with `dryRun` counts, what was begun and never finished. */
   readonly leftovers: (o: { readonly dryRun: boolean }) => Promise<number>;
   readonly dryRun: boolean;
   /** However many objects are missing. */
   readonly acceptMissing: boolean;
   readonly evenAfterRestore: boolean;
+  /** Hand in again what a restore has lost, on whose behalf; null: only tell of it. */
+  readonly redeliver: { readonly actor: string } | null;
 }
 
 export interface ReconcileReport {
@@ -48,6 +57,8 @@ export interface ReconcileReport {
   readonly missing: readonly MissingObject[];
   /** Ids of messages that are FAILED now (or would be). */
   readonly failed: readonly string[];
+  /** null: it was not asked for. */
+  readonly redelivery: Redelivery | null;
   readonly orphans: Orphans;
   readonly leftovers: number;
   readonly jobs: number;
@@ -68,15 +79,17 @@ export async function reconcile(o: ReconcileOptions): Promise<ReconcileReport> {
 
   if (!o.acceptMissing) await mend(missing.missing);
   const { storeNow, gaps } = o.dryRun ? await withoutVisit(o, found) : await withVisit(o);
-  const orphans = await collectOrphans({
-    ...o,
-    olderThan: new Date(storeNow.getTime() - DAY_MS),
-    gaps,
-    beforeRemoval: () => assertStillOurs(o.watch),
-  });
+  const stillOurs = (): Promise<void> => assertStillOurs(o.watch);
+  const redelivery =
+    o.redeliver === null
+      ? null
+      : await redeliverGap({ ...o, ...o.redeliver, gaps, storeNow, redeliver: o.handIn, beforeChange: stillOurs });
+  const olderThan = new Date(storeNow.getTime() - DAY_MS);
+  const orphans = await collectOrphans({ ...o, olderThan, gaps, beforeRemoval: stillOurs });
+  if (!o.dryRun) await o.gapMemory.remember(undecided(orphans), gaps.lastEnd);
   const leftovers = await o.leftovers({ dryRun: o.dryRun });
   const jobs = o.dryRun ? await o.rows.countMissingJobs() : await addJobs(o.rows);
-  return { ...facts(o.dryRun, missing), stopped: null, failed, orphans, leftovers, jobs };
+  return { ...facts(o.dryRun, missing), stopped: null, failed, redelivery, orphans, leftovers, jobs };
 }
 
 const facts = (dryRun: boolean, { looked, count, missing }: MissingObjects) => ({
@@ -89,6 +102,7 @@ const nothingDone = (dryRun: boolean, missing: MissingObjects, stopped: string):
   ...facts(dryRun, missing),
   stopped,
   failed: [],
+  redelivery: null,
   orphans: emptyReport(),
   leftovers: 0,
   jobs: 0,
@@ -113,23 +127,31 @@ function doubtIn(strange: boolean, areBelievable: boolean): string | null {
   return strange ? 'objects are missing, and the store was last used with another state of the database' : null;
 }
 
-async function withVisit({ watch, memory, rows }: ReconcileOptions) {
+interface Clocked {
+  readonly storeNow: Date;
+  readonly gaps: Gaps;
+}
+
+async function withVisit({ watch, memory, rows }: ReconcileOptions): Promise<Clocked> {
   const { found, storeNow } = await watch.visit();
   if (storeNow === null) throw storeLost(found as Parameters<typeof objectionTo>[0]);
-  const apartMs = Math.abs(storeNow.getTime() - (await rows.now()).getTime());
+  const databaseNow = await rows.now();
+  const apartMs = Math.abs(storeNow.getTime() - databaseNow.getTime());
   if (apartMs > CLOCKS_MAY_DIFFER_MS) {
     const minutes = Math.round(apartMs / 60_000);
     throw new ClockError(
       `the clocks of object store and database are ${minutes} minutes apart: set the wrong one first`,
     );
   }
-  return { storeNow, gaps: await memory.gaps() };
+  return { storeNow, gaps: gapsOf({ gaps: await memory.gaps(), storeNow, databaseNow }) };
 }
 
 /** The clock of the database stands in for that of the store, which is not written to. */
-async function withoutVisit({ memory, rows }: ReconcileOptions, found: Acquaintance) {
-  const gaps = await memory.gaps();
-  return { storeNow: await rows.now(), gaps: found === 'strange' ? [...gaps, await memory.openGap()] : gaps };
+async function withoutVisit({ memory, rows }: ReconcileOptions, found: Acquaintance): Promise<Clocked> {
+  const noted = await memory.gaps();
+  const gaps = found === 'strange' ? [...noted, await memory.openGap()] : noted;
+  const now = await rows.now();
+  return { storeNow: now, gaps: gapsOf({ gaps, storeNow: now, databaseNow: now }) };
 }
 
 /** Nothing can be said of the age of objects. */

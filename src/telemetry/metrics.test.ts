@@ -23,6 +23,7 @@ const names = [
   ['jobs_oldest_waiting_seconds', 'gauge'],
   ['smtp_replies_total', 'counter'],
   ['smtp_tls_handshakes_total', 'counter'],
+  ['store_gap_objects', 'gauge'],
   ['smtp_tls_certificate_not_after_seconds', 'gauge'],
   ['data_dir_free_bytes', 'gauge'],
   ['data_dir_size_bytes', 'gauge'],

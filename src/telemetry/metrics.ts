@@ -72,6 +72,8 @@ export interface DatabaseCounts {
   readonly messages: readonly { readonly status: InboundMessageStatus; readonly count: number }[];
   /** `oldestAgeSeconds`: since it was added, however often it was tried. */
   readonly jobs: readonly { readonly task: string; readonly count: number; readonly oldestAgeSeconds: number }[];
+  /** Objects that a restore has made rowless; null where they are not counted yet. */
+  readonly gap?: { readonly mails: number; readonly documents: number } | null;
 }
 
 /** Of the file system that a folder is on. `freeBytes`: what a process without privileges may still write. */
@@ -309,6 +311,12 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
     aggregator: 'max',
   });
   const documents = createDocumentGauges(registry);
+  const gap = new Gauge({
+    name: 'store_gap_objects',
+    help: 'Objects without a row of a time that a restored database does not remember, by kind: mail, document',
+    labelNames: ['kind'],
+    registers,
+  });
   const { databaseCounts, log } = options;
   if (databaseCounts === undefined) return async () => {};
   const ask = askWithDeadline(databaseCounts, options.databaseDeadlineMs ?? defaultDatabaseDeadlineMs);
@@ -317,6 +325,7 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
     jobs.reset();
     oldest.reset();
     documents.forget();
+    gap.reset();
     try {
       const counts = await ask();
       for (const status of statuses) messages.set({ status }, 0);
@@ -330,6 +339,10 @@ function createRefresh(registry: Registry, options: MetricsOptions): () => Promi
         oldest.set({ task }, oldestAgeSeconds);
       }
       documents.tell(counts.documents);
+      if (counts.gap) {
+        gap.set({ kind: 'mail' }, counts.gap.mails);
+        gap.set({ kind: 'document' }, counts.gap.documents);
+      }
     } catch (error) {
       log?.warn({ err: error }, 'the database could not be asked for its metrics');
     }

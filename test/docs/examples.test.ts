@@ -80,7 +80,6 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
     { file: 'src/jobs/relay.test.ts', title: 'documents are fed again by the statement in docs/operations.md' },
   ],
   ['docs/operations.md', '{"status":"not ready"', { here: true }],
-  ['docs/operations.md', 'swaks --server', { not: 'it names a mail that a restored database forgot' }],
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
   ['docs/performance.md', 'npm run bench -- --only acceptance', { not: 'it takes minutes, and writes profiles' }],
   ['docs/performance.md', 'Node v', { not: 'output, measured once' }],

@@ -27,7 +27,7 @@ const TAKE = `
  * One turn to the database. The documents come from `finished`: a message that is not STORED gets none. They are upserted,
  * because a message that was FAILED may be read again (`messages retry`); one with the same bytes, which the next stage was
  * told of then, stays as that has left it, and is not handed on twice. Notes from before the mail was
- * read (`field-unstorable`) stay, before those of the reading.
+ * read (`field-unstorable`, `redelivered`) stay, before those of the reading.
  */
 const FINISH = `
   WITH finished AS (

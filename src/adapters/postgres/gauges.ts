@@ -3,6 +3,7 @@ import type { InboundMessageStatus } from '../../ports/message-store.ts';
 import type { DatabaseCounts } from '../../telemetry/metrics.ts';
 import { HELD, type QueueTask, queueTasks, waitingOf } from '../graphile/queue-indexes.ts';
 import { readDocumentCounts } from './document-gauges.ts';
+import { createPostgresGapMemory } from './gap-memory.ts';
 
 /**
  * Counting every row takes a second for five million, at each look at the metrics. What people watch, the unfinished and the
@@ -32,14 +33,15 @@ export async function readDatabaseCounts(
   pool: pg.Pool,
   o: { readonly countedJobs?: number } = {},
 ): Promise<DatabaseCounts> {
-  const [messages, documents, jobs] = await Promise.all([
+  const [gap, messages, documents, jobs] = await Promise.all([
+    createPostgresGapMemory({ pool }).recall(),
     pool.query<{ status: InboundMessageStatus; count: number }>(MESSAGES),
     readDocumentCounts(pool),
     queueTasks(pool).then((tasks) =>
       Promise.all(tasks.map((task) => countJobs(pool, task, o.countedJobs ?? COUNTED_JOBS))),
     ),
   ]);
-  return { messages: messages.rows, documents, jobs };
+  return { messages: messages.rows, documents, jobs, gap: gap === null ? { mails: 0, documents: 0 } : gap.objects };
 }
 
 /** So many are counted one by one, which takes some 40 ms. */

@@ -20,12 +20,12 @@ const AUDIT = `
   SELECT $1, 'message.retry', $2, org_id, count(*) FROM unnest($3::uuid[]) AS org_id GROUP BY org_id`;
 
 /**
- * As if it had never been read; a note from before that (`field-unstorable`) stays, see FINISH in extraction-store.ts. Its
+ * As if it had never been read; notes from before that (`field-unstorable`, `redelivered`) stay, see FINISH in extraction-store.ts. Its
  * documents stay as well: those that are found again have the same ids, and are handed on once.
  */
 const PUT_BACK = `
   UPDATE inbound_message SET status = 'RECEIVED', error_json = NULL, parts_json = NULL, parser_version = NULL,
-    notes_json = (SELECT jsonb_agg(note) FROM jsonb_array_elements(notes_json) AS note WHERE note->>'code' = 'field-unstorable')
+    notes_json = (SELECT jsonb_agg(note) FROM jsonb_array_elements(notes_json) AS note WHERE note->>'code' IN ('field-unstorable', 'redelivered'))
   WHERE id = ANY ($1) RETURNING id, org_id, trace_id`;
 
 const ADD_JOBS = `

@@ -1,7 +1,7 @@
 /** What `reconcile` reads and mends. As the tables' owner: it looks after all organisations. */
 import type pg from 'pg';
 import type { KeptKind, KeptObject, Reconciliation } from '../../ports/reconciliation.ts';
-import { storableJson } from './text.ts';
+import { storableJson, storableText } from './text.ts';
 
 const page = (rows: string, key: string, open: string): string => `
   SELECT id, org_id AS "orgId", ${key} AS "storageKey", ${open} AS open FROM ${rows} AND ($1::uuid IS NULL OR id > $1) AND ${key} IS NOT NULL ORDER BY id LIMIT $2`;
@@ -29,6 +29,14 @@ const NAMED = `
   SELECT raw_storage_key AS key FROM inbound_message WHERE raw_storage_key = ANY ($1)
   UNION ALL SELECT raw_storage_key FROM inbound_conflict WHERE raw_storage_key = ANY ($1)
   UNION ALL SELECT storage_key FROM document WHERE storage_key = ANY ($1)`;
+
+const RAW_KEY = `
+  SELECT raw_storage_key AS key FROM inbound_message WHERE id = $1 AND raw_storage_key IS NOT NULL
+  UNION ALL SELECT raw_storage_key FROM inbound_conflict WHERE id = $1`;
+
+const NOTE_REDELIVERY = `
+  INSERT INTO audit_log (actor, action, target, org_id, count)
+  SELECT $1, 'message.redeliver', 'after-restore', org_id, count(*) FROM unnest($2::uuid[]) AS org_id GROUP BY org_id`;
 
 /**
  * A row is written with its job, and the job goes after the row has become PARSED or FAILED: in any one snapshot, an open
@@ -67,8 +75,15 @@ export function createPostgresReconciliation({ pool }: { readonly pool: pg.Pool 
         keys.map(({ key }) => key),
       ),
     named: async (keys) => new Set(await strings(NAMED, keys)),
-    knownOrganisations: async (ids) =>
-      new Set(await strings('SELECT id::text AS key FROM org WHERE id = ANY ($1::uuid[])', ids)),
+    async slugs(ids) {
+      const sql = 'SELECT id::text, slug FROM org WHERE id = ANY ($1::uuid[])';
+      const { rows } = await pool.query<{ id: string; slug: string }>(sql, [ids]);
+      return new Map(rows.map(({ id, slug }) => [id, slug]));
+    },
+    rawKeyOf: async (id) => (await strings(RAW_KEY, id))[0] ?? null,
+    async noteRedelivery(orgIds, actor) {
+      await pool.query(NOTE_REDELIVERY, [storableText(actor), orgIds]);
+    },
     extracting: async (ids, before) =>
       new Set(
         await strings(

@@ -43,6 +43,7 @@ describe('row-level security: an organisation and the rows of another', () => {
         orgId,
       ]);
       await pool.query('INSERT INTO blocked_sender (org_id, pattern) VALUES ($1, $2)', [orgId, 'a@b.example']);
+      await pool.query(`INSERT INTO audit_log (actor, action, org_id) VALUES ('cli', 'message.retry', $1)`, [orgId]);
       await pool.query(
         `INSERT INTO document (org_id, inbound_message_id, file_name, mime_type, status, part_path)
          VALUES ($1, $2, 'order.pdf', 'application/pdf', 'FAILED', '9')`,
@@ -132,10 +133,10 @@ describe('row-level security: an organisation and the rows of another', () => {
     assert.equal(await views.findMessage(acmeMessage.id, globex), null);
     assert.equal((await views.findMessage(acmeMessage.id, acme))?.id, acmeMessage.id);
     const listed = await views.listMessages({ orgId: globex, limit: 10 });
-    assert.deepEqual(
-      listed.map(({ orgId }) => orgId),
-      [globex],
-    );
+    assert.deepEqual(listed.map(({ orgId, status }) => [orgId, status === 'CONFLICT']).toSorted(), [
+      [globex, false],
+      [globex, true],
+    ]);
   });
 
   it('finishes no message under another organisation', async () => {
