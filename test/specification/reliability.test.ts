@@ -233,6 +233,8 @@ async function storeFails(t: TestContext): Promise<void> {
   await rename(root, join(ingest.dataDir, 'no-objects'));
   await rename(aside, root);
   await ingest.objects.assertBackTo(keys);
+  // A server that has found another folder there looks again every two seconds.
+  await waitFor(async () => (await readiness(ingest)).status === 200, { what: 'the store to be known again' });
   assert.equal((await ingest.take(data)).documents.length, 1);
   assert.ok(await ingest.objects.read(message.raw_storage_key));
   await ingest.objects.assertMatchRows(ingest.rows);
