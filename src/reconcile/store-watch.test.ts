@@ -102,6 +102,23 @@ test('an old copy of the store is not ours: its marks are known, and the last on
   assert.equal(await watch.look(), 'known');
 });
 
+test('a clock of the database that was set back accuses nobody, and an old copy is still told apart then', async (t) => {
+  const { pool, watch, replace, marks } = await openHouse(t);
+  await watch.visit();
+  const [home = ''] = await marks.read();
+  await watch.visit();
+  await pool.query(
+    `UPDATE store_mark SET made_at = made_at + interval '1 hour', left_at = left_at + interval '1 hour'`,
+  );
+  for (let times = 0; times < 3; times++) assert.equal((await watch.visit()).found, 'known');
+  await pool.query(`UPDATE store_mark SET left_at = left_at - interval '1 day' WHERE id = $1`, [home]);
+  const back = await replace();
+  await marks.leave(home, { beside: [], inPlaceOf: [] });
+  assert.equal(await watch.look(), 'store-outdated');
+  await back();
+  assert.equal(await watch.look(), 'known');
+});
+
 test('marks of the version before, which confirms none, are known; a mark never confirmed makes no store foreign', async (t) => {
   const { pool, watch, replace } = await openHouse(t);
   await watch.visit();
