@@ -214,6 +214,11 @@ export class Engine {
     this.run();
   }
 
+  /** Nobody is there any more: what is buffered will never be read. */
+  connectionLost(): void {
+    this.dropInput();
+  }
+
   /** The handshake is done: the session begins anew, and the client has to say EHLO again. Spec: RFC 3207 §4.2 */
   tlsStarted(): void {
     if (this.stage !== 'handshake') return;

@@ -122,6 +122,33 @@ test('who waits for memory as long as for the next piece of a mail is told to co
   await holder.say('\r\n.', '250 2.0.0');
 });
 
+test('a client that leaves with commands unread keeps no place', async (t) => {
+  const answers: (() => void)[] = [];
+  const recipient = () => new Promise<undefined>((resolve) => answers.push(() => resolve(undefined)));
+  const running = await startServer(t, { limits: { maxHeldBytes: 1 }, recipient });
+  const client = await running.connect();
+  await client.expect('220');
+  await client.say('EHLO client.example', '250');
+  await client.say('MAIL FROM:<a@b.example>', '250');
+  client.send(`RCPT TO:<c@d.example>\r\n${'NOOP\r\n'.repeat(10_000)}`);
+  await eventually('it is there', () => running.server.heldBytes >= 40_000);
+  client.socket.resetAndDestroy();
+  await eventually('it is gone', () => running.seen.closed.length === 1);
+  for (const answer of answers.splice(0)) answer();
+  await eventually('nothing is held', () => running.server.heldBytes === 0);
+  const next = await running.connect();
+  await next.expect('220');
+  await next.say('EHLO client.example', '250');
+  await next.say('MAIL FROM:<a@b.example>', '250');
+  next.send('RCPT TO:<c@d.example>\r\n');
+  await eventually('it is asked about', () => answers.length === 1);
+  for (const answer of answers.splice(0)) answer();
+  await next.expect('250');
+  await next.say('DATA', '354');
+  next.send(Buffer.alloc(mebibyte, 'x'.repeat(70).concat('\r\n')));
+  await next.say('\r\n.', '250 2.0.0');
+});
+
 test('memory counts until the receiver has let go of it, also when the client has gone', async (t) => {
   let letGo = (): void => {};
   const released = new Promise<void>((resolve) => {

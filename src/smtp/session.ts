@@ -174,7 +174,10 @@ export class Session implements EngineEvents, TransactionHost, PlaceHolder {
   /** Of the client's bytes and our replies, here and in the receiver. What Node holds for a paused socket is counted. */
   get heldBytes(): number {
     const { socket, engine } = this;
-    let bytes = engine.bufferedBytes + this.output.length + socket.writableLength + socket.readableLength;
+    // Nobody reads or writes it any more where the socket is closed.
+    let bytes = this.socketClosed
+      ? 0
+      : engine.bufferedBytes + this.output.length + socket.writableLength + socket.readableLength;
     if (this.transaction !== null) bytes += this.transaction.heldBytes;
     for (const earlier of this.heldTransactions) bytes += earlier.heldBytes;
     return bytes;
@@ -260,6 +263,8 @@ export class Session implements EngineEvents, TransactionHost, PlaceHolder {
     const durationMs = performance.now() - this.openedAt;
     const stats = { durationMs, acceptedMails, transactions, bytesRead, bytesWritten };
     this.notify(() => this.observer.sessionClosed?.(this.facts, stats));
+    this.engine.connectionLost();
+    this.output = '';
     this.haveMemory();
     this.onClosed(this);
     this.settleWhenDone();
