@@ -302,8 +302,8 @@ class Reader implements HeaderReader {
     this.leading = false;
     if (found === 'none') return true;
     this.indent = indentOf(bytes, found, bytes.length);
-    if (found === first) return true;
-    this.late = true;
+    this.late = found !== first;
+    // Behind a byte order mark, which nobody has to remember then.
     this.startAt(base + found);
     return true;
   }

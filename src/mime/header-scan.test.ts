@@ -46,6 +46,7 @@ const VECTORS: readonly (readonly [string, string, string, string, string, boole
   ['an empty body', '', 'A: b\r\n', '\r\n', '', true],
   ['NUL and 8-bit bytes', '', 'A: \0\xff\r\n', '\r\n', '\0\n\n\xfe', true],
   ['a line of a space is a continuation', '', 'A: b\r\n \r\n', '\r\n', 'body', true],
+  ['a byte order mark before a folded field', '\xef\xbb\xbf', 'A: b\r\n c\r\n', '\r\n', 'body', true],
   ['no empty line at all', '', 'A: b\r\nC: d\r\n', '', '', false],
   ['no line end at all', '', 'A: b', '', '', false],
   ['an empty mail', '', '', '', '', false],
@@ -71,6 +72,14 @@ describe('the end of the header block', () => {
         assert.deepEqual(splitInChunks(cutAt(mail, [at])), whole, `cut at ${at}`);
     });
   }
+
+  it('is found behind a byte order mark and a line that does not fit into a piece', () => {
+    const mail = `\xef\xbb\xbfFrom: ${'x'.repeat(40_000)}\r\nMessage-ID: <a@b>\r\n\r\nbody`;
+    const whole = splitInChunks([mail]);
+    assert.equal(whole.content, 'body');
+    assert.match(whole.kept, /Message-ID: <a@b>/);
+    assert.deepEqual(splitInChunks(cutAt(mail, [100, 12_000, 24_000])), whole);
+  });
 
   for (const overBytes of [-1, 0, 1, 500]) {
     it(`is plain up to the bound of the engine, ${overBytes} bytes over it`, () => {
