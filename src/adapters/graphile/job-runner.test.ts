@@ -59,6 +59,13 @@ async function lockJobs(pool: pg.Pool, poolId: string, task = TASK, attempts = 1
   );
 }
 
+async function leases(pool: pg.Pool): Promise<number> {
+  const { rowCount } = await pool.query(
+    `SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'orderflow-worker-lease'`,
+  );
+  return rowCount ?? 0;
+}
+
 describe('running jobs from the queue in the database', () => {
   it('hands each job to its task once, with attempt and payload, and forgets it', async (t) => {
     const database = await openTestPool(t);
@@ -109,6 +116,25 @@ describe('running jobs from the queue in the database', () => {
       what: 'the job forgotten',
     });
     assert.equal(asked, 2);
+  });
+
+  it('held for a moment while it starts, it is one runner all the same, and ends as one', async (t) => {
+    const database = await openTestPool(t);
+    const tasks = { [TASK]: { run: async () => {}, giveUp: async () => {} } };
+    const runner = createGraphileJobRunner({ ...database, tasks, concurrency: 1, log, addMissingJobs });
+    cleanUp(t, () => runner.stop(100));
+    const holding = setInterval(() => {
+      runner.hold(new NotReadyError('store-unmarked', 'another store', new Date()));
+      runner.hold(null);
+    }, 1);
+    await runner.start();
+    await sleep(200);
+    clearInterval(holding);
+    await waitFor(async () => (await leases(database.pool)) === 1, { what: 'one lease' });
+    await sleep(3_000);
+    assert.equal(await leases(database.pool), 1);
+    await runner.stop(100);
+    assert.equal(await leases(database.pool), 0);
   });
 
   it('while it is held no job is taken or given up, and a last attempt that says nothing of its job is given again', async (t) => {

@@ -56,7 +56,8 @@ export function createGraphileJobRunner(o: {
     clearTimeout(restarting);
     if (stopped || held !== null) return;
     restarting = setTimeout(() => {
-      starting = startPool().catch((error: unknown) => {
+      // Behind one that is just starting: it may have been held meanwhile, and be held no more.
+      starting = starting.then(startPool).catch((error: unknown) => {
         o.log.warn({ err: String(error) }, 'the job runner could not start, trying again');
         restart();
       });
@@ -64,6 +65,7 @@ export function createGraphileJobRunner(o: {
   };
 
   const startPool = async (): Promise<void> => {
+    if (stopped || held !== null || running !== undefined) return;
     const pool = await runPool({ ...o, connections, queries: o.pool, stopping: stopping.signal });
     running = pool;
     void pool.ended.then((reason) => {
@@ -85,7 +87,9 @@ export function createGraphileJobRunner(o: {
     async start() {
       await sweep();
       started = true;
-      if (held === null) await startPool();
+      const first = startPool();
+      starting = first.catch(() => {});
+      await first;
       sweeping = setInterval(() => void sweep(), o.sweepIntervalMs ?? SWEEP_INTERVAL_MS);
     },
 
