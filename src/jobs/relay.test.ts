@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { createPostgresJobOutbox } from '../adapters/postgres/job-outbox.ts';
-import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import { type JobPublisher, type JobToPublish, PublishError } from '../ports/job-publisher.ts';
 import { cleanUp } from '../testing/clean-up.ts';
-import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
+import { openTestPool } from '../testing/postgres-fixtures.ts';
 import { recordingLog } from '../testing/recording-log.ts';
 import { waitFor } from '../testing/wait-for.ts';
 import { createRelay } from './relay.ts';
@@ -166,33 +164,3 @@ describe('the relay to the queue of the next stage', { timeout: 60_000 }, () => 
 });
 
 const away = (): Promise<never> => Promise.reject(new Error(`the database is away ${randomUUID()}`));
-
-it('documents are fed again by the statement in docs/operations.md: those that are STORED, once each', async (t) => {
-  const { published, publisher } = fakeQueue();
-  const { pool, relay } = await open(t, publisher);
-  const orgId = await addOrganisation(pool, 'acme');
-  const message = newMessage(orgId);
-  await createPostgresMessageStore({ pool }).record([[message]]);
-  await pool.query('DELETE FROM graphile_worker._private_jobs');
-  const { rows } = await pool.query<{ id: string; status: string }>(
-    `INSERT INTO document (id, org_id, inbound_message_id, part_path, file_name, mime_type, size_bytes, sha256, storage_key, status)
-     SELECT gen_random_uuid(), $1, $2, n::text, 'order.pdf', 'application/pdf', 1, repeat('0', 64), 'key/' || n,
-       CASE WHEN n <= 2 THEN 'STORED' ELSE 'EXTRACTED' END
-     FROM generate_series(1, 3) AS n RETURNING id, status`,
-    [orgId, message.id],
-  );
-  const documentation = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-  const [, statement = ''] = /```sql\n(SELECT count\(\*\) AS fed_again.*?)```/s.exec(documentation) ?? [];
-
-  // Twice, as somebody in a hurry would.
-  assert.deepEqual((await pool.query(statement)).rows, [{ fed_again: 2 }]);
-  assert.deepEqual((await pool.query(statement)).rows, [{ fed_again: 2 }]);
-  relay.start();
-  await waitFor(async () => (await countJobs(pool)) === 0, { what: 'the jobs to be handed over' });
-
-  const stored = rows.filter(({ status }) => status === 'STORED').map(({ id }) => id);
-  assert.deepEqual(
-    published.map(({ payload }) => payload).sort((a, b) => String(a.document_id).localeCompare(String(b.document_id))),
-    stored.sort().map((id) => ({ document_id: id, org_id: orgId, trace_id: message.traceId })),
-  );
-});

@@ -75,9 +75,19 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   ['docs/operations.md', `grep '"SMTP refusals"'`, { here: true }],
   ['docs/operations.md', '{"level":"info"', { here: true }],
   [
-    'docs/operations.md',
-    'SELECT count(*) AS fed_again',
-    { file: 'src/jobs/relay.test.ts', title: 'documents are fed again by the statement in docs/operations.md' },
+    'docs/next-stage.md',
+    'CREATE ROLE',
+    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'As docs/next-stage.md has' },
+  ],
+  [
+    'docs/next-stage.md',
+    'BEGIN;',
+    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'sees the documents of its' },
+  ],
+  [
+    'docs/next-stage.md',
+    'orderflow-ingest jobs',
+    { file: 'src/cli/jobs.test.ts', title: 'prints the documents whose jobs' },
   ],
   ['docs/operations.md', '{"status":"not ready"', { here: true }],
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
