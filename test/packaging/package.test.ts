@@ -128,6 +128,14 @@ describe('the package', () => {
     if (!(await installed(t, folder, '--global', `--prefix=${prefix}`))) return;
     // With whatever Node the system has: an old one hands over to the one that came along.
     const program = join(prefix, 'bin/orderflow-ingest');
+    // What the unit starts, by a link from /opt/orderflow-ingest to the package.
+    const unit = await readFile(
+      join(prefix, 'lib/node_modules/orderflow-ingest/deploy/systemd/orderflow-ingest.service'),
+      'utf8',
+    );
+    for (const [, name = ''] of /^ExecStart=(.*)$/m.exec(unit)?.[0].matchAll(/\/opt\/orderflow-ingest\/(\S+)/g) ?? []) {
+      assert.ok(existsSync(join(prefix, 'lib/node_modules/orderflow-ingest', name)), name);
+    }
     const account = process.getuid?.() === 0 ? { account: NOBODY } : {};
     await takesAMail(t, { program, env: systemPath(join(prefix, 'lib/node_modules/orderflow-ingest')), ...account });
   });
