@@ -38,7 +38,7 @@ test('reconcile on a bucket', { timeout: 120_000 }, async (t) => {
   }
 
   const first = await reconcileIn(t, url, bucket);
-  assert.deepEqual([first.code, first.report?.rows.looked_at, first.report?.objects.younger_than_a_day], [0, 3, 3]);
+  assert.deepEqual([first.code, first.report?.rows.looked_at, first.report?.objects.looked_at], [0, 3, 3]);
   assert.equal((await reconcileIn(t, url, bucket)).code, 0);
 
   const wrong = await reconcileIn(t, url, { ...bucket, bucket: absent });
