@@ -49,9 +49,6 @@ export async function backUpObjects(o: { objectsDir: string; to: string }): Prom
     await mkdir(join(o.to, '+seen', mark), { recursive: true });
   for (const name of await filesIn(o.objectsDir))
     if (!name.startsWith('+incoming/')) await copy(join(o.objectsDir, name), join(o.to, name));
-  // Marks are folders without files.
-  for (const mark of await readdir(join(o.objectsDir, '+seen')))
-    await mkdir(join(o.to, '+seen', mark), { recursive: true });
 }
 
 /** Moves both to where a product looks for them. */
