@@ -18,7 +18,7 @@ const QUEUE = 'extract_document';
 function openPublisher(t: TestContext, url: string) {
   const { log, lines } = recordingLog();
   const metrics = createMetrics();
-  const publisher = createBullmqPublisher({ url, queueName: QUEUE, log, metrics, commandTimeoutMs: 500 });
+  const publisher = createBullmqPublisher({ url, queueName: QUEUE, log, metrics, commandTimeoutMs: 1_500 });
   cleanUp(t, () => publisher.close());
   const ready = (timeoutMs = 15_000) => publisher.ready(AbortSignal.timeout(timeoutMs));
   return { publisher, ready, lines, metrics };
