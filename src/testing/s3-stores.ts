@@ -6,9 +6,9 @@ import { temporaryFolder } from './temporary-folder.ts';
 
 /** Impatient, for stores that do not answer. */
 export const HURRIED: Partial<S3Limits> = {
-  connectTimeoutMs: 100,
-  answerTimeoutMs: 100,
-  operationTimeoutMs: 250,
+  connectTimeoutMs: 300,
+  answerTimeoutMs: 300,
+  operationTimeoutMs: 700,
   stallTimeoutMs: 200,
   undoTimeoutMs: 100,
 };

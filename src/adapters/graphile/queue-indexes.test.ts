@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import type pg from 'pg';
 import { pino } from 'pino';
+import type { NewDocument } from '../../ports/extraction-store.ts';
 import type { JobContext } from '../../ports/job-runner.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { pagesRead } from '../../testing/pages-read.ts';
@@ -188,22 +189,24 @@ async function takeAndFinish(pool: pg.Pool, orgId: string): Promise<void> {
   const store = createPostgresExtractionStore({ pool });
   const taken = await store.take(message.id, orgId);
   assert.ok(taken);
-  assert.ok(await store.finish(taken, { parts: [], documents: [document()], reading: null, failure: null }));
+  assert.ok(await store.finish(taken, { parts: [], documents: [document(orgId)], reading: null, failure: null }));
 }
 
-const document = () =>
-  ({
-    id: randomUUID(),
+function document(orgId: string): NewDocument {
+  const id = randomUUID();
+  return {
+    id,
     partPath: '1',
     fileName: 'order.pdf',
     mimeType: 'application/pdf',
     declaredMimeType: 'application/pdf',
     sizeBytes: 1,
     sha256: 'f'.repeat(64),
-    storageKey: 'k',
+    storageKey: `${orgId}/2026/01/${id}.pdf`,
     status: 'STORED',
     error: null,
-  }) as const;
+  };
+}
 
 describe('the indexes on the queue', () => {
   it('are made once, and again for a task that came back with another id; those of the old id go', async (t) => {

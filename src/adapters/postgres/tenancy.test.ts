@@ -43,7 +43,6 @@ describe('row-level security: an organisation and the rows of another', () => {
         orgId,
       ]);
       await pool.query('INSERT INTO blocked_sender (org_id, pattern) VALUES ($1, $2)', [orgId, 'a@b.example']);
-      await pool.query(`INSERT INTO audit_log (actor, action, org_id) VALUES ('cli', 'message.retry', $1)`, [orgId]);
       await pool.query(
         `INSERT INTO document (org_id, inbound_message_id, file_name, mime_type, status, part_path)
          VALUES ($1, $2, 'order.pdf', 'application/pdf', 'FAILED', '9')`,
