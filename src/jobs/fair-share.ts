@@ -9,7 +9,7 @@
  * A message that was read so is finished when its own job comes, which then finds nothing to do. Where reading it fails,
  * nothing is lost: its own job tries, with all of its attempts. So the order of the queue and the rules of its retries stay.
  *
- * Costs: a statement for each that makes way, and at most one a second while no other organisation waits.
+ * Costs: a statement for each that makes way, and while nobody else waits at most one a second, twenty with several at work.
  */
 import type { WaitingMessage, WaitingMessages } from '../ports/waiting-messages.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -18,6 +18,8 @@ import type { Log } from '../telemetry/log.ts';
 const MAX_READ_AHEAD = 20;
 /** While nobody else waits, and after a failure. */
 const LOOK_AGAIN_AFTER_MS = 1_000;
+/** While nobody waits but those that have a slot. */
+const LOOK_SOON_AFTER_MS = 50;
 /** Before every other. */
 const FIRST_ID = '00000000-0000-0000-0000-000000000000';
 
@@ -57,8 +59,11 @@ export function createFairShare(o: {
     if (performance.now() < lookAgainAt) return null;
     begunSinceLook = 0;
     try {
-      const found = await o.waiting.next({ after: lastServed, except: [...new Set(inUse.values())] });
-      if (found === null) lookAgainAt = performance.now() + LOOK_AGAIN_AFTER_MS;
+      const atWork = [...new Set(inUse.values())];
+      const found = await o.waiting.next({ after: lastServed, except: atWork });
+      // One of those at work may have more, and no slot in a moment.
+      if (found === null)
+        lookAgainAt = performance.now() + (atWork.length > 1 ? LOOK_SOON_AFTER_MS : LOOK_AGAIN_AFTER_MS);
       else lastServed = found.orgId;
       return found;
     } catch (error) {
