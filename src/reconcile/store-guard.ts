@@ -37,6 +37,7 @@ export async function openStoreGuard(o: StoreGuardOptions): Promise<RunningStore
   let turn: Promise<unknown> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
+  let failing = false;
 
   const learn = (found: Acquaintance): void => {
     const before = objection;
@@ -74,9 +75,15 @@ export async function openStoreGuard(o: StoreGuardOptions): Promise<RunningStore
   };
 
   async function goOn(): Promise<void> {
-    await inTurn(true).catch((error: unknown) =>
-      o.log.debug({ err: error }, 'the object store could not be asked for its marks, trying again'),
-    );
+    try {
+      await inTurn(true);
+      failing = false;
+    } catch (error) {
+      // As long as it lasts the last verdict stands; once is enough to say so.
+      const level = failing || stopped ? 'debug' : 'warn';
+      o.log[level]({ err: error }, 'whether this is the known object store could not be asked, trying again');
+      failing = true;
+    }
     schedule();
   }
   await goOn();

@@ -10,6 +10,7 @@ import { createPostgresMarkMemory } from '../adapters/postgres/mark-memory.ts';
 import { createPostgresMessageStore } from '../adapters/postgres/message-store.ts';
 import type { StoreMarks } from '../ports/store-marks.ts';
 import { addOrganisation, newMessage, openTestPool } from '../testing/postgres-fixtures.ts';
+import { recordingLog } from '../testing/recording-log.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { waitFor } from '../testing/wait-for.ts';
 import { openStoreGuard } from './store-guard.ts';
@@ -183,4 +184,34 @@ test('the guard: before the first look nothing is taken; it says what it finds, 
   await back();
   await waitFor(async () => guard.objection() === null, { what: 'the store to be known again' });
   assert.deepEqual(told, [null, 'store-unmarked', null]);
+});
+
+test('marks that cannot be asked for are told once while that lasts, and once more when it begins again', async (t) => {
+  const { options } = await openHouse(t);
+  const { log: recorded, lines } = recordingLog();
+  let reads = 0;
+  let away = false;
+  const marks: StoreMarks = {
+    ...options.marks,
+    read: async () => {
+      reads++;
+      if (away) throw new Error('no permission');
+      return options.marks.read();
+    },
+  };
+  const guard = await openStoreGuard({ ...options, marks, log: recorded, intervalMs: 10, anxiousIntervalMs: 10 });
+  t.after(() => guard.stop());
+  const warnings = (): number => lines.filter((line) => line.startsWith('warn whether this is the known')).length;
+  const some = async (): Promise<void> => {
+    const enough = reads + 5;
+    await waitFor(() => reads >= enough, { what: 'five more looks' });
+  };
+  for (const times of [1, 2]) {
+    away = true;
+    await some();
+    assert.equal(warnings(), times);
+    assert.equal(guard.objection(), null, 'the last verdict stands');
+    away = false;
+    await some();
+  }
 });

@@ -48,6 +48,8 @@ export function createGraphileJobRunner(o: {
   /** By performance.now(): the last job of the pools before, or the beginning. */
   let workedBefore = performance.now();
   let started = false;
+  /** A pool has run. */
+  let begun = false;
   let stopped = false;
   let sweeping: NodeJS.Timeout | undefined;
   let restarting: NodeJS.Timeout | undefined;
@@ -68,6 +70,7 @@ export function createGraphileJobRunner(o: {
     if (stopped || held !== null || running !== undefined) return;
     const pool = await runPool({ ...o, connections, queries: o.pool, stopping: stopping.signal });
     running = pool;
+    begun = true;
     void pool.ended.then((reason) => {
       workedBefore = pool.workedAt() ?? workedBefore;
       running = undefined;
@@ -117,6 +120,7 @@ export function createGraphileJobRunner(o: {
 
     async check() {
       if (held !== null) throw held;
+      if (!begun) throw notReady('jobs-starting', 'the job runner is just starting');
       if (running === undefined || running.isEnding())
         throw notReady('jobs-not-running', 'the job runner is not running');
       const workedAt = running.workedAt();
