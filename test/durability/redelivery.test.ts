@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createTestCli } from '../../src/cli/test-context.ts';
 import * as compose from '../../src/compose/index.ts';
@@ -24,6 +25,8 @@ import { withClient } from './front-door.ts';
 import { composeOrder, type OrderMail } from './order-mail.ts';
 
 const TIMEOUT_MS = 240_000;
+/** Not told at once, only once it is quiet: what may have been written while the restore was noticed, see `gapsOf`. */
+const STORE_TIME_STEP_MS = 2_000;
 const PROGRAM = fileURLToPath(new URL('../../bin/orderflow-ingest.cjs', import.meta.url));
 
 interface Restored {
@@ -103,6 +106,7 @@ async function restoreAfter(
   const known = new Set(kept.map(({ id }) => id));
   const lost = (await rowsOf(database.url)).filter(({ id }) => !known.has(id));
   await second.kill();
+  await sleep(STORE_TIME_STEP_MS);
 
   const restoredEnv = { ...env, DATABASE_URL: url };
   const product = await startProduct(t, { dataDir, env: restoredEnv });
