@@ -158,6 +158,8 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       let judging: Promise<ReadonlySet<string> | 'unavailable'> | undefined;
       const onHeader = ({ headerBlock }: ScannedHeader): void => {
         header = readMailHeader(headerBlock);
+        // The reverse-path was judged with each recipient.
+        if (header.from.length === 1 && header.from[0]?.address === mail.reversePath?.address) return;
         const senders = sendersOf(header);
         // While the mail is stored, so that the 250 does not wait for one more turn to the database.
         judging = o.router.blockingOrganisations(senders, [...deliveries.keys()], signal).catch((error: unknown) => {

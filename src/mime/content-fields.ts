@@ -11,8 +11,8 @@ import { createHash, type Hash, hash } from 'node:crypto';
 export interface ContentFields {
   /** A field begins. `name` is lower case. */
   begin(name: string): void;
-  /** More of its value, cut anywhere. */
-  text(bytes: Uint8Array): void;
+  /** More of its value, cut anywhere. Shape: a character for each byte. */
+  text(latin1: string): void;
   /** After the last field. Units: lower-case hex. */
   digest(): string;
 }
@@ -32,12 +32,10 @@ const maxNames = 32;
 const maxNameLength = 64;
 /** Of a longer text the digest is held. */
 const maxTextBytes = 1024;
-const usualTextBytes = 128;
+/** A text that is put together of more takes up more memory for its pieces than for its bytes, until they are joined. */
+const maxPieces = 32;
 /** No name of a field. */
 const otherNames = ':';
-
-const lineFeed = 10;
-const space = 32;
 
 /** Owns: at most 33 KiB, whatever it is given. Errors: none. Time: linear. */
 export function createContentFields(): ContentFields {
@@ -57,22 +55,25 @@ export function createContentFields(): ContentFields {
       const alone = texts.has(name) || (texts.size < maxNames && name.length <= maxNameLength);
       current = textOf(alone ? name : otherNames);
       current.beginValue();
-      if (!alone) current.append(Buffer.from(`${name}:`, 'latin1'));
+      if (!alone) current.append(`${name}:`);
     },
-    text(bytes) {
-      current.append(bytes);
+    text(latin1) {
+      current.append(latin1);
     },
     digest() {
-      const ordered = [...texts].sort(([one], [other]) => (one < other ? -1 : 1));
-      return hash('sha256', ordered.map(([name, text]) => `${name} ${text.summary()}`).join('\n'));
+      let lines = '';
+      for (const name of [...texts.keys()].sort()) {
+        lines += `${lines === '' ? '' : '\n'}${name} ${texts.get(name)?.summary()}`;
+      }
+      return hash('sha256', lines);
     },
   };
 }
 
 /** The values of a name. A class, because there are several in each mail. */
 class Text {
-  private buffer = Buffer.allocUnsafe(usualTextBytes);
-  private held = 0;
+  private held = '';
+  private pieces = 0;
   private length = 0;
   private longHash: Hash | null = null;
   /** White space was met that is put down only when something follows it. */
@@ -80,49 +81,48 @@ class Text {
   private inValue = false;
 
   beginValue(): void {
-    this.put(lineFeed);
+    this.put('\n');
     this.gap = false;
     this.inValue = false;
   }
 
-  append(bytes: Uint8Array): void {
-    for (let i = 0; i < bytes.length; i++) {
-      const byte = bytes[i] as number;
-      if (isWhiteSpace(byte)) this.gap = true;
-      else {
-        if (this.gap && this.inValue) this.put(space);
-        this.gap = false;
-        this.inValue = true;
-        this.put(byte);
-      }
-    }
+  append(latin1: string): void {
+    let start = 0;
+    let end = latin1.length;
+    while (start < end && isWhiteSpace(latin1.charCodeAt(start))) start++;
+    while (end > start && isWhiteSpace(latin1.charCodeAt(end - 1))) end--;
+    this.gap ||= start > 0;
+    if (start === end) return;
+    if (this.gap && this.inValue) this.put(' ');
+    const words = latin1.slice(start, end);
+    this.put(severalOrOther.test(words) ? words.replace(whiteSpace, ' ') : words);
+    this.inValue = true;
+    this.gap = end < latin1.length;
   }
 
   /** Its length, and the text or its digest. */
   summary(): string {
-    const text = this.buffer.subarray(0, this.held);
-    return `${this.length} ${this.longHash === null ? text.toString('latin1') : this.longHash.update(text).digest('hex')}`;
+    return `${this.length} ${this.longHash === null ? this.held : this.longHash.update(this.held, 'latin1').digest('hex')}`;
   }
 
-  private put(byte: number): void {
-    if (this.held === this.buffer.length) this.makeRoom();
-    this.buffer[this.held++] = byte;
-    this.length++;
-  }
-
-  private makeRoom(): void {
-    if (this.held === maxTextBytes) {
-      this.longHash ??= createHash('sha256');
-      this.longHash.update(this.buffer);
-      this.held = 0;
-      return;
+  private put(latin1: string): void {
+    this.held += latin1;
+    this.length += latin1.length;
+    if (++this.pieces === maxPieces) {
+      this.held = Buffer.from(this.held, 'latin1').toString('latin1');
+      this.pieces = 0;
     }
-    const longer = Buffer.allocUnsafe(2 * this.buffer.length);
-    this.buffer.copy(longer);
-    this.buffer = longer;
+    if (this.held.length <= maxTextBytes) return;
+    this.longHash ??= createHash('sha256');
+    this.longHash.update(this.held, 'latin1');
+    this.held = '';
   }
 }
 
-function isWhiteSpace(byte: number): boolean {
-  return byte === space || byte === 9 || byte === 10 || byte === 13;
+const whiteSpace = /[ \t\r\n]+/g;
+/** What is not one space already. */
+const severalOrOther = /[\t\r\n]| {2}/;
+
+function isWhiteSpace(code: number): boolean {
+  return code === 32 || code === 9 || code === 10 || code === 13;
 }

@@ -82,7 +82,7 @@ class Fields implements HeaderFields {
       const from = this.taken - base;
       const found = findLineEnd(bytes, from);
       const to = Math.min(found + 1, position - base);
-      if (this.inLine) this.append(bytes.subarray(from, to), from, from);
+      if (this.inLine) this.append(bytes, from, from, to);
       else this.beginLine(bytes, from, Math.min(found, to), to);
       this.inLine = bytes[to - 1] !== lineFeed;
       this.taken = base + to;
@@ -124,7 +124,7 @@ class Fields implements HeaderFields {
     if (line === 'envelope') this.leaveField();
     else if (isText(line)) this.hasText = true;
     // Also text: whether it is the rest of the field is for `readFields` to say.
-    this.append(bytes.subarray(start, to), start, start);
+    this.append(bytes, start, start, to);
   }
 
   /** As the reader of headers has it. */
@@ -146,7 +146,7 @@ class Fields implements HeaderFields {
     if (!this.inContentField && this.current === null) return;
     let valueStart = nameEnd;
     while (bytes[valueStart] !== colon) valueStart++;
-    this.append(bytes.subarray(start, to), start, valueStart + 1);
+    this.append(bytes, start, valueStart + 1, to);
   }
 
   private leaveField(): void {
@@ -165,13 +165,12 @@ class Fields implements HeaderFields {
     return field;
   }
 
-  /** `line`, which begins at `start` in the window, belongs to the field; its value begins at `valueStart`. */
-  private append(line: Buffer, start: number, valueStart: number): void {
-    const value = valueStart === start ? line : line.subarray(valueStart - start);
-    if (this.inContentField) this.content.text(value);
+  /** What stands in `[start, to)` belongs to the field; its value begins at `valueStart`. */
+  private append(bytes: Buffer, start: number, valueStart: number, to: number): void {
+    if (this.inContentField) this.content.text(bytes.toString('latin1', valueStart, to));
     if (this.current === null) return;
-    this.current.bytes.append(line);
-    if (this.current.isBlank) this.current.isBlank = isBlank(value);
+    this.current.bytes.append(bytes, start, to);
+    this.current.isBlank &&= isBlank(bytes, valueStart, to);
   }
 }
 
@@ -179,7 +178,10 @@ function isText(line: HeaderLine): boolean {
   return line === 'none' || line === 'dashes';
 }
 
-function isBlank(bytes: Buffer): boolean {
-  for (const byte of bytes) if (byte !== 32 && byte !== 9 && byte !== 13 && byte !== lineFeed) return false;
+function isBlank(bytes: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i];
+    if (byte !== 32 && byte !== 9 && byte !== 13 && byte !== lineFeed) return false;
+  }
   return true;
 }

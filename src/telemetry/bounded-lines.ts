@@ -194,11 +194,20 @@ function increment(counts: Map<string, number>, key: string): void {
 const { chindingsSym } = pino.symbols;
 
 function bytesOf(log: Log, facts: Readonly<Record<string, unknown>>, message: string): number {
-  const { err, ...plain } = facts;
   const ofChild = (log as unknown as Readonly<Record<symbol, string | undefined>>)[chindingsSym] ?? '';
-  const written = boundedFacts(err === undefined ? plain : { ...plain, err: boundedError(err) });
-  const fieldsBytes = Math.max(0, jsonBytes(written) - '{}'.length + ','.length);
-  return FRAME_BYTES + Buffer.byteLength(ofChild) + fieldsBytes + jsonBytes(message);
+  const written = boundedFacts(facts.err === undefined ? facts : { ...facts, err: boundedError(facts.err) });
+  let bytes = FRAME_BYTES + Buffer.byteLength(ofChild) + jsonBytes(message);
+  for (const name in written) {
+    const value = written[name];
+    if (value !== undefined) bytes += jsonBytes(name) + ':,'.length + jsonBytes(value);
+  }
+  return bytes;
 }
 
-const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value));
+/** Printable ASCII without quotes and backslashes, as nearly all texts are: their JSON is as long as they are. */
+const PLAIN = /^[ !#-[\]-~]*$/;
+
+function jsonBytes(value: unknown): number {
+  if (typeof value === 'string' && PLAIN.test(value)) return value.length + '""'.length;
+  return Buffer.byteLength(JSON.stringify(value) ?? '');
+}

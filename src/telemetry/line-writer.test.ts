@@ -4,11 +4,12 @@ import { once } from 'node:events';
 import { closeSync, constants, existsSync, openSync, readFileSync, readSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as endOfTurn, setTimeout as sleep } from 'node:timers/promises';
 import { cleanUp } from '../testing/clean-up.ts';
 import { missing } from '../testing/missing.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { waitFor } from '../testing/wait-for.ts';
+import { CHUNK_BYTES } from './kept-lines.ts';
 import { createLineWriter, type LineWriter } from './line-writer.ts';
 
 /** A writer that tells of what was lost as the log does: by a line of its own. */
@@ -61,14 +62,57 @@ test('lines nobody reads any more are dropped, and told of once when somebody re
   const reader = await pipe(t);
   if (reader === null) return missing(t, 'mkfifo', 'coreutils');
   const writer = writerTo(t, reader.fd);
-  writer.write('one\n');
+  const writeNow = async (line: string): Promise<void> => {
+    writer.write(line);
+    await endOfTurn();
+  };
+  await writeNow('one\n');
   assert.equal(reader.read(), 'one\n');
   reader.leave();
-  for (let i = 0; i < 5; i += 1) writer.write(`gone ${i}\n`);
+  for (let i = 0; i < 5; i += 1) await writeNow(`gone ${i}\n`);
   reader.comeBack();
-  writer.write('two\n');
-  writer.write('three\n');
+  await writeNow('two\n');
+  await writeNow('three\n');
   assert.equal(reader.read(), 'two\nlost 5 EPIPE\nthree\n');
+});
+
+test('the lines of a turn go out at its end, and at once where they fill a chunk', async (t) => {
+  const reader = await pipe(t);
+  if (reader === null) return missing(t, 'mkfifo', 'coreutils');
+  const writer = writerTo(t, reader.fd);
+  writer.write('one\n');
+  writer.write('two\n');
+  assert.equal(reader.read(), '');
+  await endOfTurn();
+  assert.equal(reader.read(), 'one\ntwo\n');
+  const long = `${'x'.repeat(CHUNK_BYTES - 1)}\n`;
+  writer.write(long);
+  assert.equal(reader.read(), long);
+});
+
+test('a report that cannot be written is not the last word: what it told of is told again', async (t) => {
+  const reader = await pipe(t);
+  if (reader === null) return missing(t, 'mkfifo', 'coreutils');
+  const writer: LineWriter = createLineWriter({
+    fd: reader.fd,
+    resumed: ({ lines, code }) => {
+      if (lines === 2) reader.leave();
+      writer.write(`lost ${lines} ${code}\n`);
+    },
+  });
+  const writeNow = async (line: string): Promise<void> => {
+    writer.write(line);
+    await endOfTurn();
+  };
+  reader.leave();
+  await writeNow('gone\n');
+  await writeNow('gone\n');
+  reader.comeBack();
+  await writeNow('back\n');
+  await writeNow('gone\n');
+  reader.comeBack();
+  await writeNow('back again\n');
+  assert.equal(reader.read(), 'back\nback again\nlost 3 EPIPE\n');
 });
 
 test('a slow reader gets every line whole and in order', async (t) => {
@@ -109,6 +153,7 @@ test('a reader that stands still costs a bounded backlog; what did not fit is co
   );
   await sleep(100);
   writer.write('after\n');
+  await endOfTurn();
   text += reader.read();
   const lost = Number(/^lost (\d+) EAGAIN$/m.exec(text)?.[1]);
   const arrived = text.match(/^\d+ x+$/gm)?.length ?? 0;
@@ -153,8 +198,10 @@ test('on a full disk lines are dropped; with room again one line says how many, 
   const writer = writerTo(t, openSync(path, 'a'));
   const total = 300;
   for (let i = 0; i < total; i += 1) writer.write(`${i} ${'x'.repeat(100)}\n`);
+  await endOfTurn();
   rmSync(join(folder, 'filler'));
   writer.write('after\n');
+  await endOfTurn();
   const lines = readFileSync(path, 'utf8').split('\n');
   const whole = lines.filter((line) => /^\d+ x{100}$/.test(line)).length;
   assert.deepEqual(lines.slice(-3), ['after', `lost ${total - whole} ENOSPC`, '']);
@@ -329,6 +376,7 @@ test('the report of lost lines is a line of the log, also where warnings are not
     console.error('ready');
     await go();
     for (let i = 0; i < 3; i += 1) log.fatal('lost');
+    await new Promise(setImmediate);
     console.error('ready');
     await go();
     log.fatal('back');

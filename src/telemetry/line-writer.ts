@@ -2,18 +2,21 @@
  * Writes lines to a file descriptor. It never throws, never ends the process and never waits: a disk that is full under
  * the log, or a reader that stands still or is gone, must not turn a mail that is safe into an error, nor delay one.
  *
+ * Lines that are logged in one turn of the event loop are written together at its end, which saves a system call for each;
+ * a chunk that is full sooner, at once. A process that is killed loses the lines of that turn, and no others; what is kept
+ * is written before any other end, for `EXIT_MS` at most.
+ *
  * States:
- *   free       a line is written at once, so that it is out however the process ends.
- *   backed up  the reader of a pipe, a socket or a terminal is slow. Lines are kept in memory, in order, until it reads
- *              on. What is kept is written before an orderly end of the process, for `EXIT_MS` at most.
+ *   free       each turn's lines go out at its end.
+ *   backed up  the reader of a pipe, a socket or a terminal is slow. Lines are kept in memory, in order, until it reads on.
  *   dropping   more than `maxKeptBytes` would be kept. New lines are dropped and counted until half of what is kept is
  *              out; then they are written again, and a report of how many were dropped is the first of them.
- *   failing    each line is tried; one that cannot be written is dropped and counted. The first that can be is
- *              followed by the report.
+ *   failing    each chunk is tried; the lines of one that cannot be written are dropped and counted. The first that can be
+ *              is followed by the report.
  */
 import { constants, fstatSync, openSync, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
-import { KeptLines } from './kept-lines.ts';
+import { CHUNK_BYTES, KeptLines, linesIn } from './kept-lines.ts';
 
 export interface LineWriter {
   /** Shape: ends with a line feed. */
@@ -46,93 +49,77 @@ export function createLineWriter(options: LineWriterOptions): LineWriter {
   const { resumed, maxKeptBytes = MAX_KEPT_BYTES } = options;
   const fd = withoutWaiting(options.fd);
   const kept = new KeptLines();
-  let retrying = false;
-  let retryAt = 0;
+  /** When what is kept is written next; null while nothing is. */
+  let next: 'end of turn' | 'retry' | null = null;
+  let ending = false;
   let dropping = false;
   let lost = NONE;
-  const report = { underWay: false, lost: false };
+  /** The report that is just being given. */
+  let report: Lost | null = null;
   /** The last byte that went out was not the end of a line; `torn`: and the rest of that line never will. */
   let lineOpen = false;
   let torn = false;
 
-  const lose = (lines: number, code: string): 'lost' => {
+  const lose = (lines: number, code: string): void => {
     lost = { lines: lost.lines + lines, code };
-    return 'lost';
   };
 
-  /** Shape: what a slow reader left over, or what became of it. */
-  const put = (bytes: Buffer, lines: number): Buffer | 'written' | 'lost' => {
-    let rest = bytes;
+  /** Shape: how many bytes went out, and why not all of them: null, `EAGAIN` of a slow reader, `ENOSPC`. */
+  const put = (bytes: Buffer): { readonly count: number; readonly code: string | null } => {
+    let count = 0;
     try {
       if (torn) torn = writeSync(fd, LINE_FEED) === 0;
-      while (rest.length > 0) {
-        const count = writeSync(fd, rest);
-        if (count > 0) lineOpen = rest[count - 1] !== LINE_FEED[0];
-        rest = rest.subarray(count);
+      while (count < bytes.length) {
+        count += writeSync(fd, bytes, count);
+        lineOpen = bytes[count - 1] !== LINE_FEED[0];
       }
     } catch (error) {
-      const code = (error as NodeJS.ErrnoException).code ?? 'unknown';
-      if (code === 'EAGAIN') return rest;
-      torn = lineOpen;
-      return lose(lines, code);
+      return { count, code: (error as NodeJS.ErrnoException).code ?? 'unknown' };
     }
-    return 'written';
+    return { count, code: null };
   };
 
   const tellLost = (): void => {
-    if (dropping || lost.lines === 0 || report.underWay) return;
-    const told = lost;
+    if (dropping || lost.lines === 0 || report !== null) return;
+    report = lost;
     lost = NONE;
-    Object.assign(report, { underWay: true, lost: false });
-    resumed(told);
-    report.underWay = false;
-    // Nobody misses the report itself: the count stands, without it.
-    if (report.lost) lost = { lines: lost.lines - 1 + told.lines, code: lost.code };
+    resumed(report);
+    report = null;
   };
 
   /** Writes what is kept as far as the reader takes it. */
   const drain = (): void => {
+    next = null;
     for (let chunk = kept.first(); chunk !== null; chunk = kept.first()) {
-      const outcome = put(chunk.bytes, chunk.lines);
-      kept.remove(chunk.bytes.length - (typeof outcome === 'string' ? 0 : outcome.length));
-      if (typeof outcome !== 'string') {
+      const { count, code } = put(chunk.bytes);
+      if (code === 'EAGAIN') {
+        kept.remove(count);
         retryLater();
         return;
       }
+      if (code !== null) {
+        torn = lineOpen;
+        lose(chunk.lines - linesIn(chunk.bytes.subarray(0, count)), code);
+      }
+      kept.remove(chunk.bytes.length);
       if (kept.bytes <= maxKeptBytes / 2) dropping = false;
-      if (outcome === 'written') tellLost();
+      if (code === null) tellLost();
     }
   };
 
   const retryLater = (): void => {
-    retryAt = performance.now() + RETRY_MS;
-    if (retrying) return;
-    retrying = true;
-    setTimeout(() => {
-      retrying = false;
-      drain();
-    }, RETRY_MS).unref();
+    next = 'retry';
+    setTimeout(drain, RETRY_MS).unref();
   };
 
-  /** What one write has left over is kept in any case: part of the line is out already. */
-  const keep = (bytes: Buffer): 'kept' | 'lost' => {
-    dropping ||= kept.bytes > 0 && kept.bytes + bytes.length > maxKeptBytes;
-    if (dropping) return lose(1, 'EAGAIN');
-    kept.add(bytes);
-    retryLater();
-    return 'kept';
-  };
-
-  const writeOne = (bytes: Buffer): 'written' | 'kept' | 'lost' => {
-    if (kept.bytes > 0 && performance.now() >= retryAt) drain();
-    if (kept.bytes > 0) return keep(bytes);
-    const outcome = put(bytes, 1);
-    if (outcome === 'written') tellLost();
-    return typeof outcome === 'string' ? outcome : keep(outcome);
+  const atEndOfTurn = (): void => {
+    next = 'end of turn';
+    setImmediate(drain);
   };
 
   process.once('exit', () => {
     const deadline = performance.now() + EXIT_MS;
+    ending = true;
     for (drain(); kept.bytes > 0 && performance.now() < deadline; drain()) pause(5);
     dropping = false;
     tellLost();
@@ -140,7 +127,18 @@ export function createLineWriter(options: LineWriterOptions): LineWriter {
 
   return {
     write(line) {
-      if (writeOne(Buffer.from(line)) === 'lost' && report.underWay) report.lost = true;
+      const bytes = Buffer.from(line);
+      const lines = report?.lines ?? 1;
+      dropping ||= kept.bytes > 0 && kept.bytes + bytes.length > maxKeptBytes;
+      if (dropping) {
+        lose(lines, 'EAGAIN');
+        return;
+      }
+      // A report stands for the lines it tells of: with it they would be lost for good.
+      if (report === null) kept.add(bytes);
+      else kept.addApart(bytes, lines);
+      if (ending || (next !== 'retry' && kept.bytes >= CHUNK_BYTES)) drain();
+      else if (next === null) atEndOfTurn();
     },
   };
 }

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs';
+import { fstatSync, statSync } from 'node:fs';
 import { lstat, rm, stat } from 'node:fs/promises';
 import { isMissing } from './errors.ts';
 
@@ -20,6 +20,12 @@ export async function identityAt(path: string): Promise<FileIdentity | null> {
     throw error;
   });
   return found === null ? null : { device: found.dev, inode: found.ino };
+}
+
+/** As `identityAt`, in the caller's turn: for a path that waits for nothing. */
+export function identityAtNow(path: string): FileIdentity | null {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found === undefined ? null : { device: found.dev, inode: found.ino };
 }
 
 export const isSame = (one: FileIdentity, other: FileIdentity): boolean =>
