@@ -48,7 +48,7 @@ export async function openVerifier(o: { readonly settings: Settings; readonly lo
     const rows = createPostgresVerification({ pool });
     return {
       run: (options) =>
-        verify({ objects, rows, watch, ...options }).catch((error: unknown) => {
+        verify({ objects, rows, watch, log, ...options }).catch((error: unknown) => {
           throw asStartErrorOfStore(error);
         }),
       close: async () => void (await closers.closeAll()),

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ObjectStore, StoreError } from '../ports/object-store.ts';
 import type { ExpectedObject, Problem } from '../ports/verification.ts';
+import type { Log } from '../telemetry/log.ts';
 import type { Pace } from './pace.ts';
 
 /** A store that was overloaded for a moment is no damage. Units: ms. */
@@ -13,6 +14,7 @@ export type Verdict = Pick<Problem, 'problem' | 'found'>;
 export interface ReadOptions {
   readonly objects: Pick<ObjectStore, 'get'>;
   readonly pace: Pace;
+  readonly log: Log;
   readonly signal: AbortSignal;
   /** Rejects when the store does not answer, or is another one. */
   readonly assertOurs: () => Promise<void>;
@@ -30,7 +32,10 @@ export async function verdictOn(expected: ExpectedObject, o: ReadOptions): Promi
       if (!(error instanceof StoreError)) throw error;
       if (error.code === 'object-missing') return { problem: 'missing', found: null };
       const pauseMs = PAUSES_MS[time];
-      if (pauseMs === undefined) return { problem: 'unreadable', found: null };
+      if (pauseMs === undefined) {
+        o.log.warn({ err: error, storage_key: expected.storageKey }, 'an object cannot be read');
+        return { problem: 'unreadable', found: null };
+      }
       await sleep(pauseMs, undefined, { signal: o.signal });
       await o.assertOurs();
     }

@@ -16,6 +16,7 @@ import {
   type VerifyProgress,
   type VerifyRun,
 } from '../ports/verification.ts';
+import type { Log } from '../telemetry/log.ts';
 import { createPace } from './pace.ts';
 import { type ReadOptions, verdictOn } from './read-object.ts';
 import { StoreLostError } from './reconcile.ts';
@@ -35,6 +36,7 @@ export interface VerifyOptions {
   readonly objects: Pick<ObjectStore, 'get'>;
   readonly rows: Verification;
   readonly watch: Pick<StoreWatch, 'look'>;
+  readonly log: Log;
   /** null: as fast as it goes. */
   readonly bytesPerSecond: number | null;
   /** Ends the run early; the next one goes on there. */
