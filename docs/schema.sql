@@ -78,6 +78,19 @@ org              name                   text not null default ''::text
 org              settings_json          jsonb not null default '{}'::jsonb
 org              created_at             timestamp with time zone not null default now()
 org              updated_at             timestamp with time zone not null default now()
+reconcile_run    id                     uuid not null default gen_random_uuid()
+reconcile_run    started_at             timestamp with time zone not null default clock_timestamp()
+reconcile_run    saved_at               timestamp with time zone not null default clock_timestamp()
+reconcile_run    ended_at               timestamp with time zone
+reconcile_run    at_kind                text not null default 'message'::text
+reconcile_run    after_id               uuid
+reconcile_run    total_rows             bigint not null
+reconcile_run    total_bytes            bigint not null
+reconcile_run    rows                   bigint not null default 0
+reconcile_run    bytes                  bigint not null default 0
+reconcile_run    without_digest         bigint not null default 0
+reconcile_run    problems               bigint not null default 0
+reconcile_run    problems_json          jsonb not null default '[]'::jsonb
 store_gap        id                     uuid not null default gen_random_uuid()
 store_gap        begins                 timestamp with time zone
 store_gap        ends                   timestamp with time zone not null default clock_timestamp()
@@ -117,6 +130,8 @@ inbound_message: inbound_message_status_check: CHECK ((status = ANY (ARRAY['RECE
 org: org_pkey: PRIMARY KEY (id)
 org: org_slug_form: CHECK (((slug ~ '^[a-z0-9-]+$'::text) AND (length(slug) <= 57)))
 org: org_slug_key: UNIQUE (slug)
+reconcile_run: reconcile_run_at_kind_check: CHECK ((at_kind = ANY (ARRAY['message'::text, 'conflict'::text, 'document'::text])))
+reconcile_run: reconcile_run_pkey: PRIMARY KEY (id)
 store_gap: store_gap_pkey: PRIMARY KEY (id)
 store_gap_count: store_gap_count_id_check: CHECK (id)
 store_gap_count: store_gap_count_pkey: PRIMARY KEY (id)
@@ -144,6 +159,8 @@ CREATE UNIQUE INDEX inbound_message_pkey ON public.inbound_message USING btree (
 CREATE UNIQUE INDEX inbound_message_source_key ON public.inbound_message USING btree (org_id, source, source_message_id) WHERE (source_message_id IS NOT NULL)
 CREATE UNIQUE INDEX org_pkey ON public.org USING btree (id)
 CREATE UNIQUE INDEX org_slug_key ON public.org USING btree (slug)
+CREATE UNIQUE INDEX reconcile_run_open ON public.reconcile_run USING btree ((true)) WHERE (ended_at IS NULL)
+CREATE UNIQUE INDEX reconcile_run_pkey ON public.reconcile_run USING btree (id)
 CREATE UNIQUE INDEX store_gap_count_pkey ON public.store_gap_count USING btree (id)
 CREATE UNIQUE INDEX store_gap_pkey ON public.store_gap USING btree (id)
 CREATE UNIQUE INDEX store_mark_pkey ON public.store_mark USING btree (id)

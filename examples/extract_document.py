@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import psycopg
@@ -91,6 +92,9 @@ async def main():
         asyncio.get_running_loop().add_signal_handler(name, stopping.set)
     options = {"connection": os.environ["REDIS_URL"], "concurrency": 4, "maxStalledCount": MAX_STALLED_COUNT}
     worker = Worker("extract_document", extract_document, options)
+    # Without these two it says nothing of what goes wrong.
+    worker.on("error", lambda error, *_: print(error, file=sys.stderr, flush=True))
+    worker.on("failed", lambda job, error, *_: print(f"{job.id}: {error}", file=sys.stderr, flush=True))
     await stopping.wait()
     await worker.close()
 

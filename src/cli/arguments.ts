@@ -24,6 +24,16 @@ export function limitArgument(text: string): number {
   throw new InvalidArgumentError('It is a whole number from 1 to 100000.');
 }
 
+/** A thousandth of a megabyte would never end, and no store is faster than a terabyte. */
+const [minRate, maxRate] = [0.01, 1_000_000];
+
+/** Units: megabytes of a million bytes a second become bytes a second. */
+export function rateArgument(text: string): number {
+  const rate = /^[0-9]{1,7}(\.[0-9]{1,3})?$/.test(text) ? Number(text) : 0;
+  if (rate >= minRate && rate <= maxRate) return rate * 1_000_000;
+  throw new InvalidArgumentError(`It is megabytes a second, from ${minRate} to ${maxRate}, such as 20 or 0.5.`);
+}
+
 export const statuses: readonly ViewStatus[] = ['RECEIVED', 'STORED', 'PARSED', 'FAILED', 'CONFLICT'];
 
 export function statusArgument(text: string): ViewStatus {

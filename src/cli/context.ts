@@ -8,6 +8,7 @@ import type { MessageViews } from '../ports/message-view.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { BlockList, OrganisationRegister } from '../ports/organisations.ts';
 import type { ReconcileReport } from '../reconcile/reconcile.ts';
+import type { VerifyOptions, VerifyReport } from '../reconcile/verify.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { MetricsSnapshot } from '../telemetry/process-metrics.ts';
 import type { Output } from './output.ts';
@@ -30,6 +31,11 @@ export interface Reconciler {
     readonly evenAfterRestore: boolean;
     readonly redeliver: { readonly actor: string } | null;
   }): Promise<ReconcileReport>;
+  close(): Promise<void>;
+}
+
+export interface Verifier {
+  run(options: Pick<VerifyOptions, 'bytesPerSecond' | 'signal' | 'onProgress'>): Promise<VerifyReport>;
   close(): Promise<void>;
 }
 
@@ -86,6 +92,8 @@ export interface Compose {
   }): Promise<RunningPart>;
   /** Errors: as `openToolbox`; also when another one is at work. */
   openReconciler(options: { settings: Settings; log: Log }): Promise<Reconciler>;
+  /** Errors: likewise. */
+  openVerifier(options: { settings: Settings; log: Log }): Promise<Verifier>;
   /** What `doctor` says. Never rejects. */
   examine(options: {
     settings: Settings;

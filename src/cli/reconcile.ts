@@ -1,8 +1,10 @@
 import type { Command } from 'commander';
 import type { ReconcileReport } from '../reconcile/reconcile.ts';
 import { actor } from './actor.ts';
+import { rateArgument } from './arguments.ts';
 import { type CliContext, CommandFailure, UsageError } from './context.ts';
 import { quietLog, settingsFor } from './session.ts';
+import { runVerify } from './verify.ts';
 
 interface Options {
   readonly dryRun?: true;
@@ -10,6 +12,9 @@ interface Options {
   readonly acceptMissing?: true;
   readonly evenAfterRestore?: true;
   readonly redeliver?: true;
+  readonly verify?: true;
+  /** Bytes a second. */
+  readonly rate?: number;
 }
 
 /** Keys and ids shown to a person; `--json` has up to 1,000 keys and 10,000 rows. */
@@ -23,6 +28,8 @@ export function addReconcileCommand(program: Command, context: CliContext): void
     .option('--accept-missing', 'go on although many objects are missing, or the database was restored')
     .option('--redeliver', 'hand in again the mails whose rows a restore of the database has lost')
     .option('--even-after-restore', 'remove also objects whose rows a restore of the database may have lost')
+    .option('--verify', 'read every object and compare it with its row; changes nothing, goes on after a stop')
+    .option('--rate <MB/s>', 'with --verify: read no faster than that, such as 20 or 0.5', rateArgument)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -31,16 +38,27 @@ Objects that no row names and that are older than a day are removed: nobody was 
 of the database may have made rowless are kept and listed, whatever their age: they may be acknowledged mail. --redeliver
 hands these in again, each to its organisation and once, however often it is run. Messages whose raw mail is gone become
 FAILED; messages that lost their job get a new one. Ends with 1 when an object is missing.
+--verify proves it byte for byte: size and digest of every object of every row. Stopped or killed, it goes on where it was
+when it is run again, and tells in the end what was found before the stop as well. Ends with 1 when anything is wrong.
 
 Examples:
   $ orderflow-ingest reconcile --dry-run
   $ orderflow-ingest reconcile --redeliver
+  $ orderflow-ingest reconcile --verify --rate 20
   $ orderflow-ingest reconcile --json`,
     )
     .action(async (options: Options) => runReconcile(context, options));
 }
 
 async function runReconcile(context: CliContext, options: Options): Promise<void> {
+  if (options.verify) {
+    const { dryRun, acceptMissing, redeliver, evenAfterRestore } = options;
+    if (dryRun || acceptMissing || redeliver || evenAfterRestore) {
+      throw new UsageError('--verify mends nothing: it goes with --rate and --json only');
+    }
+    return await runVerify(context, { json: options.json === true, bytesPerSecond: options.rate ?? null });
+  }
+  if (options.rate !== undefined) throw new UsageError('--rate is how fast --verify reads: it goes with --verify only');
   if (options.redeliver && options.evenAfterRestore) {
     throw new UsageError(
       '--redeliver first; --even-after-restore removes what is then left, once somebody has looked at it',

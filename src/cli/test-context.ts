@@ -76,6 +76,7 @@ const noCompose = {
   startServer: notExpected,
   startPart: notExpected,
   openReconciler: notExpected,
+  openVerifier: notExpected,
   examine: notExpected,
   examineHost: notExpected,
 };

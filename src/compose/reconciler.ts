@@ -97,7 +97,7 @@ const notRecorded = (error: RecordError): StartError =>
   );
 
 /** One that is not mounted would be made anew, and every mail in it would look lost. */
-async function assertStoreExists(settings: Settings): Promise<void> {
+export async function assertStoreExists(settings: Settings): Promise<void> {
   const rootDir = objectsDir(settings);
   if (settings.objectStorage !== null || (await fileObjectStoreExists(rootDir).catch(() => true))) return;
   throw new StartError(`no object store in ${rootDir}; is DATA_DIR right, and is it mounted? (start makes one)`);
