@@ -84,6 +84,13 @@ for (const [what, records, state, words, section] of [
     'microsoft365',
   ],
   [
+    'a mistyped MX of Microsoft 365',
+    [{ name: DOMAIN, mx: 'orders-amce-org.mail.protection.outlook.com' }],
+    'warning',
+    /^the MX host orders-amce-org\.mail\.protection\.outlook\.com .* has no address/,
+    null,
+  ],
+  [
     'the MX records of Google',
     [
       { name: DOMAIN, mx: 'alt1.aspmx.l.google.com', priority: 5 },

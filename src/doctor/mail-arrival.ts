@@ -140,19 +140,19 @@ const ELSEWHERE: { readonly [L in MailHost['leads']]?: Elsewhere } & { readonly 
   elsewhere: ['another server', 'relay'],
 };
 
-function hostProblems({ name, leads, alias, isAddress }: MailHost, domain: string): readonly Finding[] {
+function hostProblems({ name, addresses, alias, isAddress }: MailHost, domain: string): readonly Finding[] {
   const mend = `name a host that has an address of its own in the MX record of ${domain}`;
   if (isAddress) {
     const found = `the MX of ${domain} names the address ${name}: it must name a host, senders look for one of that name`;
     return [warning('mx', found, mend)];
   }
-  if (leads === 'nowhere') return [warning('mx', `the MX host ${name} of ${domain} has no address`, mend)];
+  if (addresses.length === 0) return [warning('mx', `the MX host ${name} of ${domain} has no address`, mend)];
   if (alias === null) return [];
   const found = `the MX host ${name} of ${domain} is an alias (CNAME) of ${alias}: some senders do not deliver to one (RFC 2181 §10.3)`;
   return [warning('mx', found, mend)];
 }
 
-const shown = ({ name, addresses }: MailHost): string => `${name} (${addresses.join(', ')})`;
+const shown = ({ name, addresses }: MailHost): string => `${name} (${addresses.join(', ') || 'no address'})`;
 
 const isLoopback = (address: string): boolean => /^(127\.|::1$)/.test(address);
 
@@ -166,7 +166,7 @@ export async function checkPort25(
   const here = hostsOf(routes).find(({ leads, greeting }) => leads === 'here' && greeting === null);
   const [host] = here?.addresses ?? [];
   if (host === undefined) return [];
-  if (smtp.port === 25 && (!isLoopback(smtp.host) || isLoopback(host))) return [];
+  if (smtp.port === 25 && ['0.0.0.0', '::', host].includes(smtp.host)) return [];
   const greeting = await readGreeting({ host, port: 25 }).catch(() => null);
   if (greeting?.ours && greeting.name.toLowerCase() === announcedName) return [];
   return [

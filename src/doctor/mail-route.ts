@@ -83,10 +83,10 @@ async function findHost({ exchange, priority: preference }: MxRecord, options: R
   const found = (leads: Destination, greeting: Greeting | null = null): MailHost => {
     return { name, preference, addresses, leads, alias, isAddress: false, greeting };
   };
-  if (addresses.length === 0) return found('nowhere');
-  if (addresses.some((address) => ownAddresses.includes(address))) return found('here');
   const provider = providerOf(name);
   if (provider !== null) return found(provider);
+  if (addresses.length === 0) return found('nowhere');
+  if (addresses.some((address) => ownAddresses.includes(address))) return found('here');
   const greeting = await firstGreeting(addresses, port);
   if (greeting?.ours && greeting.name.toLowerCase() === announcedName) return found('here', greeting);
   return found(greeting === null && name === announcedName ? 'perhaps-here' : 'elsewhere', greeting);

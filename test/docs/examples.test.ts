@@ -121,6 +121,11 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   ],
   ['docs/receiving.md', 'orders@company.example   orders+acme', POSTFIX],
   ['docs/receiving.md', 'orders_alias:', EXIM],
+  [
+    'docs/receiving.md',
+    'swaks --server',
+    { file: 'test/receiving/scanner.test.ts', title: 'swaks as docs/receiving.md has it' },
+  ],
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
   ['docs/performance.md', 'npm run bench -- --only acceptance', { not: 'it takes minutes, and writes profiles' }],
   ['docs/performance.md', 'Node v', { not: 'output, measured once' }],
