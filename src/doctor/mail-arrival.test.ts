@@ -145,6 +145,9 @@ test('an MX leads here by an address of this machine', async (t) => {
     { name: DOMAIN, mx: 'gone.acme.org', priority: 1 },
     { name: DOMAIN, mx: 'filter.acme.org', priority: 5 },
     { name: DOMAIN, mx: 'MX.acme.org', priority: 5 },
+    // Whichever way round the answer is.
+    { name: DOMAIN, mx: 'filter2.acme.org', priority: 5 },
+    { name: 'filter2.acme.org', address: FILTER },
     { name: 'filter.acme.org', address: FILTER },
     { name: 'mx.acme.org', address: ownAddress },
   ]);
