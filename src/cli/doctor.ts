@@ -36,7 +36,7 @@ export function addDoctorCommand(program: Command, context: CliContext): void {
       'after',
       `
 Without --create-bucket and --adopt-store it changes nothing: what it writes to try a disk or a store, it removes. Run it as the user, on the machine and with the
-settings of the server; it may run before the first start, or while the server runs. 
+settings of the server; it may run before the first start, or while the server runs.
 It asks DNS where mail for the domains of SMTP_DOMAIN goes (with --domain: for that one alone), and greets port 25 of the
 hosts that it finds, unless they are Microsoft's or Google's, to see who answers.
 Ends with 1 when anything is broken; a warning is something that works and will hurt one day.
