@@ -1,4 +1,5 @@
 /** What the user typed, checked before anything is opened. Each throws commander's error: exit 2 and one line. */
+import { Resolver } from 'node:dns';
 import { InvalidArgumentError } from 'commander';
 import { isHostName, isSlug, maxSlugLength } from '../config/forms.ts';
 import { type DocumentStatus, documentStatuses, type ViewStatus } from '../ports/message-view.ts';
@@ -93,6 +94,26 @@ export function processesArgument(text: string): number {
   const processes = /^[0-9]{1,4}$/.test(text) ? Number(text) : 0;
   if (processes >= 1 && processes <= maxProcesses) return processes;
   throw new InvalidArgumentError(`It is a whole number from 1 to ${maxProcesses}.`);
+}
+
+/** Of a repeated option. */
+export function domainArgument(text: string, before: readonly string[] = []): readonly string[] {
+  const domain = domainForm(text.trim().replace(/\.$/, '').toLowerCase());
+  if (domain !== null) return [...new Set([...before, domain])];
+  throw new InvalidArgumentError('It is a domain such as orders.example.com.');
+}
+
+/** Shape: as `setServers` of node:dns takes them. */
+export function nameServersArgument(text: string): readonly string[] {
+  const servers = text.split(',').map((server) => server.trim());
+  try {
+    new Resolver().setServers(servers);
+    return servers;
+  } catch {
+    throw new InvalidArgumentError(
+      'They are addresses separated by commas, such as 9.9.9.9, 127.0.0.1:5353 or [::1]:53.',
+    );
+  }
 }
 
 /** An address, at least in outline: the server has the last word. */

@@ -103,6 +103,8 @@ export interface Compose {
     adoptStore: boolean;
     roles: readonly Role[];
     processes: number;
+    mailDomains: readonly string[];
+    dnsServers: readonly string[] | null;
   }): Promise<readonly Finding[]>;
   /** The part of it that needs no setting. */
   examineHost(options: { threadPoolSize: string | undefined }): Promise<readonly Finding[]>;

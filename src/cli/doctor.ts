@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { loadSettings } from '../config/load.ts';
 import { broken, type Finding, ok } from '../ports/finding.ts';
 import { visible } from '../telemetry/visible-text.ts';
-import { processesArgument, rolesArgument } from './arguments.ts';
+import { domainArgument, nameServersArgument, processesArgument, rolesArgument } from './arguments.ts';
 import { type CliContext, CommandFailure, type Role, roles, UsageError } from './context.ts';
 import { quietLog } from './session.ts';
 
@@ -13,6 +13,8 @@ interface DoctorOptions {
   readonly adoptStore?: true;
   readonly roles?: readonly Role[];
   readonly processes?: number;
+  readonly domain?: readonly string[];
+  readonly dnsServers?: readonly string[];
 }
 
 export function addDoctorCommand(program: Command, context: CliContext): void {
@@ -23,18 +25,27 @@ export function addDoctorCommand(program: Command, context: CliContext): void {
     .option('--adopt-store', 'take the object store that is there now for the one of this database from now on')
     .option('--roles <list>', 'the connections of these roles are added up (default: all)', rolesArgument)
     .option('--processes <count>', 'and of so many processes that take mail (default: 1)', processesArgument)
+    .option(
+      '--domain <domain>',
+      'only where mail for this domain goes, and how it gets here; may be repeated',
+      domainArgument,
+    )
+    .option('--dns-servers <list>', 'name servers to ask (default: those of this machine)', nameServersArgument)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
       `
 Without --create-bucket and --adopt-store it changes nothing: what it writes to try a disk or a store, it removes. Run it as the user, on the machine and with the
 settings of the server; it may run before the first start, or while the server runs.
+It asks DNS where mail for the domains of SMTP_DOMAIN goes (with --domain: for that one alone), and greets port 25 of the
+hosts that it finds, unless they are Microsoft's or Google's, to see who answers.
 Ends with 1 when anything is broken; a warning is something that works and will hurt one day.
 --adopt-store is for a store that was moved, emptied or replaced on purpose: mails whose objects are not in it become FAILED.
 
 Examples:
   $ orderflow-ingest doctor
   $ orderflow-ingest doctor --processes 4
+  $ orderflow-ingest doctor --domain orders.company.example --dns-servers 9.9.9.9
   $ orderflow-ingest doctor --json | jq '.findings[] | select(.state != "ok")'`,
     )
     .action(async (options: DoctorOptions) => doctor(context, options));
@@ -54,9 +65,12 @@ async function doctor(context: CliContext, { json, ...asked }: DoctorOptions): P
 /** Wrong settings are findings too, all at once; then only what needs no setting can be looked at. */
 async function examine(
   context: CliContext,
-  { createBucket: makeBucket, adoptStore, roles: chosen = roles, processes = 1 }: DoctorOptions,
+  { createBucket: makeBucket, adoptStore, roles: chosen = roles, processes = 1, domain, dnsServers }: DoctorOptions,
 ): Promise<readonly Finding[]> {
   const createBucket = makeBucket === true;
+  if (domain !== undefined && (createBucket || adoptStore)) {
+    throw new UsageError('--domain looks at mail alone: leave --create-bucket and --adopt-store out');
+  }
   const loaded = loadSettings({ env: context.env, cwd: context.cwd, terminal: context.err.isTerminal });
   const compose = await context.loadCompose();
   const threadPoolSize = context.env.UV_THREADPOOL_SIZE;
@@ -78,6 +92,8 @@ async function examine(
     adoptStore: adoptStore === true,
     roles: chosen,
     processes,
+    mailDomains: domain ?? [],
+    dnsServers: dnsServers ?? null,
     log,
   });
   return [ok('settings', 'all are of the right form'), ...found];

@@ -10,6 +10,16 @@ import { examineCertificate } from '../adapters/tls/examine.ts';
 import type { Role } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
 import { hostChecks, settingsChecks } from '../doctor/doctor.ts';
+import {
+  checkDomains,
+  checkPort25,
+  checkStartTls,
+  EXAMPLE_DOMAIN,
+  judgeRoute,
+  mxHostNames,
+} from '../doctor/mail-arrival.ts';
+import { createMailDns } from '../doctor/mail-dns.ts';
+import { findMailRoute, type MailRoute } from '../doctor/mail-route.ts';
 import { type Check, runChecks } from '../doctor/run-checks.ts';
 import { broken, type Finding, ok } from '../ports/finding.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -28,27 +38,55 @@ export interface ExamineOptions {
   /** As `start` is given them. */
   readonly roles: readonly Role[];
   readonly processes: number;
+  /** Asked for by name: only where their mail goes is looked at. Empty: all is, for the domains of the settings. */
+  readonly mailDomains: readonly string[];
+  /** Name servers, with a port where it is not 53; null: those of this machine. */
+  readonly dnsServers: readonly string[] | null;
 }
 
 /** What `doctor` says. Never rejects: whatever goes wrong is a finding. */
 export function examine(o: ExamineOptions): Promise<readonly Finding[]> {
-  return runChecks([...hostChecks(o), ...settingsChecks(o.settings, probesOf(o))]);
+  const arrival = mailChecks(o);
+  if (o.mailDomains.length > 0) return runChecks(arrival);
+  return runChecks([...hostChecks(o), ...settingsChecks(o.settings, [...arrival, ...probesOf(o)])]);
 }
 
 function probesOf(o: ExamineOptions): readonly Check[] {
-  return [
-    ...certificateChecks(o),
-    databaseCheck(o),
-    objectStoreCheck(o),
-    marksCheck(o),
-    ...redisChecks(o),
-    ...tracingChecks(o),
-  ];
+  return [databaseCheck(o), objectStoreCheck(o), marksCheck(o), ...redisChecks(o), ...tracingChecks(o)];
 }
 
 /** When the settings are wrong, this is all that can be looked at. */
 export function examineHost(o: Pick<ExamineOptions, 'threadPoolSize'>): Promise<readonly Finding[]> {
   return runChecks(hostChecks(o));
+}
+
+/** Four seconds for DNS, three each for who answers at an MX host and on our own port 25. */
+const MAIL_DEADLINE_MS = 15_000;
+
+/** DNS is asked once, for MX records and certificate. */
+function mailChecks({ settings, mailDomains, dnsServers }: ExamineOptions): readonly Check[] {
+  const { smtp } = settings;
+  const firstDomain = smtp.domains[0] ?? EXAMPLE_DOMAIN;
+  // Of the example's domain nobody has to ask, unless somebody wants to know.
+  const asked = mailDomains.length > 0 ? mailDomains : smtp.domains.filter((domain) => domain !== EXAMPLE_DOMAIN);
+  const dns = createMailDns({ servers: dnsServers });
+  const routes: Promise<readonly MailRoute[]> = Promise.all(
+    asked.map((domain) => findMailRoute(domain, { dns, announcedName: firstDomain })),
+  );
+  const judge = (route: MailRoute) => judgeRoute(route, { ours: smtp.domains.includes(route.domain), firstDomain });
+  const { tls } = smtp;
+  const deadlineMs = MAIL_DEADLINE_MS;
+  const certificate = async (): Promise<readonly Finding[]> => {
+    if (tls === null) return checkStartTls(smtp);
+    const mxHosts = mxHostNames(await routes);
+    return examineCertificate(tls, mxHosts === null ? { hostNames: smtp.domains } : { hostNames: [], mxHosts });
+  };
+  return [
+    { name: 'domain', run: async () => checkDomains(mailDomains.length > 0 ? mailDomains : smtp.domains) },
+    { name: 'mx', deadlineMs, run: async () => (await routes).flatMap(judge) },
+    { name: 'port 25', deadlineMs, run: async () => checkPort25(smtp, firstDomain, await routes) },
+    { name: 'certificate', deadlineMs, run: certificate },
+  ];
 }
 
 /** The embedded server may have to be started first, and to recover. */
@@ -105,11 +143,6 @@ function marksCheck({ settings, log, adoptStore }: ExamineOptions): Check {
     return examineMarks({ settings, log, adoptStore });
   };
   return { name, deadlineMs: EMBEDDED_DEADLINE_MS, run };
-}
-
-function certificateChecks({ settings: { smtp } }: ExamineOptions): readonly Check[] {
-  const { tls, domains } = smtp;
-  return tls === null ? [] : [{ name: 'certificate', run: () => examineCertificate(tls, domains) }];
 }
 
 function redisChecks({ settings: { redisUrl } }: ExamineOptions): readonly Check[] {

@@ -1,12 +1,13 @@
 /** Are our ports free, or taken by ourselves, or by somebody else? */
-import { connect, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { type Endpoint, reachable, endpointText as where } from '../cli/endpoint.ts';
 import { broken, type Finding, ok, warning } from '../ports/finding.ts';
+import { readGreeting } from './greeting.ts';
 
 const ASK_TIMEOUT_MS = 3_000;
 
 export async function checkSmtpPort(endpoint: Endpoint): Promise<Finding> {
-  const ours = async () => ((await speaksLikeUs(endpoint)) ? ok('smtp port', `${our(endpoint)}`) : null);
+  const ours = async () => ((await readGreeting(endpoint)).ours ? ok('smtp port', `${our(endpoint)}`) : null);
   return checkPort('smtp port', 'SMTP_HOST, SMTP_PORT', endpoint, ours);
 }
 
@@ -54,23 +55,6 @@ function tryToListen({ host, port }: Endpoint): Promise<string | null> {
   return new Promise((resolve) => {
     server.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(null)));
-  });
-}
-
-/** Our greeting has no name of a product behind ESMTP, and our answer to EHLO greets back. */
-function speaksLikeUs(endpoint: Endpoint): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ ...reachable(endpoint), timeout: ASK_TIMEOUT_MS });
-    let text = '';
-    socket.setEncoding('latin1').on('data', (piece: string) => {
-      if (text === '') socket.write('EHLO doctor.localhost\r\n');
-      text += piece;
-      if (text.includes(' greets ') && socket.writable) socket.end('QUIT\r\n');
-      if (text.length > 4096) socket.destroy();
-    });
-    socket.once('timeout', () => socket.destroy(new Error('silent')));
-    socket.once('error', reject);
-    socket.once('close', () => resolve(/^220 \S+ ESMTP\r\n250[- ]\S+ greets /.test(text)));
   });
 }
 

@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
+import { loadSettings } from '../../src/config/load.ts';
 import { createReadiness } from '../../src/http/readiness.ts';
 import { NotReadyError } from '../../src/ports/not-ready.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
@@ -30,6 +31,10 @@ type Care =
   | { readonly file: string; readonly title: string }
   /** Not run: why. */
   | { readonly not: string };
+
+const relayed = 'has it hands mail on, once, also of several organisations and an alias';
+const POSTFIX = { file: 'test/receiving/postfix.test.ts', title: relayed };
+const EXIM = { file: 'test/receiving/exim.test.ts', title: relayed };
 
 /** By page and the beginning of the example. */
 const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care])[] = [
@@ -90,6 +95,37 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
     { file: 'src/cli/jobs.test.ts', title: 'prints the documents whose jobs' },
   ],
   ['docs/operations.md', '{"status":"not ready"', { here: true }],
+  [
+    'docs/receiving.md',
+    'orderflow-ingest doctor --domain',
+    { file: 'src/doctor/mail-arrival.test.ts', title: 'a company whose address is an alias' },
+  ],
+  [
+    'docs/receiving.md',
+    'orders.company.example.     MX',
+    { file: 'src/doctor/mail-arrival.test.ts', title: 'an MX leads here by an address of this machine' },
+  ],
+  ['docs/receiving.md', 'SMTP_DOMAIN=', { here: true }],
+  ['docs/receiving.md', 'relay_domains =', POSTFIX],
+  ['docs/receiving.md', 'orders.company.example   smtp:', POSTFIX],
+  ['docs/receiving.md', 'orders.company.example   reject', POSTFIX],
+  ['docs/receiving.md', 'postmap', POSTFIX],
+  ['docs/receiving.md', '# main', EXIM],
+  ['docs/receiving.md', 'New-TransportRule', { not: 'it asks Microsoft 365' }],
+  ['docs/receiving.md', 'New-OutboundConnector', { not: 'it asks Microsoft 365' }],
+  ['docs/receiving.md', 'orders@company.example, orders+acme', { not: 'it is typed in at Google' }],
+  [
+    'docs/receiving.md',
+    'orderflow-ingest messages',
+    { file: 'test/receiving/confirmation.test.ts', title: 'with which Google asks for a confirmation' },
+  ],
+  ['docs/receiving.md', 'orders@company.example   orders+acme', POSTFIX],
+  ['docs/receiving.md', 'orders_alias:', EXIM],
+  [
+    'docs/receiving.md',
+    'swaks --server',
+    { file: 'test/receiving/scanner.test.ts', title: 'swaks as docs/receiving.md has it' },
+  ],
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
   ['docs/performance.md', 'npm run bench -- --only acceptance', { not: 'it takes minutes, and writes profiles' }],
   ['docs/performance.md', 'Node v', { not: 'output, measured once' }],
@@ -213,6 +249,19 @@ test('docs/operations.md: the command finds the refused order of the example, an
   const { text } = example('docs/operations.md', 'grep ');
   const { stdout } = await run('sh', ['-c', text], { cwd: folder, timeout: DEADLINE_MS });
   assert.deepEqual(JSON.parse(stdout), line);
+});
+
+test('docs/receiving.md: the settings of the example are settings, of the right form', () => {
+  const { text } = example('docs/receiving.md', 'SMTP_DOMAIN=');
+  const env = Object.fromEntries(
+    text
+      .trim()
+      .split('\n')
+      .map((line) => line.split('=')),
+  );
+  const loaded = loadSettings({ env, cwd: '/', readEnvFile: () => null });
+  assert.ok('settings' in loaded, JSON.stringify(loaded));
+  assert.equal(loaded.settings.smtp.port, 25);
 });
 
 test('docs/operations.md: /readyz answers as the example shows', async () => {

@@ -1,16 +1,11 @@
 /** What a Postfix as Debian ships it takes of a bent dialogue, we take too; each exception is named, and why. */
 import assert from 'node:assert/strict';
-import { chmod, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { cleanUp } from '../../src/testing/clean-up.ts';
-import { freePort } from '../../src/testing/free-port.ts';
+import { test } from 'node:test';
 import { missing } from '../../src/testing/missing.ts';
 import { connectSmtp } from '../../src/testing/smtp-client.ts';
-import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { startIngest } from './support/ingest.ts';
 import { ODD_DIALOGUES, OUR_ADDRESS } from './support/odd-dialogues.ts';
-import { findProgram, run } from './support/programs.ts';
+import { POSTFIX, startPostfix } from './support/postfix.ts';
 
 /** Postfix takes these, we do not: the line that is refused, and why. */
 const REFUSED_ON_PURPOSE: Readonly<Record<string, string>> = {
@@ -23,12 +18,18 @@ const REFUSED_ON_PURPOSE: Readonly<Record<string, string>> = {
   'MAIL FROM:<buyer@customer.example>': 'no greeting before it (RFC 5321 §4.1.4)',
 };
 
-const POSTFIX = findProgram('postfix');
+/** It throws away the mail of our domain. */
+const SETTINGS = [
+  'virtual_mailbox_domains = orderflow.example.com',
+  'virtual_mailbox_maps = static:all',
+  'virtual_transport = discard:',
+  'default_transport = discard:',
+];
 
 test('what Postfix takes of odd but honest senders, we take', async (t) => {
   if (POSTFIX === null) return missing(t, 'postfix', 'apt-get install postfix');
   if (process.getuid?.() !== 0) return t.skip('only root can start Postfix');
-  const [ingest, peer] = await Promise.all([startIngest(t), startPostfix(t, POSTFIX)]);
+  const [ingest, { port: peer }] = await Promise.all([startIngest(t), startPostfix(t, { settings: SETTINGS })]);
   const refused: string[] = [];
   let taken = 0;
   for (const [index, dialogue] of ODD_DIALOGUES.entries()) {
@@ -64,52 +65,4 @@ async function converse(port: number, dialogue: readonly string[], index: number
   }
   client.close();
   return { accepted: code === 250, refused };
-}
-
-/** Its defaults, but for where it listens and keeps its queue, and that it throws away the mail of our domain. */
-async function startPostfix(t: TestContext, program: string): Promise<number> {
-  const folder = await temporaryFolder(t);
-  const port = await freePort();
-  const [etc, spool, lib] = [join(folder, 'etc'), join(folder, 'spool'), join(folder, 'lib')];
-  await cp('/etc/postfix', etc, { recursive: true });
-  for (const made of [spool, lib]) await mkdir(made);
-  // Its daemons run as an account of their own.
-  await chmod(folder, 0o755);
-  const settings = [
-    'compatibility_level = 3.6',
-    `queue_directory = ${spool}`,
-    `data_directory = ${lib}`,
-    `maillog_file = ${join(folder, 'mail.log')}`,
-    `maillog_file_prefixes = ${folder}`,
-    'inet_interfaces = 127.0.0.1',
-    'inet_protocols = ipv4',
-    'myhostname = mx.example',
-    'mydestination =',
-    'virtual_mailbox_domains = orderflow.example.com',
-    'virtual_mailbox_maps = static:all',
-    'virtual_transport = discard:',
-    'default_transport = discard:',
-    // For our hundred connections, and what is refused of them.
-    'smtpd_error_sleep_time = 0',
-    'smtpd_client_connection_rate_limit = 0',
-  ];
-  await writeFile(join(etc, 'main.cf'), settings.map((line) => `${line}\n`).join(''));
-  const master = (await readFile(join(etc, 'master.cf'), 'utf8'))
-    .replace(/^smtp( +inet .*)$/m, `127.0.0.1:${port}$1`)
-    // The fifth column: no chroot, whose files would be missing in this queue.
-    .replace(/^(\S+ +(?:inet|unix) +\S+ +\S+ +)y/gm, '$1n');
-  await writeFile(join(etc, 'master.cf'), master);
-  await chownToPostfix(lib);
-  const started = await run(program, ['-c', etc, 'start']);
-  assert.equal(started.code, 0, started.stderr);
-  cleanUp(t, async () => {
-    const { code, stderr } = await run(program, ['-c', etc, 'stop']);
-    assert.equal(code, 0, stderr);
-  });
-  return port;
-}
-
-async function chownToPostfix(folder: string): Promise<void> {
-  const { code, stderr } = await run('chown', ['postfix', folder]);
-  assert.equal(code, 0, stderr);
 }

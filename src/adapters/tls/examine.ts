@@ -1,20 +1,26 @@
 /** What `doctor` says of the certificate. */
 import { broken, type Finding, ok, warning } from '../../ports/finding.ts';
 import type { CertificateFiles } from './certificate.ts';
-import { type CertificateFinding, inspectCertificate } from './judgement.ts';
+import { type CertificateFinding, inspectCertificate, type JudgementOptions } from './judgement.ts';
 
 const CHECK = 'certificate';
 
 export async function examineCertificate(
   files: CertificateFiles,
-  hostNames: readonly string[],
+  options: JudgementOptions,
 ): Promise<readonly Finding[]> {
-  const findings = await inspectCertificate(files, { hostNames });
-  if (findings.length === 0) return [ok(CHECK, `${files.certFile} is valid, and for one of our domains`)];
+  const findings = await inspectCertificate(files, options);
+  if (findings.length === 0) return [ok(CHECK, `${files.certFile} is valid${forWhom(options)}`)];
   return findings.map(({ kind, message }) => {
     const { state, mend } = VERDICTS[kind];
     return state === 'broken' ? broken(CHECK, message, mend) : warning(CHECK, message, mend);
   });
+}
+
+function forWhom({ mxHosts = [], hostNames }: JudgementOptions): string {
+  if (mxHosts.length > 0) return `, and for ${mxHosts.join(', ')}, as the MX record has it`;
+  // Mail comes by way of another server, which knows us by a name of its own.
+  return hostNames.length > 0 ? ', and for one of our domains' : '';
 }
 
 const RENEW = 'renew it; a running server takes the new files by itself';
@@ -33,5 +39,9 @@ const VERDICTS: Readonly<
   'other-name': {
     state: 'warning',
     mend: 'let the MX record of your domains name a host of the certificate, or get one for yours',
+  },
+  'other-mx': {
+    state: 'warning',
+    mend: 'get a certificate for that host (subjectAltName), or let the MX record name a host of this one',
   },
 };

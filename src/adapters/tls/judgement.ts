@@ -2,14 +2,16 @@
 import { CertificateError, type CertificateFiles, type LoadedCertificate, loadCertificate } from './certificate.ts';
 
 export interface CertificateFinding {
-  readonly kind: 'unusable' | 'expired' | 'not-yet-valid' | 'expires-soon' | 'other-name';
+  readonly kind: 'unusable' | 'expired' | 'not-yet-valid' | 'expires-soon' | 'other-name' | 'other-mx';
   /** One line for the operator. */
   readonly message: string;
 }
 
 export interface JudgementOptions {
-  /** Names that senders may reach this server by. Empty: names are not judged. */
+  /** Names that senders may reach this server by; one of them will do. Empty: names are not judged. */
   readonly hostNames: readonly string[];
+  /** Names that MX records have for it: it must be for each. Given, and not empty, they are judged instead. */
+  readonly mxHosts?: readonly string[];
   /** Units: milliseconds since 1970. */
   readonly now?: number;
 }
@@ -32,8 +34,9 @@ export async function inspectCertificate(
 }
 
 export function judgeCertificate(loaded: LoadedCertificate, options: JudgementOptions): readonly CertificateFinding[] {
-  const { hostNames, now = Date.now() } = options;
-  return [timeFinding(loaded, now), nameFinding(loaded, hostNames)].filter((finding) => finding !== null);
+  const { hostNames, mxHosts = [], now = Date.now() } = options;
+  const name = mxHosts.length > 0 ? mxFinding(loaded, mxHosts) : nameFinding(loaded, hostNames);
+  return [timeFinding(loaded, now), name].filter((finding) => finding !== null);
 }
 
 function timeFinding(loaded: LoadedCertificate, now: number): CertificateFinding | null {
@@ -57,6 +60,16 @@ function nameFinding({ certificate, names, files }: LoadedCertificate, hostNames
     `SMTP_TLS_CERT_FILE: the certificate in ${files.certFile} is for ${names.join(', ') || 'no name'}, ` +
     `not for ${hostNames.join(', ')}: right only when the MX record names one of the former`;
   return { kind: 'other-name', message } as const;
+}
+
+/** Spec: RFC 6125 §6.4, as RFC 8461 §4.1 asks senders to compare: wildcards count. */
+function mxFinding({ certificate, names, files }: LoadedCertificate, mxHosts: readonly string[]) {
+  const absent = mxHosts.filter((name) => certificate.checkHost(name) === undefined);
+  if (absent.length === 0) return null;
+  const message =
+    `SMTP_TLS_CERT_FILE: the certificate in ${files.certFile} is for ${names.join(', ') || 'no name'}, ` +
+    `not for ${absent.join(', ')}, which MX records name: senders that compare them do not deliver`;
+  return { kind: 'other-mx', message } as const;
 }
 
 const written = (date: Date): string => date.toISOString().replace(/\.\d+Z$/, 'Z');

@@ -45,8 +45,8 @@ export async function run(program: string, args: readonly string[], options: Run
 const ALSO = ['/usr/bin', '/usr/sbin', '/usr/local/sbin'];
 
 /** The program's path, or null. The distribution's own comes first: it knows the distribution's packages. */
-export function findProgram(name: string): string | null {
-  const folders = [...ALSO, ...(bareEnvironment().PATH ?? '').split(delimiter)];
+export function findProgram(name: string, first: readonly string[] = []): string | null {
+  const folders = [...first, ...ALSO, ...(bareEnvironment().PATH ?? '').split(delimiter)];
   return folders.map((folder) => join(folder, name)).find(isExecutable) ?? null;
 }
 
