@@ -72,8 +72,8 @@ export function createContentFields(): ContentFields {
 
 /** The values of a name. A class, because there are several in each mail. */
 class Text {
-  private held = '';
-  private pieces = 0;
+  private pieces: string[] = [];
+  private held = 0;
   private length = 0;
   private longHash: Hash | null = null;
   /** White space was met that is put down only when something follows it. */
@@ -102,20 +102,19 @@ class Text {
 
   /** Its length, and the text or its digest. */
   summary(): string {
-    return `${this.length} ${this.longHash === null ? this.held : this.longHash.update(this.held, 'latin1').digest('hex')}`;
+    const text = this.pieces.join('');
+    return `${this.length} ${this.longHash === null ? text : this.longHash.update(text, 'latin1').digest('hex')}`;
   }
 
   private put(latin1: string): void {
-    this.held += latin1;
+    this.held += latin1.length;
     this.length += latin1.length;
-    if (++this.pieces === maxPieces) {
-      this.held = Buffer.from(this.held, 'latin1').toString('latin1');
-      this.pieces = 0;
-    }
-    if (this.held.length <= maxTextBytes) return;
+    if (this.pieces.push(latin1) === maxPieces) this.pieces = [this.pieces.join('')];
+    if (this.held <= maxTextBytes) return;
     this.longHash ??= createHash('sha256');
-    this.longHash.update(this.held, 'latin1');
-    this.held = '';
+    this.longHash.update(this.pieces.join(''), 'latin1');
+    this.pieces = [];
+    this.held = 0;
   }
 }
 

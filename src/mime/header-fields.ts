@@ -169,7 +169,7 @@ class Fields implements HeaderFields {
   private append(bytes: Buffer, start: number, valueStart: number, to: number): void {
     if (this.inContentField) this.content.text(bytes.toString('latin1', valueStart, to));
     if (this.current === null) return;
-    this.current.bytes.append(bytes, start, to);
+    this.current.bytes.append(bytes.subarray(start, to));
     this.current.isBlank &&= isBlank(bytes, valueStart, to);
   }
 }

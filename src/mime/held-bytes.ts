@@ -1,7 +1,6 @@
 /** Bytes that are held until it is known what they are good for. */
 export interface HeldBytes {
-  /** What stands in `[start, end)`. */
-  append(bytes: Buffer, start?: number, end?: number): void;
+  append(bytes: Uint8Array): void;
   bytes(): Buffer;
 }
 
@@ -10,21 +9,19 @@ export interface HeldBytes {
  * is dropped.
  */
 export function createHeldBytes(maxBytes: number): HeldBytes {
-  let buffer = empty;
+  let buffer = Buffer.alloc(0);
   let length = 0;
   return {
-    append(bytes, start = 0, end = bytes.length) {
-      const wanted = Math.min(length + end - start, maxBytes);
+    append(bytes) {
+      const wanted = Math.min(length + bytes.length, maxBytes);
       if (wanted > buffer.length) {
         const longer = Buffer.allocUnsafe(Math.max(wanted, Math.min(2 * buffer.length, maxBytes)));
         buffer.copy(longer, 0, 0, length);
         buffer = longer;
       }
-      bytes.copy(buffer, length, start, start + wanted - length);
+      buffer.set(bytes.subarray(0, wanted - length), length);
       length = wanted;
     },
     bytes: () => buffer.subarray(0, length),
   };
 }
-
-const empty = Buffer.alloc(0);
