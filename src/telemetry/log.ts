@@ -10,8 +10,8 @@ import { escapeInsideJson } from './visible-text.ts';
 export type Log = Logger;
 
 /**
- * Writes synchronously: a line that was logged is out before the process can end, however it ends, as long as its reader
- * keeps up; it never waits for one that does not (`line-writer.ts`).
+ * A line that was logged is out at the end of its turn of the event loop, and before the process ends by itself, as long as
+ * its reader keeps up; it never waits for one that does not (`line-writer.ts`).
  * Logging never fails: lines that cannot be written are dropped, counted, and told of when writing works again.
  * What a line may hold is bounded here and nowhere else (`bounded-facts.ts`): callers hand over what they have.
  * Lines carry no process id or host name; whatever collects them knows both better than a container does.
