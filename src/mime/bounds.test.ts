@@ -60,6 +60,15 @@ describe('of a field at its largest', () => {
     });
   }
 
+  it('no more than its bound is decoded of a subject', (t) => {
+    const subject = `=?utf-7?B?${Buffer.from('+AME-'.repeat(1_000)).toString('base64')}?=`;
+    const mail = (words: number): string => `Subject: ${Array(words).fill(subject).join('\r\n ')}\r\n\r\nx`;
+    const one = read(t, mail(1)).decoded;
+    const { decoded } = read(t, mail(37));
+    // Once to be shown, once to see what may be lost.
+    assert.ok(decoded > one && decoded <= 2 * 16 * 1024, `${decoded} bytes decoded, ${one} of one word`);
+  });
+
   it('a part stays a document, its name keeps its extension', (t) => {
     const long = 'a'.repeat(250_000);
     const { header } = read(t, `Content-Type: application/${long}; name="order.pdf"\r\n\r\nx`);
