@@ -1,7 +1,9 @@
 /** The program of a child process of `start`: mail, or jobs, on a database that its parent keeps. */
+
 import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
 import type { Role, RunningPart } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
+import { refusals } from '../intake/refusals.ts';
 import { takeOverConsole } from '../telemetry/library-console.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
@@ -32,7 +34,7 @@ export async function startPart(o: {
     await databaseTakesMail(o);
     const pools = createPools(o.databaseUrl, settings, log);
     closers.add('database connections', pools.close);
-    const metrics = createMetrics({ version: version(), log });
+    const metrics = createMetrics({ version: version(), refusals: Object.values(refusals), log });
     const parts = await openParts({ settings, log, metrics, pools, url: o.databaseUrl }, closers, {
       leaveMarks: false, // Its parent does.
       marksPool: roles.includes('smtp') ? pools.intake : pools.worker,

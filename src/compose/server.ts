@@ -2,6 +2,7 @@
  * The program `start`: the database, the object store and HTTP, and the roles that were asked for, in this process or
  * in children that it looks after.
  */
+
 import { readDiskSpace } from '../adapters/fs/disk-space.ts';
 import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
 import { missingPostmaster } from '../adapters/postgres/examine-postmaster.ts';
@@ -12,6 +13,7 @@ import type { Role, RunningServer } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
 import type { Checks } from '../http/readiness.ts';
 import { createHttpServer } from '../http/server.ts';
+import { refusals } from '../intake/refusals.ts';
 import { type ProcessPlan, planProcesses, shareOf } from '../processes/plan.ts';
 import { createSupervisor, type Supervisor } from '../processes/supervisor.ts';
 import { takeOverConsole } from '../telemetry/library-console.ts';
@@ -54,6 +56,7 @@ export async function startServer(o: {
 
     const children = plan.children.length === 0 ? null : createChildren(plan, o, database.url);
     const metrics = createMetrics({
+      refusals: Object.values(refusals),
       databaseCounts: () => readDatabaseCounts(pools.view),
       ...(children === null ? {} : { otherProcesses: () => children.metrics() }),
       diskSpace: () => readDiskSpace(settings.dataDir),

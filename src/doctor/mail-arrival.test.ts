@@ -11,6 +11,7 @@ import { createTestCli } from '../cli/test-context.ts';
 import * as compose from '../compose/index.ts';
 import type { Finding } from '../ports/finding.ts';
 import { createSmtpServer } from '../smtp/index.ts';
+import { refusals } from '../smtp/testing/refusals.ts';
 import { makeCertificate, opensslProblem } from '../testing/certificate.ts';
 import { cleanUp } from '../testing/clean-up.ts';
 import { freePort } from '../testing/free-port.ts';
@@ -206,7 +207,10 @@ async function routeTo(t: TestContext, greeting: 'ours' | 'another' | 'nobody', 
 async function portThatGreets(t: TestContext, greeting: 'ours' | 'another' | 'nobody'): Promise<number> {
   if (greeting === 'nobody') return freePort();
   if (greeting === 'ours') {
-    const smtp = createSmtpServer({ receiver: { begin: async () => ({ refusal: 'unavailable' }) }, hostName: DOMAIN });
+    const smtp = createSmtpServer({
+      receiver: { begin: async () => ({ refusal: refusals.unavailable }) },
+      hostName: DOMAIN,
+    });
     cleanUp(t, () => smtp.close({ graceMs: 0 }));
     return (await smtp.listen({ host: '127.0.0.1', port: 0 })).port;
   }

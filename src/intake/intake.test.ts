@@ -18,6 +18,7 @@ import { startOtlpReceiver } from '../testing/otlp-receiver.ts';
 import { addOrganisation, openTestPool } from '../testing/postgres-fixtures.ts';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import { createIntake } from './intake.ts';
+import { refusals } from './refusals.ts';
 
 const session: SessionFacts = {
   sessionId: 's',
@@ -107,7 +108,7 @@ async function send(
   const transaction = await begin(house, to, from);
   assert.equal(await transaction.body(chunks(Buffer.from(data)), never), undefined);
   const outcome = await transaction.commit(never);
-  return 'refusal' in outcome ? outcome.refusal : outcome.acknowledgement;
+  return 'refusal' in outcome ? outcome.refusal.condition : outcome.acknowledgement;
 }
 
 const MAIL = 'Message-ID: <1@buyer.example>\r\nFrom: Buyer <b@example.com>\r\nSubject: Order\r\n\r\nbody\r\n';
@@ -120,7 +121,7 @@ describe('a mail that goes round in a loop', () => {
     for (const name of ['Received', 'received', 'RECEIVED ']) {
       const transaction = await begin(house, ['orders+acme@orders.example', 'orders+globex@orders.example']);
       const mail = Buffer.from(`${received(101, name)}${MAIL}`);
-      assert.deepEqual(await transaction.body(chunks(mail), never), { refusal: 'routing-loop' });
+      assert.deepEqual(await transaction.body(chunks(mail), never), { refusal: refusals['routing-loop'] });
       await transaction.abort('refused');
     }
     assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
@@ -311,7 +312,7 @@ describe('a sender that is blocked by its From', () => {
       for (const reversePath of [null, 'good@example.com']) {
         const transaction = await begin(house, both, reversePath);
         assert.deepEqual(await transaction.body(chunks(Buffer.from(mailFrom(from))), never), {
-          refusal: 'sender-blocked',
+          refusal: refusals['sender-blocked'],
         });
         await transaction.abort('refused');
       }
@@ -346,7 +347,7 @@ describe('a sender that is blocked by its From', () => {
 
     await blockList.block('@example.com', null);
     const transaction = await begin(house, both, null);
-    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'sender-blocked' });
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: refusals['sender-blocked'] });
   });
 
   it('is judged behind a header of any size, and in a mail that is all header', async (t) => {
@@ -355,7 +356,9 @@ describe('a sender that is blocked by its From', () => {
     const padding = `X-Padding: ${'y\r\n '.repeat(400_000)}\r\n`;
     for (const mail of [padding + MAIL, `${'X: y\r\n'.repeat(6_000)}${MAIL}`, 'From: b@example.com\r\n']) {
       const transaction = await begin(house, both, null);
-      assert.deepEqual(await transaction.body(chunks(Buffer.from(mail)), never), { refusal: 'sender-blocked' });
+      assert.deepEqual(await transaction.body(chunks(Buffer.from(mail)), never), {
+        refusal: refusals['sender-blocked'],
+      });
       await transaction.abort('refused');
     }
     assert.deepEqual(await house.objects(), []);
@@ -365,7 +368,7 @@ describe('a sender that is blocked by its From', () => {
     const house = await openHouse(t);
     const transaction = await begin(house, both, null);
     await house.pool.query('ALTER TABLE blocked_sender RENAME TO gone');
-    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: 'unavailable' });
+    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: refusals.unavailable });
     await transaction.abort('refused');
     assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
   });

@@ -23,7 +23,6 @@ import { type StoreGuard, StoreNotKnownError } from '../ports/store-guard.ts';
 import type { RawStore, StoredRawMail } from '../rawstore/index.ts';
 import type { Router, Sender } from '../routing/index.ts';
 import {
-  addressKey,
   asciiDomain,
   type Committed,
   type Mailbox,
@@ -33,24 +32,18 @@ import {
   type Refused,
   type SessionFacts,
 } from '../smtp/index.ts';
-import type { BoundedLine, BoundedLines } from '../telemetry/bounded-lines.ts';
-import type { Log } from '../telemetry/log.ts';
-import type { ErrorType, Metrics } from '../telemetry/metrics.ts';
-import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
+import type { ErrorType } from '../telemetry/metrics.ts';
 import { factsOf } from './mail-facts.ts';
+import { MailTelemetry, type MailTelemetryOptions } from './mail-telemetry.ts';
 import { createMessageIds } from './message-ids.ts';
+import { type RefusalName, refusals } from './refusals.ts';
 
 const nextMessageId = createMessageIds();
 
-export interface IntakeOptions {
+export interface IntakeOptions extends MailTelemetryOptions {
   readonly router: Router;
   readonly rawStore: RawStore;
   readonly recorder: Recorder;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly tracing?: Tracing | undefined;
-  /** For mails and faults: a flood of mails must not be a flood of lines, nor of stacks while the database is away. */
-  readonly lines: BoundedLines;
   /** Nothing is taken into a store that is not known. */
   readonly storeGuard?: Pick<StoreGuard, 'objection'> | undefined;
   /** Units: milliseconds since 1970. */
@@ -63,21 +56,18 @@ export function createIntake(o: IntakeOptions): MailReceiver {
   return {
     async begin(session, mail, signal) {
       const traceId = randomUUID().replaceAll('-', '');
-      const log = o.log.child({ trace_id: traceId, session_id: session.sessionId });
-      const unknownStore = refuseUnknownStore(o, log);
+      const telemetry = new MailTelemetry(o, { session, mail, traceId });
+      const unknownStore = refuseUnknownStore(o, telemetry);
       if (unknownStore !== null) return unknownStore;
-      const span = o.tracing?.transaction({ traceId, sessionId: session.sessionId });
-      const verdict = await asking(o, log, () => o.router.senderVerdict(mail.reversePath, null, signal));
-      if (verdict === null) return createTransaction(o, { session, mail, traceId, log, span });
-      span?.set({ 'orderflow.outcome': 'refused', 'orderflow.refusal': verdict });
-      span?.end();
-      // The line of the session tells it to everybody (`observer.ts`); this one carries the trace.
-      log.debug({ from: senderOf(mail), reason: verdict }, 'mail refused');
-      o.metrics.emailReceived(null, 'rejected');
-      return { refusal: verdict };
+      const verdict = await asking(telemetry, () => o.router.senderVerdict(mail.reversePath, null, signal));
+      if (verdict === null) return createTransaction(o, { session, mail, traceId, telemetry });
+      telemetry.senderRefused(verdict);
+      return refused(verdict);
     },
   };
 }
+
+const refused = (name: RefusalName): Refused => ({ refusal: refusals[name] });
 
 /** One organisation that gets the mail, and the identity its row will have. */
 interface Delivery {
@@ -91,12 +81,11 @@ interface TransactionFacts {
   readonly session: SessionFacts;
   readonly mail: MailCommand;
   readonly traceId: string;
-  readonly log: Log;
-  readonly span: TraceSpan | undefined;
+  readonly telemetry: MailTelemetry;
 }
 
 function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTransaction {
-  const { log, mail, span } = facts;
+  const { mail, telemetry } = facts;
   const deliveries = new Map<string, Delivery>();
   let state: 'open' | 'storing' | 'stored' | 'committing' | 'settled' = 'open';
   let aborted = false;
@@ -118,25 +107,17 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
     keys = keys.filter((key) => !leftOut.includes(key));
     for (const orgId of blocking) {
       deliveries.delete(orgId);
-      o.lines.write({
-        level: 'info',
-        log,
-        facts: { org_id: orgId, reason: 'sender-blocked' },
-        message: 'mail not recorded for an organisation that blocks its From',
-        remoteAddress: addressKey(facts.session.remoteAddress),
-      });
-      o.metrics.emailReceived(orgId, 'rejected');
+      telemetry.leftOut(orgId);
     }
     await o.rawStore.discard(leftOut);
   };
 
   return {
     async addRecipient(recipient, signal) {
-      const routed = await asking(o, log, () => judge(o.router, recipient, mail, signal));
+      const routed = await asking(telemetry, () => judge(o.router, recipient, mail, signal));
       if (typeof routed === 'string') {
-        log.debug({ to: recipient.address, from: senderOf(mail), reason: routed }, 'recipient refused');
-        o.metrics.emailReceived(null, 'rejected');
-        return { refusal: routed };
+        telemetry.recipientRefused(recipient.address, routed);
+        return refused(routed);
       }
       if (!deliveries.has(routed.id)) {
         deliveries.set(routed.id, {
@@ -154,7 +135,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       keys = [...deliveries.values()].map(({ organisation, inboundMessageId }) =>
         rawMailKey({ orgId: organisation.id, receivedAt, inboundMessageId }),
       );
-      const storing = span?.child('store', { 'orderflow.objects': keys.length });
+      const storing = telemetry.storing(keys.length);
       let judging: Promise<ReadonlySet<string> | 'unavailable'> | undefined;
       const onHeader = ({ headerBlock }: ScannedHeader): void => {
         header = readMailHeader(headerBlock);
@@ -163,7 +144,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         const senders = sendersOf(header);
         // While the mail is stored, so that the 250 does not wait for one more turn to the database.
         judging = o.router.blockingOrganisations(senders, [...deliveries.keys()], signal).catch((error: unknown) => {
-          if (!signal.aborted) fault(o, log, error, 'directory-unavailable');
+          if (!signal.aborted) telemetry.fault(error, 'directory-unavailable');
           return 'unavailable';
         });
       };
@@ -174,8 +155,8 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         state = 'settled';
         if (!(error instanceof StoreError)) throw error;
         storing?.fail(error);
-        span?.fail(error);
-        return fault(o, log, error, error.code === 'storage-full' ? 'storage-full' : 'store-unavailable');
+        telemetry.failed(error);
+        return fault(telemetry, error, error.code === 'storage-full' ? 'storage-full' : 'store-unavailable');
       } finally {
         storing?.end();
       }
@@ -184,10 +165,10 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       if (aborted) await discard();
       // The abort that follows a refusal takes the objects away.
       const orgIds = [...deliveries.keys()];
-      if (raw.header.receivedFields > MAX_RECEIVED_FIELDS) return refuse(o, facts, orgIds, 'routing-loop');
-      if (blocking === 'unavailable') return { refusal: 'unavailable' };
+      if (raw.header.receivedFields > MAX_RECEIVED_FIELDS) return refuse(telemetry, orgIds, 'routing-loop');
+      if (blocking === 'unavailable') return refused('unavailable');
       if (blocking === undefined || blocking.size === 0) return undefined;
-      if (blocking.size === deliveries.size) return refuse(o, facts, orgIds, 'sender-blocked');
+      if (blocking.size === deliveries.size) return refuse(telemetry, orgIds, 'sender-blocked');
       await leaveOut(blocking);
       return undefined;
     },
@@ -196,46 +177,40 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       if (state !== 'stored' || raw === undefined || header === undefined)
         throw new Error(`commit of a mail that is ${state}, not stored`);
       // It was known at MAIL; where it is not any more, the bytes may lie in another one.
-      const unknownStore = refuseUnknownStore(o, log);
+      const unknownStore = refuseUnknownStore(o, telemetry);
       if (unknownStore !== null) {
         await discard();
-        span?.fail('store-unavailable');
-        span?.end();
         return unknownStore;
       }
       state = 'committing';
       const messages = describe(facts, [...deliveries.values()], { raw, header, keys, receivedAt });
-      const committing = span?.child('commit', { 'db.system.name': 'postgresql' });
+      const committing = telemetry.committing();
       try {
         const recorded = await o.recorder.record(messages);
         committing?.end();
         state = 'settled';
-        span?.set(outcomeOf(recorded));
-        return await acknowledge(o, facts, messages, recorded);
+        telemetry.recorded(messages, recorded);
+        await discardSecond(o.rawStore, messages, recorded);
+        return acknowledgement(recorded);
       } catch (error) {
         committing?.fail(error);
-        span?.fail(error);
+        telemetry.failed(error);
         if (!(error instanceof RecordError)) throw error;
         // Where the outcome is unknown, the rows may be there: their objects stay. A sender that tries again then gets
         // "duplicate", and an object that turns out to be nobody's is collected by `reconcile`.
         if (error.code === 'outcome-unknown') state = 'settled';
         else await discard();
-        return fault(o, log, error, COMMIT_FAULTS[error.code]);
+        return fault(telemetry, error, COMMIT_FAULTS[error.code]);
       } finally {
         committing?.end();
-        span?.end();
+        telemetry.end();
       }
     },
 
     async abort(reason) {
       aborted = true;
-      if (reason === 'too-large') for (const orgId of deliveries.keys()) o.metrics.emailReceived(orgId, 'rejected');
-      if (state !== 'open' && state !== 'settled') log.debug({ reason }, 'mail given up');
-      if (state !== 'committing') {
-        span?.set({ 'orderflow.outcome': reason });
-        if (reason === 'fault') span?.fail(reason);
-        span?.end();
-      }
+      const [underWay, undecided] = [state !== 'open' && state !== 'settled', state === 'committing'];
+      telemetry.abandoned(reason, { orgIds: [...deliveries.keys()], underWay, undecided });
       if (state === 'stored') await discard();
     },
   };
@@ -254,14 +229,14 @@ async function judge(
   return blocked ?? routed.organisation;
 }
 
-type Verdict = Exclude<Refused['refusal'], 'storage-full' | 'unstorable'>;
+type Verdict = Exclude<RefusalName, 'storage-full' | 'unstorable'>;
 
 /** A directory that cannot be asked is our fault, and never a verdict on the mail. */
-async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>): Promise<T | 'unavailable'> {
+async function asking<T>(telemetry: MailTelemetry, question: () => Promise<T>): Promise<T | 'unavailable'> {
   try {
     return await question();
   } catch (error) {
-    fault(o, log, error, 'directory-unavailable');
+    telemetry.fault(error, 'directory-unavailable');
     return 'unavailable';
   }
 }
@@ -269,16 +244,9 @@ async function asking<T>(o: IntakeOptions, log: Log, question: () => Promise<T>)
 /** Spec: RFC 5321 §6.3 (a limit of at least 100) */
 const MAX_RECEIVED_FIELDS = 100;
 
-function refuse(
-  o: IntakeOptions,
-  { log, mail, span }: TransactionFacts,
-  orgIds: readonly string[],
-  refusal: 'routing-loop' | 'sender-blocked',
-): Refused {
-  log.debug({ from: senderOf(mail), reason: refusal }, 'mail refused');
-  for (const orgId of orgIds) o.metrics.emailReceived(orgId, 'rejected');
-  span?.set({ 'orderflow.refusal': refusal });
-  return { refusal };
+function refuse(telemetry: MailTelemetry, orgIds: readonly string[], name: RefusalName): Refused {
+  telemetry.mailRefused(orgIds, name);
+  return refused(name);
 }
 
 /** From has one address, rarely two; each costs a question to the database. */
@@ -306,20 +274,20 @@ const COMMIT_FAULTS = {
 } as const satisfies Record<RecordErrorCode, ErrorType>;
 
 /** null: go on. */
-function refuseUnknownStore(o: IntakeOptions, log: Log): Refused | null {
+function refuseUnknownStore(o: IntakeOptions, telemetry: MailTelemetry): Refused | null {
   const objection = o.storeGuard?.objection() ?? null;
   if (objection === null) return null;
-  return fault(o, log, new StoreNotKnownError(objection), 'store-unavailable');
+  telemetry.failed('store-unavailable');
+  telemetry.end();
+  return fault(telemetry, new StoreNotKnownError(objection), 'store-unavailable');
 }
 
-/** Logs and counts a fault of ours, and says how the client hears of it. */
-function fault(o: IntakeOptions, log: Log, error: unknown, errorType: ErrorType): Refused {
-  const facts = { err: error, error_type: errorType };
-  o.lines.write({ level: 'error', log, facts, message: 'mail not taken: a fault of ours', kind: errorType });
-  o.metrics.processingError(null, errorType);
-  if (errorType === 'storage-full') return { refusal: 'storage-full' };
+/** How the client hears of a fault of ours. */
+function fault(telemetry: MailTelemetry, error: unknown, errorType: ErrorType): Refused {
+  telemetry.fault(error, errorType);
+  if (errorType === 'storage-full') return refused('storage-full');
   // Refused for good: a sender that comes back for days would meet the same, and its order would be as late as that.
-  return { refusal: errorType === 'row-refused' ? 'unstorable' : 'unavailable' };
+  return refused(errorType === 'row-refused' ? 'unstorable' : 'unavailable');
 }
 
 interface StoredMail {
@@ -331,7 +299,7 @@ interface StoredMail {
 }
 
 function describe(
-  { session, mail, traceId, span }: TransactionFacts,
+  { session, mail, traceId, telemetry }: TransactionFacts,
   deliveries: readonly Delivery[],
   { raw, header, keys, receivedAt }: StoredMail,
 ): readonly NewMessage[] {
@@ -346,7 +314,7 @@ function describe(
     receivedAt,
     rawStorageKey: keys[index] ?? '',
     traceId,
-    traceparent: span?.traceparent,
+    traceparent: telemetry.traceparent,
     remoteAddress: session.remoteAddress,
     heloName: session.heloName,
     tlsVersion: session.tls?.version ?? null,
@@ -354,57 +322,23 @@ function describe(
   }));
 }
 
-const TOLD = {
-  accepted: { level: 'info', message: 'mail accepted' },
-  conflict: { level: 'warn', message: 'Message-ID is taken by a mail of other content: kept aside' },
-  duplicate: { level: 'warn', message: 'duplicate mail: it is here already' },
-} as const satisfies Record<Recorded['outcome'], Pick<BoundedLine, 'level' | 'message'>>;
-const FIELD_REFUSED = 'the database refused a field: recorded without its free text';
-
-/** Log, count, take away the bytes that nobody needs a second time, and say what became of the mail. */
-async function acknowledge(
-  o: IntakeOptions,
-  { log, session }: TransactionFacts,
+/** The bytes that nobody needs a second time. With its own id it is the object of the row: `reconcile --redeliver` was quicker. */
+async function discardSecond(
+  rawStore: RawStore,
   messages: readonly NewMessage[],
   recorded: readonly Recorded[],
-): Promise<Committed> {
-  const superfluous: string[] = [];
-  const remoteAddress = addressKey(session.remoteAddress);
-  o.lines.received({ bytes: messages[0]?.sizeBytes ?? 0, payFor: 'acceptance', remoteAddress });
-  for (const [index, { outcome, id, withoutText }] of recorded.entries()) {
-    const message = messages[index];
-    if (message === undefined) continue;
-    const facts = {
-      org_id: message.orgId,
-      message_id: message.sourceMessageId,
-      inbound_message_id: id,
-      from: message.fromEmail,
-      to: message.toEmail,
-      size_bytes: message.sizeBytes,
-      tls_version: message.tlsVersion,
-      tls_cipher: message.tlsCipher,
-    };
-    const told: Omit<BoundedLine, 'level' | 'message'> = { log, facts, remoteAddress };
-    if (withoutText !== undefined) {
-      const refused = { ...facts, reason: withoutText };
-      o.lines.write({ ...told, level: 'warn', facts: refused, message: FIELD_REFUSED });
-    }
-    o.lines.write({ ...told, ...TOLD[outcome] });
-    // With its own id it is the object of the row: `reconcile --redeliver` was quicker.
-    if (outcome === 'duplicate' && id !== message.id) superfluous.push(message.rawStorageKey);
-    o.metrics.emailReceived(message.orgId, outcome);
-    o.metrics.messageSize(message.sizeBytes);
-  }
-  if (superfluous.length > 0) await o.rawStore.discard(superfluous);
+): Promise<void> {
+  const keys = messages
+    .filter((message, index) => recorded[index]?.outcome === 'duplicate' && recorded[index].id !== message.id)
+    .map(({ rawStorageKey }) => rawStorageKey);
+  if (keys.length > 0) await rawStore.discard(keys);
+}
+
+function acknowledgement(recorded: readonly Recorded[]): Committed {
   const ids = recorded.map(({ id }) => id).join(' ');
   const nothingNew = recorded.every(({ outcome }) => outcome === 'duplicate');
   return { acknowledgement: nothingNew ? `duplicate of ${ids}` : `accepted ${ids}` };
 }
-
-const outcomeOf = (recorded: readonly Recorded[]) => ({
-  'orderflow.outcome': [...new Set(recorded.map(({ outcome }) => outcome))].join(' '),
-  'orderflow.inbound_message_id': recorded.map(({ id }) => id),
-});
 
 function senderOf(mail: MailCommand): string | null {
   return mail.reversePath?.address ?? null;

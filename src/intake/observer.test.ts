@@ -11,6 +11,7 @@ import { cleanUp } from '../testing/clean-up.ts';
 import { connectSmtp, type SmtpClient } from '../testing/smtp-client.ts';
 import { waitFor } from '../testing/wait-for.ts';
 import { createSmtpObserver } from './observer.ts';
+import { refusals } from './refusals.ts';
 
 function observed(log: Log, metrics: Metrics, tellWithinMs = 30_000): SmtpObserver {
   const lines = createBoundedLines({ log });
@@ -71,10 +72,10 @@ test('every reply is counted by code and condition, also the one to a connection
 const picky: MailReceiver = {
   begin: async (_session, { reversePath }) =>
     reversePath?.domain === 'blocked.example'
-      ? { refusal: 'sender-blocked' }
+      ? { refusal: refusals['sender-blocked'] }
       : {
           addRecipient: async ({ localPart }) =>
-            localPart === 'x' ? undefined : ({ refusal: 'unknown-recipient' } as const),
+            localPart === 'x' ? undefined : ({ refusal: refusals['unknown-recipient'] } as const),
           async body(chunks) {
             for await (const _ of chunks);
             return undefined;

@@ -4,7 +4,7 @@
  * A session has one line at `info`, and only if it was refused something: when it ends, or half a minute after the first
  * refusal that is not told yet, where it stays open.
  */
-import { addressKey, ReceiverDeadline, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
+import { addressKey, ReceiverDeadline, replies, type SessionFacts, type SmtpObserver } from '../smtp/index.ts';
 import type { BoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -99,7 +99,7 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       });
     },
     connectionRefused(remoteAddress, condition, limit) {
-      o.metrics.replied(condition);
+      o.metrics.replied(replies[condition]);
       const facts = { remote_address: remoteAddress, condition, ...(limit !== null && { limit }) };
       const message = 'connection refused';
       lines.write({ level: 'warn', facts, message, kind: condition, remoteAddress: addressKey(remoteAddress) });
@@ -121,7 +121,7 @@ export function createSmtpObserver(o: SmtpObserverOptions): SmtpObserver {
       lines.write({ level: 'info', facts, message, kind: outcome, remoteAddress: addressKey(session.remoteAddress) });
     },
     replied(event) {
-      o.metrics.replied(event.condition);
+      o.metrics.replied(event);
       const session = sessions.get(event.session.sessionId);
       if (session === undefined) return;
       session.facts = event.session;

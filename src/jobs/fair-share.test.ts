@@ -99,10 +99,7 @@ describe('while one organisation has many mails waiting', () => {
     const mails = { first: 100, second: 100, third: 1, fourth: 3 };
     const finished = await readAll(await openWorker(t, database, mails, { slots: 4 }), 204);
     assert.ok(finished.indexOf('third') <= 20, `the third was number ${finished.indexOf('third') + 1}`);
-    assert.ok(
-      finished.lastIndexOf('fourth') <= 80,
-      `the fourth ended as number ${finished.lastIndexOf('fourth') + 1}`,
-    );
+    assert.ok(finished.lastIndexOf('fourth') <= 80, `the fourth ended as number ${finished.lastIndexOf('fourth') + 1}`);
     const { rows } = await database.pool.query(
       `SELECT count(*)::int AS documents, count(DISTINCT inbound_message_id)::int AS messages FROM document`,
     );

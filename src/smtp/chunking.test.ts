@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { assertInEverySegmentation, converse, type DialogueOptions, openDialogue } from './testing/engine-dialogue.ts';
+import { refusals } from './testing/refusals.ts';
 import { splitAt, splitRandomly, stuff } from './testing/segments.ts';
 import { bdat, bdatMail } from './testing/wire-client.ts';
 
@@ -148,7 +149,11 @@ const scripts: Script[] = [
     ],
     options: {
       answer: (step, address) =>
-        address === 'no@d' ? { refusal: 'unknown-recipient' } : step === 'mail' ? { committed: 'm1' } : 'done',
+        address === 'no@d'
+          ? { refusal: refusals['unknown-recipient'] }
+          : step === 'mail'
+            ? { committed: 'm1' }
+            : 'done',
     },
   },
   {
@@ -204,7 +209,7 @@ const scripts: Script[] = [
     name: 'the application refuses the whole mail at its end',
     client: [opening, bdat('a'), bdat('b', last), 'NOOP\r\n'],
     expected: [...opened, 'body begins', chunkOk, 'body ends "ab"', '452 4.3.1', '250 2.0.0 OK'],
-    options: { answer: (step) => (step === 'mail' ? { refusal: 'storage-full' } : 'done') },
+    options: { answer: (step) => (step === 'mail' ? { refusal: refusals['storage-full'] } : 'done') },
   },
   {
     name: 'chunks that are small are counted, large ones and last ones are not',
@@ -305,7 +310,7 @@ test('STARTTLS between two chunks is out of sequence', () => {
 
 test('a verdict before the last chunk is the reply to every chunk that is left, once and as it was', () => {
   for (const [answer, reply] of [
-    [{ refusal: 'storage-full' }, '452 4.3.1 Insufficient storage, try again later'],
+    [{ refusal: refusals['storage-full'] }, '452 4.3.1 Insufficient storage, try again later'],
     ['dead', '451 4.3.0 Temporary failure, try again later (s1)'],
   ] as const) {
     const dialogue = openDialogue();
@@ -320,7 +325,7 @@ test('a verdict before the last chunk is the reply to every chunk that is left, 
 test('a verdict in the middle of a chunk stops its octets', () => {
   const dialogue = openDialogue();
   dialogue.send(join([opening, 'BDAT 6 LAST\r\nabc']));
-  dialogue.engine.answer({ refusal: 'storage-full' });
+  dialogue.engine.answer({ refusal: refusals['storage-full'] });
   dialogue.send('def');
   assert.deepEqual(dialogue.log.slice(-2), ['body begins', '452 4.3.1 Insufficient storage, try again later']);
 });

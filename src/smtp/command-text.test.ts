@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DialogueOptions, openDialogue } from './testing/engine-dialogue.ts';
+import { refusals } from './testing/refusals.ts';
 import { splitAt, splitRandomly } from './testing/segments.ts';
 
 function refusalsOf(segments: readonly (string | Buffer)[], options: DialogueOptions): readonly string[] {
@@ -31,7 +32,7 @@ test('syntax, sequence and what the receiver refuses: the line as it was sent', 
       '550 RCPT TO:<no@d>',
       '501 RCPT TO: no brackets',
     ],
-    { answer: (step) => (step === 'recipient' ? { refusal: 'unknown-recipient' } : 'done') },
+    { answer: (step) => (step === 'recipient' ? { refusal: refusals['unknown-recipient'] } : 'done') },
   );
 });
 
@@ -59,9 +60,9 @@ test('credentials are never told, neither those of AUTH nor the lines that follo
 
 test('no line of a mail is told: neither behind a refused DATA nor when the mail itself is refused', () => {
   assert.deepEqual(refusalsOf(['EHLO c\r\n', 'DATA\r\n', 'Subject: secret\r\n'], {}), ['503 DATA', '421 null']);
-  const refused = { answer: () => ({ refusal: 'unavailable' as const }) };
+  const refused = { answer: () => ({ refusal: refusals.unavailable }) };
   assert.deepEqual(refusalsOf(['EHLO c\r\nMAIL FROM:<a@b>\r\n'], refused), ['451 MAIL FROM:<a@b>']);
   assertRefusals('EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nsecret\r\n.\r\n', ['451 null'], {
-    answer: (step) => (step === 'mail' ? { refusal: 'unavailable' } : 'done'),
+    answer: (step) => (step === 'mail' ? { refusal: refusals.unavailable } : 'done'),
   });
 });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { converse, openDialogue } from './testing/engine-dialogue.ts';
+import { refusals } from './testing/refusals.ts';
 import { splitAt } from './testing/segments.ts';
 
 const wire = (lines: readonly string[]) => Buffer.from(lines.map((line) => `${line}\r\n`).join(''), 'latin1');
@@ -65,7 +66,7 @@ test('STARTTLS behind commands that are still being answered waits for them, and
   const dialogue = openDialogue({
     tls: 'offered',
     answersAtOnce: false,
-    answer: () => ({ refusal: 'sender-blocked' }),
+    answer: () => ({ refusal: refusals['sender-blocked'] }),
   });
   dialogue.send(wire(['EHLO x', 'MAIL FROM:<a@b>', 'STARTTLS', 'MAIL FROM:<evil@x>']));
   assert.equal(dialogue.log.at(-1), 'begin a@b');

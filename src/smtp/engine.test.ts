@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SmtpLimits } from './limits.ts';
 import { assertInEverySegmentation, converse, type DialogueOptions, openDialogue } from './testing/engine-dialogue.ts';
+import { refusals } from './testing/refusals.ts';
 import { splitAt, splitRandomly } from './testing/segments.ts';
 
 interface Script {
@@ -26,7 +27,7 @@ const opening = ['EHLO c.example', 'MAIL FROM:<a@b.example>', 'RCPT TO:<c@d.exam
 const opened = [...ehlo, 'begin a@b.example', '250 2.1.0', 'recipient c@d.example', '250 2.1.5'];
 const refuseRecipients: DialogueOptions = {
   answer: (step) =>
-    step === 'recipient' ? { refusal: 'unknown-recipient' } : step === 'mail' ? { committed: 'm1' } : 'done',
+    step === 'recipient' ? { refusal: refusals['unknown-recipient'] } : step === 'mail' ? { committed: 'm1' } : 'done',
 };
 const limited = (limits: Partial<SmtpLimits>): DialogueOptions => ({ limits });
 
@@ -275,7 +276,7 @@ const scripts: Script[] = [
     name: 'a refused sender opens no transaction',
     client: ['EHLO c.example', 'MAIL FROM:<a@b>', 'RCPT TO:<c@d>', 'MAIL FROM:<e@f>'],
     expected: [...ehlo, 'begin a@b', '550 5.7.1', '503 5.5.1', 'begin e@f', '550 5.7.1'],
-    options: { answer: () => ({ refusal: 'sender-blocked' }) },
+    options: { answer: () => ({ refusal: refusals['sender-blocked'] }) },
   },
   {
     name: 'faults are 451 and name only the session',
@@ -319,7 +320,7 @@ const scripts: Script[] = [
     name: 'refusals at the end of DATA',
     client: [...opening, 'DATA', '.', 'RSET'],
     expected: [...opened, '354', 'body', 'body', '452 4.3.1', '250 2.0.0'],
-    options: { answer: (step) => (step === 'mail' ? { refusal: 'storage-full' } : 'done') },
+    options: { answer: (step) => (step === 'mail' ? { refusal: refusals['storage-full'] } : 'done') },
   },
   {
     name: 'HTTP is refused and closed, whatever follows',
@@ -479,7 +480,7 @@ test('shutting down answers 421 between commands and after the mail that is unde
 test('a verdict given before the mail has ended stops the chunks and is the reply', () => {
   const dialogue = openDialogue();
   dialogue.send(wire([...opening, 'DATA', 'x']));
-  dialogue.engine.answer({ refusal: 'storage-full' });
+  dialogue.engine.answer({ refusal: refusals['storage-full'] });
   dialogue.send('y\r\n.\r\n');
   assert.deepEqual(dialogue.log.slice(-2), ['body begins', '452 4.3.1 Insufficient storage, try again later']);
 });

@@ -36,8 +36,9 @@ import { type Charge, ErrorBudget } from './error-budget.ts';
 import { maxCommandLineBytes, maxRcptLineBytes, type SmtpLimits, smallChunkBytes } from './limits.ts';
 import type { AbortReason, Mailbox, MailCommand } from './receiver.ts';
 import {
-  type ApplicationRefusal,
   fixedReplyLine,
+  type Refusal,
+  type Reply,
   type ReplyName,
   replies,
   replyLine,
@@ -50,12 +51,10 @@ export type Stage = 'silent' | 'command' | 'handshake' | 'receiver' | 'data' | '
 export type ReplyStage = Command['verb'] | 'connection' | 'mail' | 'unknown';
 
 /** How a step of the application went. `dead` is a fault after which the transaction cannot go on. */
-export type Answer =
-  | 'done'
-  | 'fault'
-  | 'dead'
-  | { readonly committed: string }
-  | { readonly refusal: ApplicationRefusal };
+export type Answer = 'done' | 'fault' | 'dead' | { readonly committed: string } | { readonly refusal: Refusal };
+
+/** A reply of the protocol, or one of the application. */
+type Verdict = ReplyName | Refusal;
 
 /**
  * `goodbye`: the client said QUIT, and nothing behind it: it waits for the reply, and has no more to say.
@@ -69,13 +68,7 @@ export interface EngineEvents {
    * `wire` is complete, with CRLF. `address` is the one that was judged, if any; `refusedText` the command line that is
    * refused, null with any other reply.
    */
-  reply(
-    condition: ReplyName,
-    wire: string,
-    stage: ReplyStage,
-    address: string | null,
-    refusedText?: string | null,
-  ): void;
+  reply(reply: Reply, wire: string, stage: ReplyStage, address: string | null, refusedText?: string | null): void;
   /** Wait one turn of the event loop, reading, then call `turnPassed`. */
   passTurn(): void;
   beginTransaction(mail: MailCommand): void;
@@ -136,7 +129,7 @@ export class Engine {
   private chunks: ChunkBody | null = null;
   private bodyBytes = 0;
   /** Decided before the mail had ended: it is discarded to its end, then this is the reply; also to every chunk. */
-  private verdict: ReplyName | null = null;
+  private verdict: Verdict | null = null;
   private heldRefusal: { readonly condition: ReplyName; readonly stage: ReplyStage } | null = null;
   private afterRefusedData = false;
 
@@ -418,7 +411,7 @@ export class Engine {
     if (!first && !this.budget.charge('junk')) return this.tooMany(verb);
     if (verb === 'HELO') return this.reply('helo-ok', verb);
     const lines = [
-      this.text('ehlo-ok'),
+      this.text(replies['ehlo-ok']),
       'PIPELINING',
       `SIZE ${this.limits.maxMessageBytes}`,
       '8BITMIME',
@@ -429,7 +422,7 @@ export class Engine {
     ];
     const last = lines.length - 1;
     const wire = lines.map((text, index) => `${replies['ehlo-ok'].code}${index < last ? '-' : ' '}${text}\r\n`);
-    this.events.reply('ehlo-ok', wire.join(''), verb, null);
+    this.events.reply(replies['ehlo-ok'], wire.join(''), verb, null);
   }
 
   /**
@@ -582,7 +575,7 @@ export class Engine {
   }
 
   /** The first refusal is the one of the mail; the transaction ends with it. */
-  private refuseChunk(chunks: ChunkBody, verdict: ReplyName): void {
+  private refuseChunk(chunks: ChunkBody, verdict: Verdict): void {
     const stage = this.envelope === null ? 'BDAT' : 'mail';
     this.stage = 'command';
     this.envelope = null;
@@ -632,9 +625,9 @@ export class Engine {
   }
 
   /** One reply per command: the one that is too many gets 421 in place of its own. */
-  private refuse(condition: ReplyName, stage: ReplyStage, charge: Charge, address: string | null = null): void {
+  private refuse(verdict: Verdict, stage: ReplyStage, charge: Charge, address: string | null = null): void {
     if (!this.budget.charge(charge)) return this.tooMany(stage);
-    this.reply(condition, stage, address);
+    this.reply(verdict, stage, address);
   }
 
   private tooMany(stage: ReplyStage): void {
@@ -642,23 +635,24 @@ export class Engine {
   }
 
   private reply(
-    condition: ReplyName,
+    said: Verdict,
     stage: ReplyStage,
     address: string | null = null,
     acknowledgement: string | null = null,
   ): void {
-    const line = fixedReplyLine(condition) ?? replyLine(replies[condition], this.text(condition, acknowledgement));
-    this.events.reply(condition, `${line}\r\n`, stage, address, this.refusedText(condition, stage));
+    const reply = typeof said === 'string' ? replies[said] : said;
+    const line = fixedReplyLine(reply) ?? replyLine(reply, this.text(reply, acknowledgement));
+    this.events.reply(reply, `${line}\r\n`, stage, address, this.refusedText(reply, stage));
   }
 
   /** A line behind a refused DATA may be one of the mail. */
-  private refusedText(condition: ReplyName, stage: ReplyStage): string | null {
-    if (replies[condition].code < 400 || stage === 'connection' || stage === 'mail') return null;
+  private refusedText({ code, condition }: Reply, stage: ReplyStage): string | null {
+    if (code < 400 || stage === 'connection' || stage === 'mail') return null;
     return condition === 'mail-after-refused-data' ? null : this.commandText.refused();
   }
 
-  private text(condition: ReplyName, acknowledgement: string | null = null): string {
-    const text = replies[condition].text.replace(/\{(\w+)\}/g, (_, name: string) => {
+  private text(reply: Reply, acknowledgement: string | null = null): string {
+    const text = reply.text.replace(/\{(\w+)\}/g, (_, name: string) => {
       if (name === 'hostName') return this.hostName;
       if (name === 'heloName') return this.heloName ?? '';
       if (name === 'sessionId') return this.sessionId;
@@ -704,7 +698,7 @@ function textOf(read: ReadLine): string | null {
   return read.kind === 'endless' ? null : read.beginning;
 }
 
-function refusalOf(answer: Answer): ReplyName {
+function refusalOf(answer: Answer): Verdict {
   // `done` or `committed` out of place would be a bug of ours, and a fault of ours is 4xx.
   return typeof answer === 'object' && 'refusal' in answer ? answer.refusal : 'fault';
 }

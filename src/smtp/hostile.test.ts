@@ -11,6 +11,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { SmtpLimits } from './limits.ts';
 import { storedBytes } from './testing/recording-receiver.ts';
+import { refusals } from './testing/refusals.ts';
 import { eventually, type RunningServer, startServer } from './testing/running-server.ts';
 import { splitAt, splitRandomly, stuff } from './testing/segments.ts';
 import { openEnvelope, type WireClient } from './testing/wire-client.ts';
@@ -133,7 +134,7 @@ test('dot flood: 8 MB of it cost less than twice a plain mail, hashed and writte
 });
 
 test('a body pipelined behind a refused DATA creates no transaction and no second session', async (t) => {
-  const running = await startServer(t, { recipient: () => ({ refusal: 'unknown-recipient' }) });
+  const running = await startServer(t, { recipient: () => ({ refusal: refusals['unknown-recipient'] }) });
   const evil = 'RSET\r\nMAIL FROM:<evil@x>\r\nRCPT TO:<victim@x>\r\nDATA\r\nbad\r\n.\r\nQUIT\r\n';
   for (const [index, header] of ['', 'Subject: x\r\n\r\n'].entries()) {
     const client = await running.connect();
@@ -153,7 +154,7 @@ test('a body pipelined behind a refused DATA creates no transaction and no secon
 
 test('a client that pipelines up to a refused DATA and waits may go on', async (t) => {
   const running = await startServer(t, {
-    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: 'unknown-recipient' } : undefined),
+    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: refusals['unknown-recipient'] } : undefined),
   });
   const client = await running.connect();
   await client.expect('220');
@@ -308,7 +309,7 @@ for (const [name, line, limits] of [
   test(`${name}: 421 and close`, async (t) => {
     const running = await startServer(t, {
       limits,
-      recipient: ({ localPart }) => (localPart === 'nobody' ? { refusal: 'unknown-recipient' } : undefined),
+      recipient: ({ localPart }) => (localPart === 'nobody' ? { refusal: refusals['unknown-recipient'] } : undefined),
     });
     const client = await running.connect();
     await openEnvelope(client);

@@ -28,12 +28,13 @@ export type {
 } from './receiver.ts';
 export { ReceiverDeadline } from './receiver-deadline.ts';
 export {
-  type ApplicationRefusal,
+  createRefusal,
   enhancedCode,
+  type Refusal,
   type Reply,
-  type ReplyCode,
   type ReplyName,
   replies,
+  replyLine,
 } from './replies.ts';
 export { createSmtpServer, type SmtpServer, type SmtpServerOptions } from './server.ts';
 export type { SmtpTls } from './starttls.ts';

@@ -6,8 +6,7 @@
 import type { ReplyStage } from './engine.ts';
 import type { ProxyProblem } from './proxy-gate.ts';
 import type { AbortReason, MailCommand, SessionFacts } from './receiver.ts';
-
-import type { ApplicationRefusal, ReplyCode, ReplyName } from './replies.ts';
+import type { ReplyName } from './replies.ts';
 
 export interface SmtpObserver {
   readonly sessionOpened?: (session: SessionFacts) => void;
@@ -50,10 +49,10 @@ export interface TlsHandshakeEvent {
 export interface RepliedEvent {
   readonly session: SessionFacts;
   readonly stage: ReplyStage;
-  readonly code: ReplyCode;
+  readonly code: number;
   /** `5.1.1` */
   readonly enhanced: string | null;
-  readonly condition: ReplyName;
+  readonly condition: string;
   /** The address that was judged, as sent; empty for the null reverse-path. */
   readonly address: string | null;
   /** With CRLF; of EHLO several lines. */
@@ -73,7 +72,8 @@ export interface TransactionEndedEvent {
   /** Accepted ones. */
   readonly recipients: number;
   readonly outcome: 'committed' | AbortReason;
-  readonly refusal: ApplicationRefusal | null;
+  /** Its condition. */
+  readonly refusal: string | null;
   /** Handed to the receiver. */
   readonly bytes: number;
   /** End of DATA to the outcome; null when the mail never arrived whole. */

@@ -7,7 +7,7 @@
  * for the call and a late outcome is ignored. The signal of `commit` aborts at its deadline only: a client that is gone
  * will send the mail again, and a finished commit is the better answer to that.
  */
-import type { ApplicationRefusal } from './replies.ts';
+import type { Refusal } from './replies.ts';
 
 /** What is known of the client; a session outlives its transactions. */
 export interface SessionFacts {
@@ -42,9 +42,9 @@ export interface MailCommand {
   readonly smtputf8: boolean;
 }
 
-/** Why a step was not done; `refusal` names the reply in `replies.ts`. */
+/** Why a step was not done: the reply that the client gets. */
 export interface Refused {
-  readonly refusal: ApplicationRefusal;
+  readonly refusal: Refusal;
 }
 
 /** What became of a mail, once it is durable: one line that the client reads after `250 2.0.0 `. */

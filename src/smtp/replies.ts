@@ -1,31 +1,13 @@
 /**
- * Every reply this library can send, in one table; `docs/replies.md` is the same table for readers and a test holds
- * the two together. The class digit of the enhanced code is computed, so it can never disagree with the reply code.
- * Texts are generic: they never name configuration, a library or an exception.
+ * Every reply of the protocol, in one table; those of the application are `Refusal`s. `docs/replies.md` has both for readers,
+ * and a test holds them together. The class digit of the enhanced code is computed, so it can never disagree with the reply
+ * code. Texts are generic: they never name configuration, a library or an exception.
  * Spec: RFC 5321 §4.2, RFC 2034 §4, RFC 3463, RFC 6531 §3.5
  */
-export type ReplyCode =
-  | 214
-  | 220
-  | 221
-  | 250
-  | 252
-  | 354
-  | 421
-  | 451
-  | 452
-  | 500
-  | 501
-  | 503
-  | 530
-  | 550
-  | 552
-  | 553
-  | 554
-  | 555;
-
 export interface Reply {
-  readonly code: ReplyCode;
+  /** What it answers, as logs and metrics name it. */
+  readonly condition: string;
+  readonly code: number;
   /** Second and third digit of the enhanced code; null where RFC 2034 wants none (220, EHLO, HELO, 354). */
   readonly subject: number | null;
   readonly detail: number | null;
@@ -33,15 +15,17 @@ export interface Reply {
   readonly text: string;
 }
 
-const plain = (code: ReplyCode, text: string): Reply => ({ code, subject: null, detail: null, text });
-const reply = (code: ReplyCode, subject: number, detail: number, text: string): Reply => ({
+type Unnamed = Omit<Reply, 'condition'>;
+
+const plain = (code: number, text: string): Unnamed => ({ code, subject: null, detail: null, text });
+const reply = (code: number, subject: number, detail: number, text: string): Unnamed => ({
   code,
   subject,
   detail,
   text,
 });
 
-export const replies = {
+const table = {
   greeting: plain(220, '{hostName} ESMTP'),
   'helo-ok': plain(250, '{hostName}'),
   'ehlo-ok': plain(250, '{hostName} greets {heloName}'),
@@ -57,14 +41,6 @@ export const replies = {
   help: reply(214, 0, 0, 'Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT'),
   goodbye: reply(221, 0, 0, 'Goodbye'),
 
-  'unknown-recipient': reply(550, 1, 1, 'Unknown recipient'),
-  'relaying-denied': reply(550, 7, 1, 'Relaying denied'),
-  'mailbox-disabled': reply(550, 2, 1, 'Mailbox disabled'),
-  'sender-blocked': reply(550, 7, 1, 'Sender not accepted'),
-  unavailable: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
-  'storage-full': reply(452, 3, 1, 'Insufficient storage, try again later'),
-  'routing-loop': reply(554, 4, 6, 'Routing loop'),
-  unstorable: reply(554, 6, 0, 'Message content cannot be recorded'),
   fault: reply(451, 3, 0, 'Temporary failure, try again later ({sessionId})'),
 
   'malformed-sender': reply(501, 1, 7, 'Malformed sender address'),
@@ -90,21 +66,39 @@ export const replies = {
   'other-protocol': reply(554, 5, 1, 'This is an SMTP server'),
   'idle-timeout': reply(421, 4, 2, 'Timeout, closing connection'),
   'shutting-down': reply(421, 3, 2, 'Service shutting down, try again later'),
-} as const satisfies Record<string, Reply>;
+} as const satisfies Record<string, Unnamed>;
 
-/** The name of a reply is the condition it answers; logs and metrics carry it. */
-export type ReplyName = keyof typeof replies;
+export type ReplyName = keyof typeof table;
 
-/** The names an application may refuse with; the library sends the reply of the same name. */
-export type ApplicationRefusal =
-  | 'unknown-recipient'
-  | 'relaying-denied'
-  | 'mailbox-disabled'
-  | 'sender-blocked'
-  | 'unavailable'
-  | 'storage-full'
-  | 'routing-loop'
-  | 'unstorable';
+export const replies = Object.fromEntries(
+  Object.entries(table).map(([condition, unnamed]) => [condition, { condition, ...unnamed }]),
+) as Readonly<Record<ReplyName, Reply>>;
+
+/** How an application refuses a sender, a recipient or a mail. Made by `createRefusal`. */
+export interface Refusal extends Reply {
+  readonly subject: number;
+  readonly detail: number;
+  /** May hold `{sessionId}`. */
+  readonly text: string;
+}
+
+/**
+ * Errors: `RangeError` for what is no refusal or cannot be sent: a code other than 4xx and 5xx, a text that is not one short
+ * line of printable ASCII, a condition that is the protocol's own or could not be a label.
+ */
+export function createRefusal(refusal: Refusal): Refusal {
+  const { condition, code, subject, detail, text } = refusal;
+  const isDigits = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= 999;
+  if (!/^[a-z]+(-[a-z]+)*$/.test(condition) || condition in table) wrong(`a condition of ${JSON.stringify(condition)}`);
+  if (!Number.isInteger(code) || code < 400 || code > 599) wrong(`${condition}: a code of ${code}`);
+  if (!isDigits(subject) || !isDigits(detail)) wrong(`${condition}: an enhanced code of ${subject}.${detail}`);
+  if (text === '' || safeReplyText(text) !== text) wrong(`${condition}: a text of ${JSON.stringify(text)}`);
+  return Object.freeze({ ...refusal });
+}
+
+function wrong(what: string): never {
+  throw new RangeError(`not a refusal: ${what}`);
+}
 
 /** `5.1.1`, or null where there is none. Spec: RFC 2034 §4 (same class as the reply code) */
 export function enhancedCode(of: Reply): string | null {
@@ -117,15 +111,15 @@ export function replyLine(of: Reply, text: string = of.text): string {
   return enhanced === null ? `${of.code} ${text}` : `${of.code} ${enhanced} ${text}`;
 }
 
-const fixedLines: ReadonlyMap<ReplyName, string> = new Map(
-  (Object.keys(replies) as ReplyName[])
-    .filter((name) => !replies[name].text.includes('{'))
-    .map((name) => [name, replyLine(replies[name])]),
+const fixedLines: ReadonlyMap<Reply, string> = new Map(
+  Object.values(replies)
+    .filter(({ text }) => !text.includes('{'))
+    .map((fixed) => [fixed, replyLine(fixed)]),
 );
 
-/** The line of a reply that is always the same; undefined for those with a place to fill in. */
-export function fixedReplyLine(condition: ReplyName): string | undefined {
-  return fixedLines.get(condition);
+/** The line of a reply of the protocol that is always the same; undefined for the others. */
+export function fixedReplyLine(of: Reply): string | undefined {
+  return fixedLines.get(of);
 }
 
 /** RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets; room is left for code, enhanced code and CRLF. */

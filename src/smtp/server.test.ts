@@ -7,6 +7,7 @@ import type { AbortReason, MailReceiver, MailTransaction, Refused } from './rece
 import { ReceiverDeadline } from './receiver-deadline.ts';
 import { createSmtpServer } from './server.ts';
 import { createRecordingReceiver, storedBytes } from './testing/recording-receiver.ts';
+import { refusals } from './testing/refusals.ts';
 import { eventually, startServer } from './testing/running-server.ts';
 import { connectWireClient, openEnvelope, type WireClient } from './testing/wire-client.ts';
 
@@ -66,7 +67,7 @@ test('a client that goes on behind QUIT is read until it notices, so that it get
 
 test('the observer learns all that logs and metrics need', async (t) => {
   const { connect, seen } = await startServer(t, {
-    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: 'unknown-recipient' } : undefined),
+    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: refusals['unknown-recipient'] } : undefined),
   });
   const client = await connect();
   await openEnvelope(client);
@@ -264,7 +265,7 @@ test('a refusal in the middle of the body stops the chunks and is told at the en
   const { connect, receiver } = await startServer(t, {
     async body(chunks): Promise<Refused | undefined> {
       for await (const _ of chunks) break;
-      return { refusal: 'storage-full' };
+      return { refusal: refusals['storage-full'] };
     },
   });
   const client = await connect();

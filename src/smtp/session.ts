@@ -17,7 +17,7 @@ import { maxBufferedChunks, type SmtpLimits } from './limits.ts';
 import type { MemoryPlaces, PlaceHolder } from './memory-places.ts';
 import type { ReceiverStep, SmtpObserver, TlsHandshakeEvent, TransactionEndedEvent } from './observer.ts';
 import type { AbortReason, Mailbox, MailCommand, MailReceiver, SessionFacts } from './receiver.ts';
-import { enhancedCode, type ReplyName, replies } from './replies.ts';
+import { enhancedCode, type Reply, type ReplyName } from './replies.ts';
 import { type SmtpTls, secured } from './starttls.ts';
 import { Transaction, type TransactionHost } from './transaction.ts';
 
@@ -347,7 +347,7 @@ export class Session implements EngineEvents, TransactionHost, PlaceHolder {
   // From the engine.
 
   reply(
-    condition: ReplyName,
+    reply: Reply,
     wire: string,
     stage: ReplyStage,
     address: string | null,
@@ -357,8 +357,8 @@ export class Session implements EngineEvents, TransactionHost, PlaceHolder {
     this.knowHelo();
     const { replied } = this.observer;
     if (replied !== undefined) {
-      const { code } = replies[condition];
-      const enhanced = enhancedCode(replies[condition]);
+      const { code, condition } = reply;
+      const enhanced = enhancedCode(reply);
       const durationMs = performance.now() - this.lastActivityAt;
       const session = this.facts;
       this.notify(() => replied({ session, stage, code, enhanced, condition, address, wire, refusedText, durationMs }));

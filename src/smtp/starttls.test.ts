@@ -11,6 +11,7 @@ import { runInNewContext } from 'node:vm';
 import { makeCertificate, opensslProblem, type TestCertificate } from '../testing/certificate.ts';
 import { missing } from '../testing/missing.ts';
 import { storedBytes } from './testing/recording-receiver.ts';
+import { refusals } from './testing/refusals.ts';
 import { eventually, type RunningOptions, type RunningServer, startServer } from './testing/running-server.ts';
 import { stuff } from './testing/segments.ts';
 import { connectWireClient, openEnvelope, secureWireClient, type WireClient } from './testing/wire-client.ts';
@@ -118,7 +119,9 @@ tlsTest('commands injected behind STARTTLS are discarded, and the session begins
 
 tlsTest('commands injected behind STARTTLS while the session is paused are discarded too', async (_, start) => {
   const begin = Promise.withResolvers<void>();
-  const running = await start({ begin: () => begin.promise.then(() => ({ refusal: 'sender-blocked' }) as const) });
+  const running = await start({
+    begin: () => begin.promise.then(() => ({ refusal: refusals['sender-blocked'] }) as const),
+  });
   const plain = await running.connect();
   await plain.expect('220');
   await plain.say('EHLO client.example', '250');

@@ -276,7 +276,7 @@ export class Transaction {
       mail: this.mail,
       recipients: this.recipients,
       outcome,
-      refusal: refused?.refusal ?? null,
+      refusal: refused?.refusal.condition ?? null,
       bytes: this.bytes,
       ackDurationMs: this.endOfDataAt === 0 ? null : performance.now() - this.endOfDataAt,
       clientTold: !this.clientGone,

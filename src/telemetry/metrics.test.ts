@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
+import { replies } from '../smtp/index.ts';
 import { createLog } from './log.ts';
 import { createMetrics, type DatabaseCounts, type DiskSpace, type ErrorType, type MetricsOptions } from './metrics.ts';
 
@@ -142,15 +143,22 @@ test('a database that fails or hangs costs its own gauges only, and old values d
 });
 
 test('replies are counted by code and condition; those that never were stand there with zero', async () => {
-  const metrics = createMetrics();
-  metrics.replied('accepted');
-  metrics.replied('accepted');
-  metrics.replied('unavailable');
+  const refusals = [
+    { condition: 'unavailable', code: 451, subject: 3, detail: 0, text: 'Later' },
+    { condition: 'storage-full', code: 452, subject: 3, detail: 1, text: 'Full' },
+  ];
+  const metrics = createMetrics({ refusals });
+  metrics.replied(replies.accepted);
+  metrics.replied(replies.accepted);
+  metrics.replied({ condition: 'unavailable', code: 451 });
+  metrics.replied({ condition: 'not-known-before', code: 550 });
   for (let scraped = 0; scraped < 2; scraped += 1) {
     const lines = await scrape(metrics);
     assert.ok(lines.includes('smtp_replies_total{code="250",condition="accepted"} 2'));
     assert.ok(lines.includes('smtp_replies_total{code="451",condition="unavailable"} 1'));
     assert.ok(lines.includes('smtp_replies_total{code="452",condition="storage-full"} 0'));
+    assert.ok(lines.includes('smtp_replies_total{code="550",condition="not-known-before"} 1'));
+    assert.ok(lines.includes('smtp_replies_total{code="421",condition="idle-timeout"} 0'));
   }
 });
 

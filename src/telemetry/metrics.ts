@@ -1,7 +1,7 @@
 /** The Prometheus metrics. Every label value comes from a closed set or is the id of one of our organisations. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { InboundMessageStatus } from '../ports/message-store.ts';
-import { type ReplyName, replies } from '../smtp/index.ts';
+import { type Reply, replies } from '../smtp/index.ts';
 import { askWithDeadline } from './deadline.ts';
 import type { Log } from './log.ts';
 import { combinedText, type MetricsSnapshot } from './process-metrics.ts';
@@ -48,7 +48,7 @@ export interface Metrics {
   connectionClosed(tlsVersion: string | null): void;
   tlsHandshake(outcome: TlsOutcome): void;
   tlsCertificateInUse(notAfter: Date): void;
-  replied(condition: ReplyName): void;
+  replied(reply: Pick<Reply, 'code' | 'condition'>): void;
   objectStoreOperation(operation: ObjectStoreOperation, durationMs: number): void;
   /** Of each part of `/readyz`, by its name there: can it do its work now? */
   readiness(parts: Readonly<Record<string, { readonly ready: boolean }>>): void;
@@ -90,6 +90,8 @@ export interface MetricsOptions {
   readonly diskSpace?: () => Promise<DiskSpace | null>;
   /** Of the program. */
   readonly version?: string;
+  /** Those of the application, beside the protocol's: told from the first scrape on. */
+  readonly refusals?: readonly Reply[];
   /** What other processes of ours have counted, asked at every scrape. Never rejects. */
   readonly otherProcesses?: () => Promise<readonly MetricsSnapshot[]>;
   readonly log?: Log;
@@ -106,7 +108,7 @@ export function createMetrics(options: MetricsOptions = {}): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const instruments = createInstruments(registry);
-  const replied = createReplyCounter(registry);
+  const replied = createReplyCounter(registry, [...Object.values(replies), ...(options.refusals ?? [])]);
   const tls = createTlsInstruments(registry);
   createBuildInfo(registry, options.version ?? 'unknown');
   const refreshers = [createRefresh(registry, options), createDiskRefresh(registry, options)];
@@ -239,8 +241,8 @@ function createInstruments(registry: Registry) {
  * Several replies for each mail: they are counted in plain numbers, and in the registry's terms only when it is asked.
  * Every reply stands there from the first scrape: the first 451 is then a rise, not the beginning of a series.
  */
-function createReplyCounter(registry: Registry): (condition: ReplyName) => void {
-  const counts = new Map<ReplyName, number>();
+function createReplyCounter(registry: Registry, known: readonly Reply[]): Metrics['replied'] {
+  const counts = new Map(known.map(({ condition, code }) => [condition, { code: String(code), count: 0 }]));
   new Counter({
     name: 'smtp_replies_total',
     help: 'SMTP replies by code and by the condition they answer; docs/replies.md lists them',
@@ -248,12 +250,14 @@ function createReplyCounter(registry: Registry): (condition: ReplyName) => void 
     registers: [registry],
     collect() {
       this.reset();
-      for (const [condition, { code }] of Object.entries(replies)) {
-        this.inc({ code: String(code), condition }, counts.get(condition as ReplyName) ?? 0);
-      }
+      for (const [condition, { code, count }] of counts) this.inc({ code, condition }, count);
     },
   });
-  return (condition) => counts.set(condition, (counts.get(condition) ?? 0) + 1);
+  return ({ condition, code }) => {
+    const counted = counts.get(condition);
+    if (counted === undefined) counts.set(condition, { code: String(code), count: 1 });
+    else counted.count++;
+  };
 }
 
 function createBuildInfo(registry: Registry, version: string): void {

@@ -33,7 +33,7 @@ test('what several processes count is summed, under the same names as of one', a
     metrics.emailReceived(orgId, 'accepted');
     metrics.connectionOpened();
     metrics.acknowledged(250);
-    metrics.replied('accepted');
+    metrics.replied({ condition: 'accepted', code: 250 });
     others.learn(name, await sent(metrics));
   }
   const told = await lines();
@@ -44,7 +44,7 @@ test('what several processes count is summed, under the same names as of one', a
     'smtp_ack_duration_seconds_sum 0.5',
     'smtp_ack_duration_seconds_bucket{le="0.25"} 2',
     'smtp_replies_total{code="250",condition="accepted"} 2',
-    'smtp_replies_total{code="451",condition="unavailable"} 0',
+    'smtp_replies_total{code="451",condition="fault"} 0',
   ]) {
     assert.ok(told.includes(expected), `${expected}\n${told.join('\n')}`);
   }

@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { refusals } from '../../src/intake/refusals.ts';
 import { replies } from '../../src/smtp/index.ts';
 import { documentStatuses, errorTypes, objectStoreOperations } from '../../src/telemetry/metrics.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
@@ -167,8 +168,8 @@ type Exposed = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** Closed sets; the values of any other label cannot be told beforehand. */
 const knownValues: Readonly<Record<string, readonly string[]>> = {
-  condition: Object.keys(replies),
-  code: [...new Set(Object.values(replies).map(({ code }) => String(code)))],
+  condition: Object.keys({ ...replies, ...refusals }),
+  code: [...new Set(Object.values({ ...replies, ...refusals }).map(({ code }) => String(code)))],
   error_type: errorTypes,
   op: objectStoreOperations,
   status: [

@@ -129,7 +129,7 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   ['docs/performance.md', 'npm run bench\n', { not: 'it takes seven minutes; bench/*.test.ts hold its parts' }],
   ['docs/performance.md', 'npm run bench -- --only acceptance', { not: 'it takes minutes, and writes profiles' }],
   ['docs/performance.md', 'Node v', { not: 'output, measured once' }],
-  ['docs/smtp.md', 'import { createSmtpServer }', { here: true }],
+  ['docs/smtp.md', 'import { createRefusal, createSmtpServer }', { here: true }],
 ];
 
 const pages = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
@@ -214,7 +214,7 @@ async function deliver(port: number): Promise<void> {
 `;
 
 test('docs/smtp.md: the example takes a mail of many chunks and saves it as it was sent', async (t) => {
-  const { text } = example('docs/smtp.md', 'import { createSmtpServer }');
+  const { text } = example('docs/smtp.md', 'import { createRefusal, createSmtpServer }');
   const program = replaced(replaced(text, 'port: 2525', 'port: 0'), '// …\n', 'await deliver(port);\n');
   const lines = (await runProgram(await temporaryFolder(t), CLIENT + program)).trimEnd().split('\n');
   assert.ok(lines.includes('250 2.0.0 accepted 1 true'), lines.join('\n'));

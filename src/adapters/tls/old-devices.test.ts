@@ -7,6 +7,7 @@ import type { SecureVersion } from 'node:tls';
 import pino from 'pino';
 import { createSmtpObserver } from '../../intake/observer.ts';
 import { createSmtpServer, type MailReceiver } from '../../smtp/index.ts';
+import { refusals } from '../../smtp/testing/refusals.ts';
 import { createBoundedLines } from '../../telemetry/bounded-lines.ts';
 import { createMetrics } from '../../telemetry/metrics.ts';
 import { visibleBeginning } from '../../telemetry/visible-text.ts';
@@ -41,7 +42,7 @@ async function serve(t: TestContext, minVersion?: SecureVersion): Promise<Served
   const receiver: MailReceiver = {
     async begin(session) {
       versions.push(session.tls?.version);
-      return { refusal: 'sender-blocked' };
+      return { refusal: refusals['sender-blocked'] };
     },
   };
   const observer = createSmtpObserver({ log, metrics, lines: createBoundedLines({ log }), clean: visibleBeginning });

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { SMTPServer } from 'smtp-server';
 import { createSmtpServer } from '../server.ts';
 import { createRecordingReceiver, storedBytes } from './recording-receiver.ts';
+import { refusals } from './refusals.ts';
 
 export interface Peer {
   readonly port: number;
@@ -19,7 +20,7 @@ const maxMessageBytes = 1_000;
 
 export async function startOurs(): Promise<Peer> {
   const receiver = createRecordingReceiver({
-    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: 'unknown-recipient' } : undefined),
+    recipient: ({ localPart }) => (localPart === 'no' ? { refusal: refusals['unknown-recipient'] } : undefined),
   });
   const server = createSmtpServer({ receiver, hostName: 'mx.example', limits: { maxMessageBytes } });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
