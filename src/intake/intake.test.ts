@@ -10,7 +10,8 @@ import { createRecorder, type Recorder } from '../messages/recorder.ts';
 import { RecordError } from '../ports/message-store.ts';
 import { createRawStore } from '../rawstore/index.ts';
 import { createRouter } from '../routing/index.ts';
-import type { Mailbox, MailCommand, MailReceiver, MailTransaction, SessionFacts } from '../smtp/index.ts';
+import type { MailBody, Mailbox, MailCommand, MailReceiver, MailTransaction, SessionFacts } from '../smtp/index.ts';
+import { mailBodyOf } from '../smtp/testing/mail-body.ts';
 import { createBoundedLines } from '../telemetry/bounded-lines.ts';
 import { createMetrics } from '../telemetry/metrics.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
@@ -99,6 +100,8 @@ async function* chunks(data: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < data.length; at += 65_536) yield data.subarray(at, at + 65_536);
 }
 
+const bodyOf = (data: Buffer): MailBody => mailBodyOf(chunks(data));
+
 async function send(
   house: House,
   data: Buffer | string,
@@ -106,7 +109,7 @@ async function send(
   from?: string | null,
 ): Promise<string> {
   const transaction = await begin(house, to, from);
-  assert.equal(await transaction.body(chunks(Buffer.from(data)), never), undefined);
+  assert.equal(await transaction.body(bodyOf(Buffer.from(data)), never), undefined);
   const outcome = await transaction.commit(never);
   return 'refusal' in outcome ? outcome.refusal.condition : outcome.acknowledgement;
 }
@@ -121,7 +124,7 @@ describe('a mail that goes round in a loop', () => {
     for (const name of ['Received', 'received', 'RECEIVED ']) {
       const transaction = await begin(house, ['orders+acme@orders.example', 'orders+globex@orders.example']);
       const mail = Buffer.from(`${received(101, name)}${MAIL}`);
-      assert.deepEqual(await transaction.body(chunks(mail), never), { refusal: refusals['routing-loop'] });
+      assert.deepEqual(await transaction.body(bodyOf(mail), never), { refusal: refusals['routing-loop'] });
       await transaction.abort('refused');
     }
     assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
@@ -311,7 +314,7 @@ describe('a sender that is blocked by its From', () => {
       await createPostgresBlockList({ pool: house.pool }).block(pattern, null);
       for (const reversePath of [null, 'good@example.com']) {
         const transaction = await begin(house, both, reversePath);
-        assert.deepEqual(await transaction.body(chunks(Buffer.from(mailFrom(from))), never), {
+        assert.deepEqual(await transaction.body(bodyOf(Buffer.from(mailFrom(from))), never), {
           refusal: refusals['sender-blocked'],
         });
         await transaction.abort('refused');
@@ -347,7 +350,7 @@ describe('a sender that is blocked by its From', () => {
 
     await blockList.block('@example.com', null);
     const transaction = await begin(house, both, null);
-    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: refusals['sender-blocked'] });
+    assert.deepEqual(await transaction.body(bodyOf(Buffer.from(MAIL)), never), { refusal: refusals['sender-blocked'] });
   });
 
   it('is judged behind a header of any size, and in a mail that is all header', async (t) => {
@@ -356,7 +359,7 @@ describe('a sender that is blocked by its From', () => {
     const padding = `X-Padding: ${'y\r\n '.repeat(400_000)}\r\n`;
     for (const mail of [padding + MAIL, `${'X: y\r\n'.repeat(6_000)}${MAIL}`, 'From: b@example.com\r\n']) {
       const transaction = await begin(house, both, null);
-      assert.deepEqual(await transaction.body(chunks(Buffer.from(mail)), never), {
+      assert.deepEqual(await transaction.body(bodyOf(Buffer.from(mail)), never), {
         refusal: refusals['sender-blocked'],
       });
       await transaction.abort('refused');
@@ -368,7 +371,7 @@ describe('a sender that is blocked by its From', () => {
     const house = await openHouse(t);
     const transaction = await begin(house, both, null);
     await house.pool.query('ALTER TABLE blocked_sender RENAME TO gone');
-    assert.deepEqual(await transaction.body(chunks(Buffer.from(MAIL)), never), { refusal: refusals.unavailable });
+    assert.deepEqual(await transaction.body(bodyOf(Buffer.from(MAIL)), never), { refusal: refusals.unavailable });
     await transaction.abort('refused');
     assert.deepEqual([await house.rows(), await house.objects()], [[], []]);
   });
@@ -378,7 +381,7 @@ describe('a transaction that does not come to its end', () => {
   it('stored and then aborted: the object goes', async (t) => {
     const house = await openHouse(t);
     const transaction = await begin(house, ['orders+acme@orders.example']);
-    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    await transaction.body(bodyOf(Buffer.from(MAIL)), never);
     assert.equal((await house.objects()).length, 1);
     await transaction.abort('connection-lost');
     assert.deepEqual(await house.objects(), []);
@@ -392,7 +395,7 @@ describe('a transaction that does not come to its end', () => {
       yield Buffer.from(MAIL);
       await gate.promise;
     }
-    const storing = transaction.body(slow(), never);
+    const storing = transaction.body(mailBodyOf(slow()), never);
     await transaction.abort('deadline');
     gate.resolve();
     await storing;
@@ -427,7 +430,7 @@ describe('a transaction that does not come to its end', () => {
       },
     }));
     const transaction = await begin(house, ['orders+acme@orders.example']);
-    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    await transaction.body(bodyOf(Buffer.from(MAIL)), never);
     const committing = transaction.commit(never);
     await transaction.abort('deadline');
     may.resolve();
@@ -476,7 +479,7 @@ describe('the spans of a mail', () => {
       yield Buffer.from(MAIL);
       throw new Error('the connection is lost');
     }
-    await assert.rejects(transaction.body(torn(), never));
+    await assert.rejects(transaction.body(mailBodyOf(torn()), never));
     await transaction.abort('connection-lost');
     assert.deepEqual(await told(), ['smtp transaction 0 refused', 'store 0 ', 'smtp transaction 0 connection-lost']);
   });
@@ -490,7 +493,7 @@ describe('the spans of a mail', () => {
       },
     }));
     const transaction = await begin(house, ['orders+acme@orders.example']);
-    await transaction.body(chunks(Buffer.from(MAIL)), never);
+    await transaction.body(bodyOf(Buffer.from(MAIL)), never);
     const committing = transaction.commit(never);
     await transaction.abort('deadline');
     may.resolve();

@@ -129,7 +129,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       return undefined;
     },
 
-    async body(chunks, signal) {
+    async body(body, signal) {
       state = 'storing';
       receivedAt = new Date(o.clock?.() ?? Date.now());
       keys = [...deliveries.values()].map(({ organisation, inboundMessageId }) =>
@@ -149,7 +149,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         });
       };
       try {
-        raw = await o.rawStore.store({ keys, chunks, signal, onHeader });
+        raw = await o.rawStore.store({ keys, body, signal, onHeader });
         storing?.set({ 'orderflow.size_bytes': raw.sizeBytes });
       } catch (error) {
         state = 'settled';

@@ -11,26 +11,98 @@ export interface Rooms {
 
 const ownRooms: Rooms = { take: (bytes) => Buffer.allocUnsafeSlow(bytes), giveBack: freeMemory };
 
+/** Bytes that are copied where the reader wants them. */
+export interface ByteReader {
+  /** Shape: how many bytes were written into it; 0 at the end. */
+  read(into: Uint8Array): Promise<number>;
+  /** No more is wanted: a read under way writes nothing any more. */
+  cancel(): void;
+}
+
 /**
- * Chunks of any size in, pieces worth a system call out: all but the last hold at least `pieceBytes`, and a stream
+ * Bytes in, pieces worth a system call out: all but the last hold `pieceBytes`, of chunks at least as many, and a stream
  * shorter than that is one piece.
  *
  * Owns: small chunks are copied, so that what a chunk is cut from (a 64 KiB socket read behind ten bytes) is not kept
  * alive and a producer may write over a chunk once the next was asked for. A piece is good until the next is asked for;
  * one that is the whole stream is its reader's, with its room.
- * Holds at most `pieceBytes` beside the producer's chunk; asks for the next chunk only after the last piece was taken.
+ * Holds at most `pieceBytes` beside the producer's chunk; asks for more only after the last piece was taken.
  * Errors: rethrows the producer's; throws the signal's reason, also while the producer hangs.
  */
-export async function* gather(
-  chunks: AsyncIterable<Uint8Array>,
+export function gather(
+  source: AsyncIterable<Uint8Array> | ByteReader,
   pieceBytes: number,
   signal?: AbortSignal,
   rooms: Rooms = ownRooms,
 ): AsyncGenerator<Uint8Array, void, undefined> {
+  return 'read' in source
+    ? gatherRead(source, pieceBytes, signal, rooms)
+    : gatherChunks(signal === undefined ? source : untilAborted(source, signal), pieceBytes, rooms);
+}
+
+async function* gatherRead(
+  source: ByteReader,
+  pieceBytes: number,
+  signal: AbortSignal | undefined,
+  rooms: Rooms,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const read = signal === undefined ? source.read.bind(source) : readUntilAborted(source, signal);
+  let room = rooms.take(Math.min(FIRST_ROOM_BYTES, pieceBytes)).subarray(0, pieceBytes);
+  let filled = 0;
+  let several = false;
+  let ended = false;
+  try {
+    for (;;) {
+      const count = await read(filled === 0 ? room : room.subarray(filled));
+      if (count === 0) break;
+      filled += count;
+      if (filled < room.length) continue;
+      if (room.length < pieceBytes) {
+        room = withRoomFor(room, filled, room.length + 1, pieceBytes, rooms);
+        continue;
+      }
+      several = true;
+      yield room;
+      filled = 0;
+    }
+    ended = true;
+  } finally {
+    if (!ended) source.cancel();
+  }
+  if (filled > 0) yield room.subarray(0, filled);
+  // Only here: where its reader left early, the last piece may still be on its way to the disk.
+  if (several || filled === 0) rooms.giveBack(room);
+}
+
+/** An abort ends the wait for a read at once. One listener for all reads: adding one costs as much as a read. */
+function readUntilAborted(source: ByteReader, signal: AbortSignal): (into: Uint8Array) => Promise<number> {
+  let giveUpWaiting: ((reason: unknown) => void) | null = null;
+  const onAbort = () => giveUpWaiting?.(signal.reason);
+  signal.addEventListener('abort', onAbort);
+  return (into) =>
+    new Promise((resolve, reject) => {
+      const fail = (reason: unknown): void => {
+        signal.removeEventListener('abort', onAbort);
+        reject(reason);
+      };
+      if (signal.aborted) return fail(signal.reason);
+      giveUpWaiting = fail;
+      source.read(into).then((count) => {
+        if (count === 0) signal.removeEventListener('abort', onAbort);
+        resolve(count);
+      }, fail);
+    });
+}
+
+async function* gatherChunks(
+  chunks: AsyncIterable<Uint8Array>,
+  pieceBytes: number,
+  rooms: Rooms,
+): AsyncGenerator<Uint8Array, void, undefined> {
   let room: Buffer = Buffer.alloc(0);
   let filled = 0;
   let several = false;
-  for await (const chunk of signal === undefined ? chunks : untilAborted(chunks, signal)) {
+  for await (const chunk of chunks) {
     if (filled === 0 && chunk.length >= pieceBytes) {
       several = true;
       yield chunk;

@@ -30,7 +30,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
   ] as const) {
     it(`stores a mail that comes ${title} and says what it is`, async () => {
       const key = `org/${title.replaceAll(' ', '-')}.eml`;
-      const stored = await createRawStore({ objects }).store({ keys: [key], chunks: cut(mail, sizes) });
+      const stored = await createRawStore({ objects }).store({ keys: [key], body: cut(mail, sizes) });
       assert.equal(stored.sizeBytes, mail.length);
       assert.equal(stored.rawSha256, sha256(mail));
       assert.equal(stored.contentSha256, sha256(body));
@@ -42,22 +42,22 @@ describe('the raw store', { timeout: 60_000 }, () => {
 
   it('another hop changes the raw digest, not the content digest', async () => {
     const store = createRawStore({ objects });
-    const first = await store.store({ keys: ['hop/1.eml'], chunks: once(mail) });
+    const first = await store.store({ keys: ['hop/1.eml'], body: once(mail) });
     const again = await store.store({
       keys: ['hop/2.eml'],
-      chunks: cut(Buffer.concat([Buffer.from('Received: from b\r\n'), mail]), [4096]),
+      body: cut(Buffer.concat([Buffer.from('Received: from b\r\n'), mail]), [4096]),
     });
     assert.notEqual(again.rawSha256, first.rawSha256);
     assert.equal(again.contentSha256, first.contentSha256);
   });
 
   it('a mail without an empty line is all header, and its content the digest of nothing', async () => {
-    const stored = await createRawStore({ objects }).store({ keys: ['all/header.eml'], chunks: once(header) });
+    const stored = await createRawStore({ objects }).store({ keys: ['all/header.eml'], body: once(header) });
     assert.equal(stored.contentSha256, sha256(Buffer.alloc(0)));
     assert.equal(Buffer.from(stored.header.headerBlock).toString(), header);
     const empty = await createRawStore({ objects }).store({
       keys: ['all/empty.eml'],
-      chunks: cut(Buffer.alloc(0), [1]),
+      body: cut(Buffer.alloc(0), [1]),
     });
     assert.equal(empty.sizeBytes, 0);
     assert.equal(empty.header.headerBlock.length, 0);
@@ -68,7 +68,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
     const endless = Buffer.concat([Buffer.from('X: '), Buffer.alloc(3_000_000, 'x')]);
     const stored = await createRawStore({ objects }).store({
       keys: ['big/header.eml'],
-      chunks: cut(endless, [65_536]),
+      body: cut(endless, [65_536]),
     });
     assert.equal(stored.header.headerBlock.length, 0);
     assert.equal(stored.header.isPlain, false);
@@ -77,7 +77,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
 
   it('stores one mail for several organisations', async () => {
     const all = ['a/1.eml', 'b/2.eml', 'c/3.eml'];
-    await createRawStore({ objects }).store({ keys: all, chunks: cut(mail, [50_000]) });
+    await createRawStore({ objects }).store({ keys: all, body: cut(mail, [50_000]) });
     for (const key of all) assert.ok((await read(objects, key)).equals(mail));
   });
 
@@ -88,7 +88,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
       throw lost;
     }
     const all = ['lost/1.eml', 'lost/2.eml'];
-    await assert.rejects(createRawStore({ objects }).store({ keys: all, chunks: broken() }), (error) => error === lost);
+    await assert.rejects(createRawStore({ objects }).store({ keys: all, body: broken() }), (error) => error === lost);
     assert.deepEqual(await keys(objects, 'lost/'), []);
     assert.deepEqual(await readdir(join(rootDir, '+incoming')), []);
   });
@@ -107,7 +107,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
     };
     const all = ['copies/1.eml', 'copies/2.eml', 'copies/3.eml'];
     const store = createRawStore({ objects: failing });
-    await assert.rejects(store.store({ keys: all, chunks: once(mail) }), isStoreError('storage-full'));
+    await assert.rejects(store.store({ keys: all, body: once(mail) }), isStoreError('storage-full'));
     assert.equal(underWay, 0, 'a copy that ended later would be left behind');
     assert.deepEqual(await keys(objects, 'copies/'), []);
   });
@@ -122,7 +122,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
       await new Promise(() => {});
     }
     const store = createRawStore({ objects });
-    await assert.rejects(store.store({ keys: ['late/1.eml'], chunks: hanging(), signal: during.signal }), rejectsSo);
+    await assert.rejects(store.store({ keys: ['late/1.eml'], body: hanging(), signal: during.signal }), rejectsSo);
     const after = new AbortController();
     const late: ObjectStore = {
       ...objects,
@@ -132,7 +132,7 @@ describe('the raw store', { timeout: 60_000 }, () => {
         return stored;
       },
     };
-    const all = { keys: ['late/2.eml', 'late/3.eml'], chunks: once(mail), signal: after.signal };
+    const all = { keys: ['late/2.eml', 'late/3.eml'], body: once(mail), signal: after.signal };
     await assert.rejects(createRawStore({ objects: late }).store(all), rejectsSo);
     assert.deepEqual(await keys(objects, 'late/'), []);
   });
@@ -150,9 +150,9 @@ describe('the raw store', { timeout: 60_000 }, () => {
       },
     };
     const store = createRawStore({ objects: slow });
-    await assert.rejects(store.store({ keys: ['held/1.eml'], chunks: cut(first, [4_000]) }));
+    await assert.rejects(store.store({ keys: ['held/1.eml'], body: cut(first, [4_000]) }));
     fails = false;
-    for (const key of ['held/2.eml', 'held/3.eml']) await store.store({ keys: [key], chunks: cut(second, [4_000]) });
+    for (const key of ['held/2.eml', 'held/3.eml']) await store.store({ keys: [key], body: cut(second, [4_000]) });
     assert.ok(first.equals(held[0] as Uint8Array));
     assert.equal(held[2]?.buffer, held[1]?.buffer, 'the memory of a mail that is stored is used again');
     assert.notEqual(held[1]?.buffer, held[0]?.buffer);
@@ -164,13 +164,13 @@ describe('the raw store', { timeout: 60_000 }, () => {
       put: async (...put) => ({ sizeBytes: (await objects.put(...put)).sizeBytes - 1 }),
     };
     const store = createRawStore({ objects: forgetful });
-    await assert.rejects(store.store({ keys: ['short/1.eml'], chunks: once(mail) }), isStoreError('store-unavailable'));
+    await assert.rejects(store.store({ keys: ['short/1.eml'], body: once(mail) }), isStoreError('store-unavailable'));
     assert.deepEqual(await keys(objects, 'short/'), []);
   });
 
   it('discards what it can and never rejects', async () => {
     const store = createRawStore({ objects });
-    await store.store({ keys: ['gone/1.eml', 'gone/2.eml'], chunks: once(mail) });
+    await store.store({ keys: ['gone/1.eml', 'gone/2.eml'], body: once(mail) });
     await store.discard(['gone/1.eml', 'not a key', 'gone/never.eml', 'gone/2.eml']);
     assert.deepEqual(await keys(objects, 'gone/'), []);
   });

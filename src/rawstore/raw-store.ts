@@ -1,5 +1,5 @@
 import type { ScannedHeader } from '../mime/index.ts';
-import { gather, type Rooms } from '../ports/gather.ts';
+import { type ByteReader, gather, type Rooms } from '../ports/gather.ts';
 import { type ObjectStore, PUT_AT_ONCE_BYTES, type StoredObject, StoreError } from '../ports/object-store.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createHashThread, digestsOf, type MailHasher } from './digests.ts';
@@ -13,13 +13,13 @@ export interface RawStore {
   /**
    * Streams a mail into the object store, counted and hashed on the way. Durable under every key when it resolves.
    * When it rejects, nothing is left under any of them.
-   * Owns: drains `chunks`; holds what `createHeaderScan` and the object store hold.
-   * Errors: `StoreError`, what `chunks` threw, or the signal's reason. Copies under way are waited for before that.
+   * Owns: drains `body`; holds what `createHeaderScan` and the object store hold.
+   * Errors: `StoreError`, what `body` threw, or the signal's reason. Copies under way are waited for before that.
    */
   store(mail: {
     /** At least one, none twice, none ever used before: the first is written, the others are copies of it. */
     readonly keys: readonly string[];
-    readonly chunks: AsyncIterable<Uint8Array>;
+    readonly body: AsyncIterable<Uint8Array> | ByteReader;
     /** Called once, as soon as the end of the header is known. */
     readonly onHeader?: (header: ScannedHeader) => void;
     readonly signal?: AbortSignal;
@@ -61,12 +61,12 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   }
 
   return {
-    async store({ keys, chunks, onHeader, signal }) {
+    async store({ keys, body, onHeader, signal }) {
       const [firstKey, ...otherKeys] = keys;
       if (firstKey === undefined) throw new TypeError('a mail is stored under at least one key');
       const put: Put = (content) =>
         objects.put(firstKey, content, { mediaType: 'message/rfc822', fresh: true, ...(signal && { signal }) });
-      const { stored, facts } = await storeFirst(put, chunks, createHeaderWatch(onHeader), signal);
+      const { stored, facts } = await storeFirst(put, body, createHeaderWatch(onHeader), signal);
       try {
         const mail = await facts();
         if (stored.sizeBytes !== mail.sizeBytes) {
@@ -86,7 +86,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
   /** A mail of less than a piece goes to the store in one call; of a larger one no more than a piece is held. */
   async function storeFirst(
     put: Put,
-    chunks: AsyncIterable<Uint8Array>,
+    body: AsyncIterable<Uint8Array> | ByteReader,
     header: HeaderWatch,
     signal: AbortSignal | undefined,
   ): Promise<Stored> {
@@ -103,7 +103,7 @@ export function createRawStore(options: { readonly objects: ObjectStore; readonl
       },
     };
     try {
-      const pieces = gather(chunks, PIECE_BYTES, signal, lent);
+      const pieces = gather(body, PIECE_BYTES, signal, lent);
       const first = await pieces.next();
       if (first.done === true) return await storeSmall(put, new Uint8Array(), header);
       if (first.value.length < PIECE_BYTES) return await storeSmall(put, first.value, header);

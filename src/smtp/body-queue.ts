@@ -1,13 +1,12 @@
 // biome-ignore-all lint/correctness/noVoidTypeReturn: a guard that leaves with a call reads best on one line.
 /**
- * The mail on its way from the socket to the receiver: an async iterable for one reader, who is woken by its first
- * chunk, and then when it is full or the mail has ended.
- * Owns: the chunks; the one handed over is the reader's until it asks for the next, and then its memory is taken back. Bounded by its filler, which stops the socket on `full` and goes on when
- * `onEmpty` says so.
- * Errors: the iteration throws `MailIncomplete` when the mail does not arrive whole.
+ * The mail on its way from the socket to the receiver, for one reader, who is woken by its first bytes, and then when the
+ * queue is full or the mail has ended.
+ * Owns: the chunks; their memory is freed once they are copied out. Bounded by its filler, which stops the socket on `full`
+ * and goes on when `onEmpty` says so.
  */
 import { maxBufferedChunks } from './limits.ts';
-import type { AbortReason } from './receiver.ts';
+import type { AbortReason, MailBody } from './receiver.ts';
 
 /** The mail will not arrive whole; whatever was taken of it is to be thrown away. */
 export class MailIncomplete extends Error {
@@ -19,24 +18,26 @@ export class MailIncomplete extends Error {
   }
 }
 
-type Result = IteratorResult<Uint8Array, undefined>;
+interface Waiting {
+  readonly into: Uint8Array;
+  readonly resolve: (count: number) => void;
+  readonly reject: (error: MailIncomplete) => void;
+}
 
-const finished: Result = { done: true, value: undefined };
-
-export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
-  /** The reader was given the last chunk and was told so. */
+export class BodyQueue implements MailBody {
+  /** The reader was given the last bytes and was told so. */
   delivered = false;
   /** Not handed over yet. */
   bytes = 0;
   private readonly chunks: Buffer[] = [];
+  /** Of the first chunk, so many are handed over. */
+  private offset = 0;
   private ended = false;
   /** The reader has seen the first of it. */
   private begun = false;
-  private readerLeft = false;
+  private cancelled = false;
   private failure: MailIncomplete | null = null;
-  /** Handed over last. */
-  private lent: Buffer | null = null;
-  private waiting: { resolve: (result: Result) => void; reject: (error: MailIncomplete) => void } | null = null;
+  private waiting: Waiting | null = null;
   private readonly maxBytes: number;
   private readonly onEmpty: () => void;
 
@@ -59,19 +60,16 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
   }
 
   push(chunk: Buffer): void {
-    if (this.readerLeft || this.failure !== null) return;
+    if (this.cancelled || this.failure !== null) return;
     this.chunks.push(chunk);
     this.bytes += chunk.length;
     // Not for every chunk: many clients send a mail in pieces of a few kilobytes, and waking the reader costs more than they do.
-    if (this.waiting !== null && (this.full || !this.begun)) this.settle(this.takeAll());
+    if (this.full || !this.begun) this.wake();
   }
 
   end(): void {
     this.ended = true;
-    if (this.waiting === null) return;
-    if (this.chunks.length > 0) return this.settle(this.takeAll());
-    this.delivered = true;
-    this.settle(finished);
+    this.wake();
   }
 
   fail(reason: AbortReason): void {
@@ -83,62 +81,77 @@ export class BodyQueue implements AsyncIterableIterator<Uint8Array> {
     waiting?.reject(this.failure);
   }
 
-  next(): Promise<Result> {
-    if (this.lent !== null) freeMemory(this.lent);
-    this.lent = null;
+  read(into: Uint8Array): Promise<number> {
     if (this.failure !== null) return Promise.reject(this.failure);
+    if (this.waiting !== null || into.length === 0)
+      return Promise.reject(new TypeError('the body is read by one reader, one read at a time, some bytes each time'));
     if (this.chunks.length > 0) {
-      const all = this.takeAll();
-      this.onEmpty();
-      return Promise.resolve(all);
+      const count = this.fill(into);
+      if (this.empty) this.onEmpty();
+      return Promise.resolve(count);
     }
-    if (this.readerLeft) return Promise.resolve(finished);
-    if (this.ended) {
-      this.delivered = true;
-      return Promise.resolve(finished);
+    if (this.ended || this.cancelled) {
+      this.delivered ||= this.ended;
+      return Promise.resolve(0);
     }
-    if (this.waiting !== null)
-      return Promise.reject(new TypeError('the body is read by one reader, one chunk at a time'));
     return new Promise((resolve, reject) => {
-      this.waiting = { resolve, reject };
+      this.waiting = { into, resolve, reject };
       this.onEmpty();
     });
   }
 
-  /** The reader has seen enough: what still comes is dropped. */
-  return(): Promise<Result> {
-    this.readerLeft = true;
+  cancel(): void {
+    this.cancelled = true;
+    this.waiting = null;
     this.drop();
     this.onEmpty();
-    return Promise.resolve(finished);
   }
 
-  [Symbol.asyncIterator](): this {
-    return this;
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
+    const into = Buffer.allocUnsafeSlow(Math.min(this.maxBytes, chunkBytes));
+    try {
+      for (let count = await this.read(into); count > 0; count = await this.read(into)) {
+        yield Uint8Array.from(into.subarray(0, count));
+      }
+    } finally {
+      if (!this.delivered) this.cancel();
+    }
   }
 
-  /** All that is there, as one chunk. */
-  private takeAll(): Result {
-    const [first] = this.chunks;
-    const all = this.chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.chunks, this.bytes);
-    if (all !== first) for (const chunk of this.chunks) freeMemory(chunk);
-    this.drop();
-    this.begun = true;
-    this.lent = all;
-    return { done: false, value: all };
-  }
-
-  private settle(result: Result): void {
+  private wake(): void {
     const { waiting } = this;
+    if (waiting === null) return;
     this.waiting = null;
-    waiting?.resolve(result);
+    if (this.empty) this.delivered = true;
+    waiting.resolve(this.fill(waiting.into));
+  }
+
+  private fill(into: Uint8Array): number {
+    let filled = 0;
+    for (let chunk = this.chunks[0]; chunk !== undefined && filled < into.length; chunk = this.chunks[0]) {
+      const count = Math.min(chunk.length - this.offset, into.length - filled);
+      into.set(chunk.subarray(this.offset, this.offset + count), filled);
+      filled += count;
+      this.offset += count;
+      if (this.offset < chunk.length) break;
+      this.chunks.shift();
+      this.offset = 0;
+      freeMemory(chunk);
+    }
+    this.bytes -= filled;
+    this.begun = true;
+    return filled;
   }
 
   private drop(): void {
     this.chunks.length = 0;
+    this.offset = 0;
     this.bytes = 0;
   }
 }
+
+/** Of an iteration: what a socket gives at once. */
+const chunkBytes = 64 * 1024;
 
 /**
  * Now, and not when the collector finds out: it counts these bytes, and would search the whole heap for the sake of some

@@ -19,6 +19,7 @@ export type { ProxyProblem } from './proxy-gate.ts';
 export type {
   AbortReason,
   Committed,
+  MailBody,
   Mailbox,
   MailCommand,
   MailReceiver,

@@ -63,6 +63,22 @@ export type AbortReason =
   | 'shutdown'
   | 'protocol-error';
 
+/**
+ * The bytes of a mail, for one reader: by `read`, which copies them where the reader wants them, or by iteration, in chunks
+ * that are the reader's own. The socket is paused while nobody reads.
+ * Errors: both throw `MailIncomplete` when the mail does not arrive whole.
+ */
+export interface MailBody extends AsyncIterable<Uint8Array> {
+  /**
+   * Waits for some bytes, and writes as many as there are and fit. One read at a time.
+   * Shape: how many; 0 at the end of the mail.
+   * Owns: `into` is the reader's again when it settles.
+   */
+  read(into: Uint8Array): Promise<number>;
+  /** No more is wanted. A read under way writes nothing any more, and never settles. */
+  cancel(): void;
+}
+
 /** Errors: a rejected promise is a fault of ours and answered 451; its text never reaches the client. */
 export interface MailReceiver {
   begin(session: SessionFacts, mail: MailCommand, signal: AbortSignal): Promise<MailTransaction | Refused>;
@@ -71,13 +87,8 @@ export interface MailReceiver {
 export interface MailTransaction {
   addRecipient(recipient: Mailbox, signal: AbortSignal): Promise<Refused | undefined>;
 
-  /**
-   * Takes the mail, dot-stuffing undone, in chunks of any size, never empty.
-   * Owns: a chunk is the receiver's until it asks for the next; what it keeps longer it copies, for the memory is taken
-   * back. The socket is paused while the receiver does not ask for the next chunk. The iteration throws when the mail does not arrive whole.
-   * A refusal may come early; the library then discards the rest itself.
-   */
-  body(chunks: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Refused | undefined>;
+  /** Takes the mail, dot-stuffing undone. A refusal may come early; the library then discards the rest itself. */
+  body(body: MailBody, signal: AbortSignal): Promise<Refused | undefined>;
 
   /** Called only after `body` took a whole mail. When it resolves to `Committed`, everything is durable. */
   commit(signal: AbortSignal): Promise<Committed | Refused>;
