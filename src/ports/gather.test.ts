@@ -70,7 +70,12 @@ describe('gather', { timeout: 5_000 }, () => {
 
   it('an abort ends the wait for a reader that hangs, and cancels it', async () => {
     let cancelled = false;
-    const hanging = { read: () => new Promise<number>(() => {}), cancel: () => void (cancelled = true) };
+    const hanging = {
+      read: () => new Promise<number>(() => {}),
+      cancel() {
+        cancelled = true;
+      },
+    };
     const abort = new AbortController();
     const pieces = gather(hanging, 10, abort.signal).next();
     abort.abort(new Error('enough'));
