@@ -56,7 +56,8 @@ export function toMailHeader(
   shown: (value: string) => string = (value) => (isDear(value) ? value.slice(0, maxDearBytes) : value),
 ): MailHeader {
   const raw = readValues(fields, defects);
-  const values: Values = new Map([...raw].map(([name, value]) => [name, shown(value)]));
+  const values = new Map<string, string>();
+  for (const [name, value] of raw) values.set(name, shown(value));
   const subject = values.get('subject') ?? null;
   const date = values.get('date') ?? null;
   const parsedDate = date === null ? null : parseDate(decodeEncodedWords(date, defects));
