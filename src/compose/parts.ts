@@ -2,6 +2,7 @@
 import type { Settings } from '../config/settings.ts';
 import { type Courtesy, createCourtesy } from '../jobs/courtesy.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import type { ConnectionUrl } from '../ports/renewable-url.ts';
 import type { StoreGuard } from '../ports/store-guard.ts';
 import { type BoundedLines, createBoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -25,7 +26,7 @@ export interface Parts {
   readonly storeGuard: StoreGuard;
   readonly pools: Pools;
   readonly courtesy: Courtesy;
-  readonly url: string;
+  readonly url: ConnectionUrl;
 }
 
 /**

@@ -1,15 +1,12 @@
 /** A lock of the whole database, held by a session of its own. */
 import pg from 'pg';
+import type { ConnectionUrl } from '../../ports/renewable-url.ts';
+import { connectWith } from './login.ts';
 
 /** Any number that nothing else on this database uses for an advisory lock. */
 const RECONCILE_LOCK = 0x0f_1e_c0;
 
-export interface HeldLock {
-  release(): Promise<void>;
-}
-
-/** null when another process reconciles. The database drops it when its holder is gone. */
-export async function tryReconcileLock(url: string): Promise<HeldLock | null> {
+function open(url: string): pg.Client {
   const client = new pg.Client({
     connectionString: url,
     application_name: 'orderflow-reconcile',
@@ -17,7 +14,16 @@ export async function tryReconcileLock(url: string): Promise<HeldLock | null> {
     keepAlive: true,
   });
   client.on('error', () => {}); // Two at once do each other no harm: each step looks again before it changes anything.
-  await client.connect();
+  return client;
+}
+
+export interface HeldLock {
+  release(): Promise<void>;
+}
+
+/** null when another process reconciles. The database drops it when its holder is gone. */
+export async function tryReconcileLock(url: ConnectionUrl): Promise<HeldLock | null> {
+  const client = await connectWith(url, open);
   const { rows } = await client.query<{ held: boolean }>('SELECT pg_try_advisory_lock($1) AS held', [RECONCILE_LOCK]);
   if (rows[0]?.held === true) return { release: () => client.end() };
   await client.end();
