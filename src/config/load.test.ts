@@ -64,6 +64,7 @@ test('tracing is off without an endpoint, and other software of OpenTelemetry ma
   assert.deepEqual(settings({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }).tracing, {
     url: 'http://collector:4318/v1/traces',
     headers: {},
+    headersFile: null,
     serviceName: 'orderflow-ingest',
     resourceAttributes: {},
     sampler: { name: 'parentbased_always_on', ratio: 1 },
@@ -81,6 +82,7 @@ test('the settings of tracing are read as OpenTelemetry writes them', () => {
   assert.deepEqual(tracing, {
     url: 'https://otlp.example.com/tenant/v1/traces',
     headers: { authorization: 'Bearer a=b', 'x-tenant': 'orders' },
+    headersFile: null,
     serviceName: 'one',
     resourceAttributes: { 'service.name': 'one', 'deployment.environment.name': 'production' },
     sampler: { name: 'parentbased_traceidratio', ratio: 0.25 },

@@ -182,17 +182,18 @@ function toSettings(
     redisUrlFile: values.REDIS_URL === undefined ? null : (files.get('REDIS_URL') ?? null),
     worker: { concurrency: required('WORKER_CONCURRENCY') },
     dataDir: absolute(required('DATA_DIR')),
-    tracing: tracingOf(values),
+    tracing: tracingOf(values, files),
     log: { level: required('LOG_LEVEL'), format: values.LOG_FORMAT ?? (options.terminal ? 'pretty' : 'json') },
   };
 }
 
-function tracingOf(values: Values): Settings['tracing'] {
+function tracingOf(values: Values, files: SecretFiles): Settings['tracing'] {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_RESOURCE_ATTRIBUTES: resourceAttributes = {} } = values;
   if (endpoint === undefined) return null;
   return {
     url: `${endpoint.replace(/\/$/, '')}/v1/traces`,
     headers: values.OTEL_EXPORTER_OTLP_HEADERS ?? {},
+    headersFile: files.get('OTEL_EXPORTER_OTLP_HEADERS') ?? null,
     serviceName: values.OTEL_SERVICE_NAME ?? resourceAttributes['service.name'] ?? 'orderflow-ingest',
     resourceAttributes,
     sampler: {

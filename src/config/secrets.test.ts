@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
 import type { Environment } from './environment.ts';
 import { loadSettings } from './load.ts';
-import { secretFileNames } from './secrets.ts';
+import { readHeadersFile, secretFileNames } from './secrets.ts';
 
 const STORE = { OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com', OBJECT_STORAGE_BUCKET: 'mail' };
 
@@ -74,6 +74,10 @@ test('a secret is read from its file, without the newline at its end, and its pl
     sessionToken: join(cwd, 'token'),
   });
   assert.deepEqual(given.tracing?.headers, { authorization: 'Bearer x' });
+  const headersFile = given.tracing?.headersFile ?? assert.fail();
+  assert.deepEqual(readHeadersFile(headersFile), { authorization: 'Bearer x' });
+  assert.equal(readHeadersFile(join(cwd, 'none')), null);
+  assert.equal(readHeadersFile(join(cwd, 'url')), null);
 });
 
 test('the password of PostgreSQL may have a file of its own, which counts where the URL has none', async (t) => {

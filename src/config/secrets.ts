@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { readSecretFile, SecretFileError } from '../ports/secret-file.ts';
 import { type Definition, definitions, type SettingName, settingNames } from './definition.ts';
 import type { MergedEnvironment } from './environment.ts';
+import { keyValueList } from './forms.ts';
 
 const isSecret = (name: SettingName): boolean => (definitions[name] as Definition<unknown>).secret === true;
 
@@ -10,6 +11,16 @@ const isSecret = (name: SettingName): boolean => (definitions[name] as Definitio
 const secretNames: readonly string[] = [...settingNames.filter(isSecret), 'PGPASSWORD'];
 
 export const secretFileNames: readonly string[] = secretNames.map((name) => `${name}_FILE`);
+
+/** Those of `OTEL_EXPORTER_OTLP_HEADERS_FILE` as it is now. Shape: null when it cannot be read, or holds something else. */
+export function readHeadersFile(path: string): Readonly<Record<string, string>> | null {
+  try {
+    return keyValueList.safeParse(readSecretFile(path)).data ?? null;
+  } catch (error) {
+    if (error instanceof SecretFileError) return null;
+    throw error;
+  }
+}
 
 export interface WithSecrets {
   /** With the values that the files hold. */

@@ -68,6 +68,8 @@ export interface Settings {
     /** Where spans are posted. */
     readonly url: string;
     readonly headers: Readonly<Record<string, string>>;
+    /** Where they came from; read again when the collector refuses them. Absolute. null: no file. */
+    readonly headersFile: string | null;
     readonly serviceName: string;
     readonly resourceAttributes: Readonly<Record<string, string>>;
     readonly sampler: {
