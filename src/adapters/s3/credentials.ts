@@ -103,7 +103,7 @@ function refusesCredentials(error: unknown): boolean {
 /** By the SDK's own marks for where credentials are from. */
 const SOURCES: readonly (readonly [RegExp, string])[] = [
   [/WEB_ID/, 'the web identity in AWS_WEB_IDENTITY_TOKEN_FILE, for the role in AWS_ROLE_ARN'],
-  [/CREDENTIALS_HTTP/, 'the credentials that the container is given (ECS, EKS Pod Identity)'],
+  [/CREDENTIALS_HTTP/, 'the credentials that the container is given'],
   [/IMDS/, 'the role of the instance'],
   [/ENV_VARS/, 'the key in AWS_ACCESS_KEY_ID'],
   [/SSO|LOGIN/, 'a login that AWS_PROFILE or ~/.aws/config names'],
