@@ -93,6 +93,20 @@ test('the password of PostgreSQL may have a file of its own, which counts where 
   assert.equal(settings({ PGPASSWORD_FILE: file }).databaseUrl, null);
 });
 
+test('a name alone is that of a credential of systemd, where there are some', async (t) => {
+  const { cwd, settings, problems } = await folderOf(t, { 'redis-url': 'redis://here' });
+  const credentials = await temporaryFolder(t);
+  await writeFile(join(credentials, 'redis-url'), 'redis://credential');
+  const given = { REDIS_URL_FILE: 'redis-url' };
+  assert.equal(settings({ ...given, CREDENTIALS_DIRECTORY: credentials }).redisUrl, 'redis://credential');
+  assert.equal(settings({ ...given }).redisUrl, 'redis://here');
+  const path = { REDIS_URL_FILE: './redis-url', CREDENTIALS_DIRECTORY: credentials };
+  assert.equal(settings(path).redisUrlFile, join(cwd, 'redis-url'));
+  assert.deepEqual(problems({ REDIS_URL_FILE: 'none', CREDENTIALS_DIRECTORY: credentials }), [
+    `REDIS_URL_FILE: ${join(credentials, 'none')} is not there`,
+  ]);
+});
+
 test('a secret in both forms is refused, wherever they are from, and neither is shown', async (t) => {
   const { problems } = await folderOf(t, { secret: 'hunter2' });
   for (const [name, value] of [

@@ -12,6 +12,12 @@ const secretNames: readonly string[] = [...settingNames.filter(isSecret), 'PGPAS
 
 export const secretFileNames: readonly string[] = secretNames.map((name) => `${name}_FILE`);
 
+/** A name alone is that of a credential, where systemd hands some over (systemd.exec(5), LoadCredential=). */
+function pathOf(given: string, { values }: MergedEnvironment, cwd: string): string {
+  const credentials = values.get('CREDENTIALS_DIRECTORY');
+  return resolve(credentials !== undefined && !given.includes('/') ? credentials : cwd, given);
+}
+
 /** Those of `OTEL_EXPORTER_OTLP_HEADERS_FILE` as it is now. Shape: null when it cannot be read, or holds something else. */
 export function readHeadersFile(path: string): Readonly<Record<string, string>> | null {
   try {
@@ -37,7 +43,7 @@ export function readSecretFiles(merged: MergedEnvironment, cwd: string): WithSec
   for (const name of secretNames) {
     const given = merged.values.get(`${name}_FILE`);
     if (given === undefined) continue;
-    const path = resolve(cwd, given);
+    const path = pathOf(given, merged, cwd);
     files.set(name, path);
     if (merged.values.has(name)) {
       problems.push(`${name} and ${name}_FILE are both set: keep one of them, and unset the other`);
