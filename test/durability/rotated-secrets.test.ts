@@ -7,19 +7,57 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTestCli } from '../../src/cli/test-context.ts';
 import * as compose from '../../src/compose/index.ts';
+import { cleanUp } from '../../src/testing/clean-up.ts';
+import { createTestDatabase } from '../../src/testing/database.ts';
+import { redisClient, startTestRedis } from '../../src/testing/redis.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { audit, inWords } from './audit.ts';
 import { openFrontDoor, SLUGS, withClient } from './front-door.ts';
 import { createLedger, type Ledger } from './ledger.ts';
-import { startMailQueue } from './mail-queue.ts';
-import { orders } from './order-mail.ts';
+import { deliverOnce, startMailQueue } from './mail-queue.ts';
+import { composeOrder, orders } from './order-mail.ts';
 import { type OwnPostgres, openOwnPostgres } from './own-postgres.ts';
 
 for (const form of ['DATABASE_URL_FILE', 'PGPASSWORD_FILE'] as const) {
   test(`the password of PostgreSQL changes three times (${form}): mail goes on, and so do jobs and commands`, (t) =>
     passwordRotated(t, form));
 }
+
+test('the password of Redis changes: jobs wait, and flow again without a restart', async (t) => {
+  const redis = await startTestRedis(t, { args: ['--requirepass', 'hunter2'] });
+  if (redis === null) return;
+  const database = await createTestDatabase();
+  cleanUp(t, () => database.close());
+  const file = join(await temporaryFolder(t), 'redis-url');
+  const url = (password: string) => redis.url.replace('//', `//:${password}@`);
+  await writeFile(file, url('hunter2'));
+  const door = await openFrontDoor(t, { databaseUrl: database.url, env: { REDIS_URL_FILE: file } });
+  const client = redisClient(t, url('hunter2'));
+  const jobs = async () => (await client.keys('bull:extract_document:*-*-*-*-*')).length;
+  const deliver = async () => {
+    const mail = await composeOrder({ slugs: ['acme'], attachmentBytes: [2_000] });
+    assert.equal((await deliverOnce(door.port, mail, createLedger())).code, 250);
+  };
+  await deliver();
+  await waitFor(async () => (await jobs()) === 1, { what: 'the first job in Redis' });
+  await client.config('SET', 'requirepass', 'hunter3');
+  await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  await deliver();
+  await waitFor(() => JSON.stringify(door.product.log).includes('refuses our user name or password'), {
+    what: 'the refusal to be told',
+  });
+  assert.equal(await jobs(), 1);
+  await writeFile(file, url('hunter3'));
+  await waitFor(async () => (await jobs()) === 2, { what: 'the second job in Redis' });
+  const env = { REDIS_URL_FILE: file, DATABASE_URL: database.url, DATA_DIR: door.dataDir };
+  const requeued = await createTestCli({ compose, cwd: door.dataDir, env }).run(
+    ...['jobs', 'requeue', '--stored-before', new Date().toISOString()],
+  );
+  assert.equal(requeued.code, 0, requeued.stderr);
+  await door.product.stop();
+  assert.doesNotMatch(JSON.stringify(door.product.log) + door.product.stderr(), /hunter/);
+});
 
 async function passwordRotated(t: TestContext, form: 'DATABASE_URL_FILE' | 'PGPASSWORD_FILE'): Promise<void> {
   const login = await rotatingLogin(t, await openOwnPostgres(t), form);
