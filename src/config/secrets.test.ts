@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { temporaryFolder } from '../testing/temporary-folder.ts';
@@ -91,6 +91,21 @@ test('the password of PostgreSQL may have a file of its own, which counts where 
   assert.equal(whole.databaseUrl, 'postgresql://u:own@db/orders');
   assert.equal(whole.databaseSecret, null);
   assert.equal(settings({ PGPASSWORD_FILE: file }).databaseUrl, null);
+});
+
+test('a file may be replaced as Kubernetes does it: a link to a link that is renamed over', async (t) => {
+  const { cwd, settings } = await folderOf(t, {});
+  for (const [folder, text] of [
+    ['..1', 'redis://one'],
+    ['..2', 'redis://two'],
+  ] as const) {
+    await mkdir(join(cwd, folder));
+    await writeFile(join(cwd, folder, 'REDIS_URL'), text);
+    await symlink(folder, join(cwd, '..data_tmp'));
+    await rename(join(cwd, '..data_tmp'), join(cwd, '..data'));
+    if (folder === '..1') await symlink('..data/REDIS_URL', join(cwd, 'REDIS_URL'));
+    assert.equal(settings({ REDIS_URL_FILE: join(cwd, 'REDIS_URL') }).redisUrl, text);
+  }
 });
 
 test('a name alone is that of a credential of systemd, where there are some', async (t) => {

@@ -81,16 +81,21 @@ function withServer(): void {
     assert.match(stderr, /not the one this database knows/);
   });
 
-  for (const [where, prepare, told] of [
-    ['in files', keysInFiles, /removed, by the key in the file \S+ \(OBJECT_STORAGE_ACCESS_KEY_FILE\)/],
-    ['that the container is given', keysOfContainer, /removed, by the credentials that the container is given \(/],
+  for (const [where, prepare, told, args] of [
+    ['in files', keysInFiles, /removed, by the key in the file \S+ \(OBJECT_STORAGE_ACCESS_KEY_FILE\)/, []],
+    [
+      'that the container is given',
+      keysOfContainer,
+      /removed, by the credentials that the container is given \(/,
+      ['--processes', '2'],
+    ],
   ] as const) {
     it(`goes on without a restart or a 451 when its keys ${where} are replaced`, { timeout: TIMEOUT_MS }, async (t) => {
       const settings = await server.newBucket();
       const first = await server.newKey();
       const { env, replace } = await prepare(t, first);
       const { OBJECT_STORAGE_ACCESS_KEY: _, OBJECT_STORAGE_SECRET_KEY: __, ...others } = s3Environment(settings);
-      const running = await run(t, { ...others, ...env });
+      const running = await run(t, { ...others, ...env }, args);
       await running.take(5);
       const second = await server.newKey();
       await replace(second);
@@ -138,14 +143,14 @@ async function keysOfContainer(t: TestContext, first: S3TestKey): Promise<Prepar
   };
 }
 
-async function run(t: TestContext, store: Readonly<Record<string, string>>) {
+async function run(t: TestContext, store: Readonly<Record<string, string>>, args: readonly string[] = []) {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
   const pool = openPool(t, database.url);
   await pool.query(`INSERT INTO org (name, slug) VALUES ('Acme', 'acme')`);
   const dataDir = await temporaryFolder(t);
   const env = { ...store, DATABASE_URL: database.url };
-  const product = await startProduct(t, { dataDir, env });
+  const product = await startProduct(t, { dataDir, env, args });
   let taken = 0;
   return {
     product,

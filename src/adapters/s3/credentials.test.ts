@@ -14,6 +14,7 @@ import { openStore } from '../../testing/s3-stores.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { probeObjectStorage } from './bucket.ts';
 import type { S3Settings } from './client.ts';
+import { storeFault } from './errors.ts';
 import { examineObjectStorage } from './examine.ts';
 import type { S3ObjectStore } from './object-store.ts';
 
@@ -161,6 +162,23 @@ function withServer(): void {
     assert.match(problem ?? '', /^access denied: the key in AWS_ACCESS_KEY_ID \(\w{4}…\w{4}\) lacks s3:PutObject on /);
   });
 }
+
+test('what Amazon says of a denial is told: who was denied what', () => {
+  const facts = { endpoint: 'https://s3.eu-central-1.amazonaws.com', region: 'eu-central-1', bucket: 'mail' };
+  const who = 'arn:aws:sts::123456789012:assumed-role/mail/i-0abc';
+  const denied = (right: string) =>
+    Object.assign(new Error(`User: ${who} is not authorized to perform: ${right} on resource: "arn:aws:x" because …`), {
+      name: 'AccessDenied',
+      $metadata: { httpStatusCode: 403 },
+    });
+  const keyless = storeFault('put', denied('s3:PutObject'), { ...facts, accessKey: null }).message;
+  assert.match(
+    keyless,
+    /the identity that the SDK found needs s3:GetObject.+; it says: User: arn:\S+ is not authorized to/,
+  );
+  const kms = storeFault('put', denied('kms:GenerateDataKey'), { ...facts, accessKey: 'A', kmsKeyId: 'alias/mail' });
+  assert.match(kms.message, /^put: OBJECT_STORAGE_KMS_KEY_ID: .+ to perform: kms:GenerateDataKey/);
+});
 
 /** Every kind of request, many at a time. */
 async function useAll(store: S3ObjectStore): Promise<void> {

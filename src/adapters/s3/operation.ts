@@ -54,7 +54,10 @@ export function createRunOperation(o: {
       const send = { abortSignal: controller.signal, requestTimeout: limits.answerTimeoutMs + bodyMs };
       const known = async (): Promise<T> => {
         await identify();
-        return await renewing(() => work(send));
+        return await renewing(async () => {
+          controller.signal.throwIfAborted();
+          return await work(send);
+        });
       };
       const result = await unlessAborted(known(), controller.signal);
       done = true;
