@@ -6,7 +6,7 @@
  *   REDIS_URL=… DATABASE_URL=… DATA_DIR=… node extract-document.mjs
  *
  * Node 20 or newer. The login in DATABASE_URL is one that was granted the role orderflow_next_stage. Where the objects are in a
- * bucket: OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY as the server has them, instead of DATA_DIR.
+ * bucket: OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _PREFIX, _ACCESS_KEY and _SECRET_KEY as the server has them, instead of DATA_DIR.
  * A job may come twice (we died before we could say it was done; Redis lost its data and was fed again), so whether there is
  * something to do is asked of the document's row, by its id.
  */
@@ -107,14 +107,19 @@ function fromBucket(endpoint) {
     endpoint,
     region: env.OBJECT_STORAGE_REGION ?? 'us-east-1',
     forcePathStyle: true,
-    credentials: {
-      accessKeyId: required('OBJECT_STORAGE_ACCESS_KEY'),
-      secretAccessKey: required('OBJECT_STORAGE_SECRET_KEY'),
-    },
+    // Without keys, the SDK finds credentials where it runs, as the server does.
+    ...(env.OBJECT_STORAGE_ACCESS_KEY && {
+      credentials: {
+        accessKeyId: env.OBJECT_STORAGE_ACCESS_KEY,
+        secretAccessKey: required('OBJECT_STORAGE_SECRET_KEY'),
+        sessionToken: env.OBJECT_STORAGE_SESSION_TOKEN,
+      },
+    }),
   });
   const bucket = required('OBJECT_STORAGE_BUCKET');
+  const prefix = (env.OBJECT_STORAGE_PREFIX ?? '').replace(/([^/])$/, '$1/');
   return async (key) => {
-    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: key }));
+    const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: prefix + key }));
     return Body;
   };
 }

@@ -5,8 +5,9 @@
 
 The login in DATABASE_URL is one that was granted the role orderflow_next_stage; docs/next-stage.md is the contract.
 
-Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _ACCESS_KEY and _SECRET_KEY instead of
-DATA_DIR. A job may come twice, so whether there is something to do is asked of the document's row, by its id.
+Where the objects are in a bucket, OBJECT_STORAGE_ENDPOINT, _REGION, _BUCKET, _PREFIX, _ACCESS_KEY and _SECRET_KEY as
+the server has them, instead of DATA_DIR. A job may come twice, so whether there is something to do is asked of the
+document's row, by its id.
 """
 
 import asyncio
@@ -80,9 +81,13 @@ def open_object(key):
         "s3",
         endpoint_url=endpoint,
         region_name=os.environ.get("OBJECT_STORAGE_REGION", "us-east-1"),
-        aws_access_key_id=os.environ["OBJECT_STORAGE_ACCESS_KEY"],
-        aws_secret_access_key=os.environ["OBJECT_STORAGE_SECRET_KEY"],
+        # Without keys, boto3 finds credentials where it runs, as the server does.
+        aws_access_key_id=os.environ.get("OBJECT_STORAGE_ACCESS_KEY"),
+        aws_secret_access_key=os.environ.get("OBJECT_STORAGE_SECRET_KEY"),
+        aws_session_token=os.environ.get("OBJECT_STORAGE_SESSION_TOKEN"),
     )
+    prefix = os.environ.get("OBJECT_STORAGE_PREFIX", "").rstrip("/")
+    key = f"{prefix}/{key}" if prefix else key
     return client.get_object(Bucket=os.environ["OBJECT_STORAGE_BUCKET"], Key=key)["Body"]
 
 

@@ -5,13 +5,15 @@ import { embeddedDatabaseExists, openEmbeddedPostgres } from '../adapters/embedd
 import { checkDatabase } from '../adapters/postgres/connect.ts';
 import { assertFit, DatabaseUnfitError } from '../adapters/postgres/examine.ts';
 import { NOT_SET_UP } from '../adapters/postgres/examine-schema.ts';
+import { openLogin } from '../adapters/postgres/login.ts';
 import { knownMigrations, pendingMigrations } from '../adapters/postgres/migrate.ts';
 import type { Settings } from '../config/settings.ts';
+import type { ConnectionUrl } from '../ports/renewable-url.ts';
 import type { Log } from '../telemetry/log.ts';
 import { asStartError, NoDatabaseError, StartError } from './errors.ts';
 
 interface Database {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   readonly embedded: boolean;
   close(): Promise<void>;
 }
@@ -24,8 +26,9 @@ export async function openDatabase(
 ): Promise<Database> {
   try {
     if (settings.databaseUrl !== null) {
-      await (toWrite ? assertFit : checkDatabase)(settings.databaseUrl);
-      return { url: settings.databaseUrl, embedded: false, close: async () => {} };
+      const url = openLogin({ url: settings.databaseUrl, secret: settings.databaseSecret, log });
+      await (toWrite ? assertFit : checkDatabase)(url);
+      return { url, embedded: false, close: async () => {} };
     }
     const embedded = await openEmbeddedPostgres({ dataDir: settings.dataDir, log });
     return { url: embedded.connectionString, embedded: true, close: () => embedded.stop() };
@@ -43,7 +46,7 @@ const TAKES_MAIL_INTERVAL_MS = 2_000;
  * Errors: `DatabaseUnfitError` of what does not pass; the signal's reason.
  */
 export async function databaseTakesMail(o: {
-  readonly databaseUrl: string;
+  readonly databaseUrl: ConnectionUrl;
   readonly log: Log;
   readonly signal: AbortSignal;
 }): Promise<void> {
@@ -67,7 +70,7 @@ export async function assertDatabaseExists({ databaseUrl, dataDir }: Settings): 
   );
 }
 
-export async function assertMigrated(url: string): Promise<void> {
+export async function assertMigrated(url: ConnectionUrl): Promise<void> {
   const missing = await pendingMigrations(url);
   if (missing.length === 0) return;
   if (missing.length === (await knownMigrations()).length) throw new StartError(`the database is ${NOT_SET_UP}`);

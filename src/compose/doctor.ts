@@ -6,6 +6,7 @@ import {
 } from '../adapters/embedded-postgres/embedded-postgres.ts';
 import { examineFileStore } from '../adapters/fs/examine.ts';
 import { examineDatabase } from '../adapters/postgres/examine.ts';
+import { openLogin } from '../adapters/postgres/login.ts';
 import { examineCertificate } from '../adapters/tls/examine.ts';
 import type { Role } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
@@ -96,10 +97,11 @@ const REMOTE_DEADLINE_MS = 30_000;
 
 function databaseCheck({ settings, log, roles, processes }: ExamineOptions): Check {
   const name = 'database';
-  const { databaseUrl: url, dataDir } = settings;
+  const { databaseUrl, databaseSecret, dataDir } = settings;
   const { postmasterOrg } = settings.smtp;
   const needed = connectionNeed(settings, roles, processes);
-  if (url !== null) {
+  if (databaseUrl !== null) {
+    const url = openLogin({ url: databaseUrl, secret: databaseSecret, log });
     const run = () => examineDatabase({ url, embedded: false, needed, postmasterOrg });
     return { name, deadlineMs: REMOTE_DEADLINE_MS, run };
   }

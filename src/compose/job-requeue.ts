@@ -17,12 +17,12 @@ export function openJobRequeue(o: { readonly settings: Settings; readonly log: L
   close(): Promise<void>;
 } {
   const documents = createPostgresUnfinishedDocuments(o);
-  const { redisUrl } = o.settings;
+  const { redisUrl, redisUrlFile: urlFile } = o.settings;
   if (redisUrl === null) {
     return { jobs: createJobRequeue({ documents, queue: createPostgresNextStageQueue(o) }), close: async () => {} };
   }
   let opened: ReturnType<typeof openRedisQueue> | undefined;
-  const queue = () => (opened ??= openRedisQueue(redisUrl, o.log));
+  const queue = () => (opened ??= openRedisQueue({ url: redisUrl, urlFile, log: o.log }));
   const late: NextStageQueue = {
     states: async (ids) => (await queue()).states(ids),
     requeue: async (jobs) => (await queue()).requeue(jobs),
@@ -34,9 +34,9 @@ export function openJobRequeue(o: { readonly settings: Settings; readonly log: L
 }
 
 /** Errors: `StartError`. Why it cannot be used has been logged by then. */
-async function openRedisQueue(url: string, log: Log) {
+async function openRedisQueue(o: { readonly url: string; readonly urlFile: string | null; readonly log: Log }) {
   const { createBullmqPublisher } = await import('../adapters/bullmq/job-publisher.ts');
-  const queue = createBullmqPublisher({ url, queueName: 'extract_document', log, metrics: createMetrics() });
+  const queue = createBullmqPublisher({ ...o, queueName: 'extract_document', metrics: createMetrics() });
   try {
     await queue.ready(AbortSignal.timeout(REDIS_READY_MS));
     return queue;

@@ -1,6 +1,6 @@
 /** The program of a child process of `start`: mail, or jobs, on a database that its parent keeps. */
-
 import { createCommitProbe } from '../adapters/postgres/commit-probe.ts';
+import { openLogin } from '../adapters/postgres/login.ts';
 import type { Role, RunningPart } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
 import { refusals } from '../intake/refusals.ts';
@@ -31,11 +31,12 @@ export async function startPart(o: {
   takeOverConsole(log);
   const closers = createClosers({ log, totalMs: PART_CLOSE_MS });
   try {
-    await databaseTakesMail(o);
-    const pools = createPools(o.databaseUrl, settings, log);
+    const url = openLogin({ url: o.databaseUrl, secret: settings.databaseSecret, log });
+    await databaseTakesMail({ ...o, databaseUrl: url });
+    const pools = createPools(url, settings, log);
     closers.add('database connections', pools.close);
     const metrics = createMetrics({ version: version(), refusals: Object.values(refusals), log });
-    const parts = await openParts({ settings, log, metrics, pools, url: o.databaseUrl }, closers, {
+    const parts = await openParts({ settings, log, metrics, pools, url }, closers, {
       leaveMarks: false, // Its parent does.
       marksPool: roles.includes('smtp') ? pools.intake : pools.worker,
     });

@@ -1,7 +1,9 @@
 /** What mail and jobs work with, the same in every process: the store, the pools, the counting and the tracing. */
+import { readHeadersFile } from '../config/secrets.ts';
 import type { Settings } from '../config/settings.ts';
 import { type Courtesy, createCourtesy } from '../jobs/courtesy.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
+import type { ConnectionUrl } from '../ports/renewable-url.ts';
 import type { StoreGuard } from '../ports/store-guard.ts';
 import { type BoundedLines, createBoundedLines } from '../telemetry/bounded-lines.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -25,7 +27,7 @@ export interface Parts {
   readonly storeGuard: StoreGuard;
   readonly pools: Pools;
   readonly courtesy: Courtesy;
-  readonly url: string;
+  readonly url: ConnectionUrl;
 }
 
 /**
@@ -70,7 +72,9 @@ export async function openParts(
 async function openTracing({ tracing }: Settings, log: Log, closers: Closers): Promise<Tracing | undefined> {
   if (tracing === null) return undefined;
   const { openTraceExport } = await import('../adapters/opentelemetry/export.ts');
-  const opened = openTraceExport({ ...tracing, version: version(), log });
+  const { headersFile } = tracing;
+  const renewHeaders = headersFile === null ? undefined : () => readHeadersFile(headersFile);
+  const opened = openTraceExport({ ...tracing, renewHeaders, version: version(), log });
   closers.add('tracing', opened.close);
   log.info({ url: tracing.url, sampler: tracing.sampler.name }, 'spans are exported');
   return opened;

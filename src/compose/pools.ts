@@ -7,6 +7,7 @@ import { createQueuePool, QUEUE_CONNECTIONS } from '../adapters/postgres/queue-p
 import { acceptanceProbe, closeIdle } from '../adapters/postgres/wrong-server.ts';
 import type { Role } from '../cli/context.ts';
 import type { Settings } from '../config/settings.ts';
+import type { ConnectionUrl } from '../ports/renewable-url.ts';
 import { planProcesses } from '../processes/plan.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -47,7 +48,7 @@ export interface Pools {
 }
 
 /** Apart, so that a worker that is busy never keeps a commit waiting for a connection. */
-export function createPools(url: string, settings: Settings, log: Log): Pools {
+export function createPools(url: ConnectionUrl, settings: Settings, log: Log): Pools {
   const open = (purpose: string, maxConnections: number, how: { repeatable?: boolean; byKeyOnly?: boolean } = {}) =>
     createPool({ url, applicationName: `orderflow-${purpose}`, maxConnections, ...how, log });
   const pools = {

@@ -14,6 +14,7 @@ import type { Settings } from '../config/settings.ts';
 import type { Checks } from '../http/readiness.ts';
 import { createHttpServer } from '../http/server.ts';
 import { refusals } from '../intake/refusals.ts';
+import { type ConnectionUrl, renewable } from '../ports/renewable-url.ts';
 import { type ProcessPlan, planProcesses, shareOf } from '../processes/plan.ts';
 import { createSupervisor, type Supervisor } from '../processes/supervisor.ts';
 import { takeOverConsole } from '../telemetry/library-console.ts';
@@ -91,7 +92,7 @@ export async function startServer(o: {
     return {
       smtp: smtpAddress,
       http: httpAddress,
-      databaseUrl: database.url,
+      databaseUrl: renewable(database.url).current,
       embeddedDatabase: database.embedded,
       firstOrganisation,
       organisations: slugs.slice(0, 5),
@@ -129,12 +130,13 @@ async function createFirstOrganisation(
 function createChildren(
   plan: ProcessPlan,
   o: { readonly settings: Settings; readonly roles: readonly Role[]; readonly processes: number; readonly log: Log },
-  databaseUrl: string,
+  url: ConnectionUrl,
 ): Supervisor {
   const settings = shareOf(o.settings, o.processes);
   return createSupervisor({
     plans: plan.children,
-    assign: ({ name, roles }) => ({ name, roles, settings, databaseUrl }),
+    // A replacement gets the login of its moment.
+    assign: ({ name, roles }) => ({ name, roles, settings, databaseUrl: renewable(url).current }),
     gatherMetrics: o.roles.includes('http'),
     log: o.log,
   });

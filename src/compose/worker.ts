@@ -38,7 +38,13 @@ export async function createWorker(parts: Parts): Promise<Worker> {
 async function createNextStage({ settings, log, metrics, tracing, pools }: Parts): Promise<NextStage | null> {
   if (settings.redisUrl === null) return null;
   const { createBullmqPublisher } = await import('../adapters/bullmq/job-publisher.ts');
-  const queue = createBullmqPublisher({ url: settings.redisUrl, queueName: 'extract_document', log, metrics });
+  const queue = createBullmqPublisher({
+    url: settings.redisUrl,
+    urlFile: settings.redisUrlFile,
+    queueName: 'extract_document',
+    log,
+    metrics,
+  });
   return {
     relay: createRelay({ outbox: createPostgresJobOutbox({ pool: pools.worker }), publisher: queue, log, tracing }),
     lostJobs: createLostJobs({

@@ -50,7 +50,7 @@ function strangers(values: ReadonlyMap<string, string>): readonly string[] {
 function fill(url: URL, values: ReadonlyMap<string, string>): void {
   const { searchParams } = url;
   const [password, sslMode, rootCertificate, options] = FILLING.map((name) => values.get(name));
-  if (password !== undefined && url.password === '' && !searchParams.has('password')) setPassword(url, password);
+  if (password !== undefined && !hasPassword(url.href)) setPassword(url, password);
   if (sslMode !== undefined && !searchParams.has('sslmode') && !searchParams.has('ssl')) {
     searchParams.set('sslmode', sslMode);
   }
@@ -58,6 +58,11 @@ function fill(url: URL, values: ReadonlyMap<string, string>): void {
     searchParams.set('sslrootcert', rootCertificate);
   }
   if (options !== undefined && !searchParams.has('options')) searchParams.set('options', options);
+}
+
+export function hasPassword(text: string): boolean {
+  const { password, searchParams } = new URL(text);
+  return password !== '' || searchParams.has('password');
 }
 
 /** A URL whose host stands behind the `?` can hold no password before it. */

@@ -1,6 +1,7 @@
 /** How one setting's text becomes a value: a zod schema each, whose message says what would be right. */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { isKeySegment } from '../ports/keys.ts';
 import { asciiDomain } from '../smtp/index.ts';
 import { namesSeveralHosts } from './database-url.ts';
 
@@ -121,8 +122,11 @@ export const postgresUrl: Form<string> = z.string().transform((text, context) =>
   return z.NEVER;
 });
 
+/** What other clients take for Redis Sentinel and Cluster. */
+const SEVERAL_REDIS = /^(redis|rediss|valkey|valkeys)[+-](sentinel|cluster):/i;
+
 /** Nothing behind a `?`: the driver would take any option of its own from there. */
-export const redisUrl: Form<string> = form(
+const oneRedisUrl: Form<string> = form(
   'a URL such as redis://redis.example.com:6379 or rediss://user:password@redis.example.com:6380/0 (rediss:// for TLS; ' +
     'a number or nothing behind the last slash; special characters in the password percent-encoded)',
   (text) => {
@@ -131,6 +135,24 @@ export const redisUrl: Form<string> = form(
     return /^(\/\d{0,4})?$/.test(url.pathname) && isPercentEncoded(url.username + url.password) ? text : null;
   },
 );
+
+/** Sentinel and Cluster are other protocols; BullMQ's jobs would need keys of their own form in a cluster. */
+export const redisUrl: Form<string> = z.string().transform((text, context) => {
+  const outcome = oneRedisUrl.safeParse(text);
+  if (outcome.success) return outcome.data;
+  const message = namesSeveralRedis(text)
+    ? 'names Redis Sentinel, a Redis Cluster or several servers, which are not supported: give one redis:// or ' +
+      'rediss:// address that leads to the primary, one that moves with it (docs/operations.md)'
+    : (outcome.error.issues[0]?.message ?? '');
+  context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
+
+function namesSeveralRedis(text: string): boolean {
+  if (SEVERAL_REDIS.test(text)) return true;
+  const authority = /^rediss?:\/\/([^/?#]*)/i.exec(text)?.[1] ?? '';
+  return authority.slice(authority.lastIndexOf('@') + 1).includes(',');
+}
 
 function isPercentEncoded(text: string): boolean {
   try {
@@ -182,6 +204,15 @@ export const share: Form<number> = form('a number from 0 to 1, such as 0.1', (te
 export const bucketName: Form<string> = form(
   'a bucket name of 3 to 63 characters a-z, 0-9, dot and hyphen, such as orderflow-mail',
   (text) => (/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(text) && !text.includes('..') ? text : null),
+);
+
+/** Ends in a slash, so that no key of ours begins with another's prefix. Leaves 800 of S3's 1,024 bytes for the key. */
+export const keyPrefix: Form<string> = form(
+  'one or more names of letters, digits, dot, hyphen and underscore with a slash between them, 200 characters at most, such as orderflow/production',
+  (text) => {
+    const segments = text.replace(/\/$/, '').split('/');
+    return text.length <= 200 && segments.every(isKeySegment) ? `${segments.join('/')}/` : null;
+  },
 );
 
 export const regionName: Form<string> = form('a region name such as eu-central-1', (text) =>

@@ -40,9 +40,11 @@ test('without any setting the defaults hold, with absolute paths', () => {
     },
     http: { host: '127.0.0.1', port: 8025 },
     databaseUrl: null,
+    databaseSecret: null,
     objectFiles: { readableBy: 'owner' },
     objectStorage: null,
     redisUrl: null,
+    redisUrlFile: null,
     worker: { concurrency: 4 },
     dataDir: '/srv/orderflow/data',
     tracing: null,
@@ -62,6 +64,7 @@ test('tracing is off without an endpoint, and other software of OpenTelemetry ma
   assert.deepEqual(settings({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }).tracing, {
     url: 'http://collector:4318/v1/traces',
     headers: {},
+    headersFile: null,
     serviceName: 'orderflow-ingest',
     resourceAttributes: {},
     sampler: { name: 'parentbased_always_on', ratio: 1 },
@@ -79,6 +82,7 @@ test('the settings of tracing are read as OpenTelemetry writes them', () => {
   assert.deepEqual(tracing, {
     url: 'https://otlp.example.com/tenant/v1/traces',
     headers: { authorization: 'Bearer a=b', 'x-tenant': 'orders' },
+    headersFile: null,
     serviceName: 'one',
     resourceAttributes: { 'service.name': 'one', 'deployment.environment.name': 'production' },
     sampler: { name: 'parentbased_traceidratio', ratio: 0.25 },
@@ -165,6 +169,10 @@ const wrong: readonly (readonly [string, string, RegExp])[] = [
   ['OBJECT_STORAGE_ENDPOINT', 's3.example.com', /http:\/\/ or https:\/\/ URL/],
   ['OBJECT_STORAGE_REGION', 'eu central', /region name/],
   ['OBJECT_STORAGE_BUCKET', 'My_Bucket', /bucket name/],
+  ['OBJECT_STORAGE_PREFIX', '/orders', /names of letters/],
+  ['OBJECT_STORAGE_PREFIX', 'orders//production', /names of letters/],
+  ['OBJECT_STORAGE_PREFIX', 'orders/../production', /names of letters/],
+  ['OBJECT_STORAGE_PREFIX', '~orders', /names of letters/],
   ['LOG_LEVEL', 'loud', /one of trace, debug, info, warn, error, fatal, silent/],
   ['LOG_FORMAT', 'xml', /one of json, pretty/],
 ];
@@ -197,6 +205,7 @@ const wrongSecrets: readonly (readonly [string, string])[] = [
   ['REDIS_URL', 'redis://:hunter2@redis/orders'],
   ['REDIS_URL', 'redis://:hunter2%zz@redis'],
   ['REDIS_URL', 'redis://:hunter2@redis?enableOfflineQueue=true'],
+  ['OBJECT_STORAGE_SESSION_TOKEN', 'hunter2 x'],
   ['OBJECT_STORAGE_ACCESS_KEY', 'hunter2 x'],
   ['OBJECT_STORAGE_SECRET_KEY', 'hunter2\tx'],
 ];
@@ -210,6 +219,58 @@ for (const [name, value] of wrongSecrets) {
     assert.doesNotMatch(lines.join('\n'), /hunter2/);
   });
 }
+
+test('Redis Sentinel and Cluster are refused in words, without a password', () => {
+  for (const url of [
+    'redis+sentinel://:hunter2@one:26379,two:26379/mymaster/0',
+    'redis-sentinel://one:26379',
+    'rediss+cluster://:hunter2@one:6379',
+    'redis://:hunter2@one:6379,two:6379',
+  ]) {
+    const [line = '', ...more] = problems({ REDIS_URL: url });
+    assert.match(line, /^REDIS_URL \(value not shown\): names Redis Sentinel, a Redis Cluster or several servers/);
+    assert.doesNotMatch(line, /hunter2/);
+    assert.deepEqual(more, []);
+  }
+});
+
+test('a bucket may be used without keys, under a prefix, with an authority and a key of the KMS', () => {
+  const given = { OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com', OBJECT_STORAGE_BUCKET: 'mail' };
+  const none = { accessKey: null, secretKey: null, sessionToken: null };
+  assert.deepEqual(settings(given).objectStorage, {
+    endpoint: 'https://s3.example.com',
+    region: 'us-east-1',
+    bucket: 'mail',
+    prefix: '',
+    ...none,
+    secretFiles: none,
+    kmsKeyId: null,
+    caFile: null,
+  });
+  const more = settings({
+    ...given,
+    OBJECT_STORAGE_ACCESS_KEY: 'a',
+    OBJECT_STORAGE_SECRET_KEY: 's',
+    OBJECT_STORAGE_SESSION_TOKEN: 't',
+    OBJECT_STORAGE_PREFIX: 'orderflow/production',
+    OBJECT_STORAGE_KMS_KEY_ID: 'alias/mail',
+    OBJECT_STORAGE_CA_FILE: 'ca.crt',
+  }).objectStorage;
+  assert.deepEqual(more, {
+    endpoint: 'https://s3.example.com',
+    region: 'us-east-1',
+    bucket: 'mail',
+    prefix: 'orderflow/production/',
+    accessKey: 'a',
+    secretKey: 's',
+    sessionToken: 't',
+    secretFiles: none,
+    kmsKeyId: 'alias/mail',
+    caFile: '/srv/orderflow/ca.crt',
+  });
+  assert.equal(settings({ ...given, OBJECT_STORAGE_PREFIX: 'one/' }).objectStorage?.prefix, 'one/');
+  assert.match(problems({ ...given, OBJECT_STORAGE_PREFIX: 'x'.repeat(201) })[0] ?? '', /200 characters at most/);
+});
 
 test('credentials in an address that should have none are not shown either', () => {
   const lines = problems({ OBJECT_STORAGE_ENDPOINT: 'https://key:hunter2@s3.example.com' });
@@ -323,11 +384,21 @@ test('half-given groups are problems that name what is missing', () => {
   const tls = problems({ SMTP_TLS_CERT_FILE: 'tls.crt' });
   assert.ok(tls.some((line) => /^SMTP_TLS_KEY_FILE is not set, but SMTP_TLS_CERT_FILE is/.test(line)));
   const store = problems({ OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com' });
-  for (const missing of ['BUCKET', 'ACCESS_KEY', 'SECRET_KEY']) {
-    assert.ok(
-      store.some((line) => line.startsWith(`OBJECT_STORAGE_${missing} is not set, but OBJECT_STORAGE_ENDPOINT is`)),
-    );
+  assert.deepEqual(
+    store.map((line) => line.split(':')[0]),
+    ['OBJECT_STORAGE_BUCKET is not set, but OBJECT_STORAGE_ENDPOINT is'],
+  );
+  const both = { OBJECT_STORAGE_ENDPOINT: 'https://s3.example.com', OBJECT_STORAGE_BUCKET: 'mail' };
+  for (const [given, missing] of [
+    ['ACCESS_KEY', 'SECRET_KEY'],
+    ['SECRET_KEY', 'ACCESS_KEY'],
+  ] as const) {
+    const [line = '', ...more] = problems({ ...both, [`OBJECT_STORAGE_${given}`]: 'x' });
+    assert.match(line, new RegExp(`^OBJECT_STORAGE_${missing} is not set, but OBJECT_STORAGE_${given} is`));
+    assert.deepEqual(more, []);
   }
+  assert.equal(problems({ ...both, OBJECT_STORAGE_SESSION_TOKEN: 'x' }).length, 2);
+  assert.equal(problems({ OBJECT_STORAGE_PREFIX: 'x' }).length, 2);
   assert.ok(problems({ SMTP_REQUIRE_TLS: 'true' }).some((line) => /needs SMTP_TLS_CERT_FILE/.test(line)));
 });
 

@@ -25,17 +25,39 @@ export interface Settings {
   readonly http: { readonly host: string; readonly port: number };
   /** null: the embedded PostgreSQL under `dataDir`. */
   readonly databaseUrl: string | null;
+  /** Where the password in it came from; read again when PostgreSQL refuses the login. null: no file. */
+  readonly databaseSecret: {
+    /** Absolute. */
+    readonly file: string;
+    readonly holds: 'url' | 'password';
+  } | null;
   /** null: files under `dataDir`. */
   readonly objectStorage: {
     readonly endpoint: string;
     readonly region: string;
     readonly bucket: string;
-    readonly accessKey: string;
-    readonly secretKey: string;
+    /** Before every key: empty, or ending in a slash. */
+    readonly prefix: string;
+    /** null, as `secretKey` is then: the SDK finds credentials where it runs. */
+    readonly accessKey: string | null;
+    readonly secretKey: string | null;
+    readonly sessionToken: string | null;
+    /** Where these came from; read again when the store refuses them. Absolute. null: no file. */
+    readonly secretFiles: {
+      readonly accessKey: string | null;
+      readonly secretKey: string | null;
+      readonly sessionToken: string | null;
+    };
+    /** null: as the bucket encrypts by itself. */
+    readonly kmsKeyId: string | null;
+    /** null: the authorities that Node knows. Absolute. */
+    readonly caFile: string | null;
   } | null;
   /** Where there is no `objectStorage`. */
   readonly objectFiles: { readonly readableBy: 'owner' | 'group' };
   readonly redisUrl: string | null;
+  /** Where it came from; read again when Redis refuses the login. Absolute. null: no file. */
+  readonly redisUrlFile: string | null;
   readonly worker: {
     /** Jobs run at the same time, by each worker process. */
     readonly concurrency: number;
@@ -46,6 +68,8 @@ export interface Settings {
     /** Where spans are posted. */
     readonly url: string;
     readonly headers: Readonly<Record<string, string>>;
+    /** Where they came from; read again when the collector refuses them. Absolute. null: no file. */
+    readonly headersFile: string | null;
     readonly serviceName: string;
     readonly resourceAttributes: Readonly<Record<string, string>>;
     readonly sampler: {

@@ -4,8 +4,12 @@
  */
 import { type SettingName, settingNames } from './definition.ts';
 import type { MergedEnvironment } from './environment.ts';
+import { secretFileNames } from './secrets.ts';
 
 const ourRanges = ['SMTP_', 'HTTP_', 'OBJECT_STORAGE_'] as const;
+
+/** Those of the settings first: of two that are as near, the first is meant. */
+const ourNames: readonly string[] = [...settingNames, ...secretFileNames];
 
 /** Names in our ranges that other software reads. */
 const foreign: ReadonlySet<string> = new Set([
@@ -70,7 +74,7 @@ export function unknownNameProblems({ values, fromFile }: MergedEnvironment): st
 
 function problemOf(name: string, value: string, values: ReadonlyMap<string, string>, inFile: boolean): string | null {
   const upper = name.toUpperCase();
-  const known = settingNames.find((candidate) => candidate === upper);
+  const known = ourNames.find((candidate) => candidate === upper);
   if (known === name) return null;
   const told = `${name}${inFile ? ' (from .env)' : ''} is not a setting`;
   if (known !== undefined) return `${told}: names are upper case, write ${known}`;
@@ -82,15 +86,16 @@ function problemOf(name: string, value: string, values: ReadonlyMap<string, stri
 }
 
 /** A setting that differs by a slip of the fingers: two letters, in a short name one. */
-function nearest(typed: string): SettingName | undefined {
-  return settingNames.find((known) => editDistance(typed, known) <= (known.length < 10 ? 1 : 2));
+function nearest(typed: string): string | undefined {
+  return ourNames.find((known) => editDistance(typed, known) <= (known.length < 10 ? 1 : 2));
 }
 
 function suggestion(name: string): string {
   const range = ourRanges.find((prefix) => name.startsWith(prefix)) ?? '';
   const inRange = settingNames.filter((known) => known.startsWith(range));
   const typed = name.slice(range.length);
-  const near = inRange
+  const near = ourNames
+    .filter((known) => known.startsWith(range))
     .map((candidate) => ({ candidate, distance: distance(typed, candidate.slice(range.length)) }))
     .filter((one) => one.distance <= Math.max(2, Math.floor(typed.length / 4)))
     .sort((a, b) => a.distance - b.distance)[0];

@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { openEmbeddedPostgres } from '../adapters/embedded-postgres/embedded-postgres.ts';
+import { loadSettings } from '../config/load.ts';
 import { cleanUp } from './clean-up.ts';
 import { embeddedUrl } from './embedded-url.ts';
 import { bareEnvironment } from './environment.ts';
@@ -35,6 +36,7 @@ export type LogLine = Readonly<Record<string, unknown>>;
 export interface Product {
   readonly smtpPort: number;
   readonly httpUrl: string;
+  /** As it was at the start. */
   readonly databaseUrl: string;
   readonly pid: number;
   /** The JSON lines of stdout so far. */
@@ -64,8 +66,10 @@ export async function startProduct(t: TestContext, options: ProductOptions): Pro
   stopWithUs(child);
   const httpUrl = `http://127.0.0.1:${env.HTTP_PORT}`;
   await ready(child, httpUrl, output);
+  const loaded = loadSettings({ env, cwd: options.dataDir });
   const databaseUrl =
-    env.DATABASE_URL ?? (await waitFor(() => embeddedUrl(options.dataDir), { what: 'the embedded database' }));
+    ('settings' in loaded ? loaded.settings.databaseUrl : null) ??
+    (await waitFor(() => embeddedUrl(options.dataDir), { what: 'the embedded database' }));
   return {
     smtpPort: Number(env.SMTP_PORT),
     httpUrl,

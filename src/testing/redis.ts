@@ -1,6 +1,8 @@
 /** A real Redis of the test's own, which it may stop, freeze and start again. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
@@ -37,10 +39,30 @@ export async function startTestRedis(t: TestContext, options: TestRedisOptions =
   }
   const dir = await temporaryFolder(t);
   const port = await freePort();
-  const redis = createTestRedis({ dir, port, args: options.args ?? [] });
+  const redis = createTestRedis({
+    dir,
+    port,
+    command: [...argumentsFor({ dir, port }), ...(options.args ?? [])],
+    ready: 'Ready to accept connections',
+  });
   cleanUp(t, () => redis.kill());
   if (options.stopped !== true) await redis.start();
   return redis;
+}
+
+/** A Sentinel that watches this server. */
+export async function startTestSentinel(t: TestContext, watched: TestRedis): Promise<TestRedis> {
+  const dir = await temporaryFolder(t);
+  const port = await freePort();
+  const file = join(dir, 'sentinel.conf');
+  await writeFile(
+    file,
+    `port ${port}\nbind 127.0.0.1\ndir ${dir}\nsentinel monitor jobs 127.0.0.1 ${watched.port} 1\n`,
+  );
+  const sentinel = createTestRedis({ dir, port, command: [file, '--sentinel'], ready: '+monitor master' });
+  cleanUp(t, () => sentinel.kill());
+  await sentinel.start();
+  return sentinel;
 }
 
 async function installed(): Promise<boolean> {
@@ -53,7 +75,10 @@ async function installed(): Promise<boolean> {
 function createTestRedis(o: {
   readonly dir: string;
   readonly port: number;
-  readonly args: readonly string[];
+  /** Arguments of redis-server. */
+  readonly command: readonly string[];
+  /** What it says then. */
+  readonly ready: string;
 }): TestRedis & { kill(): Promise<void> } {
   let child: ChildProcess | undefined;
   const ended = async (signal: NodeJS.Signals): Promise<void> => {
@@ -67,14 +92,14 @@ function createTestRedis(o: {
     port: o.port,
     url: `redis://127.0.0.1:${o.port}`,
     async start() {
-      child = spawn('redis-server', [...argumentsFor(o), ...o.args], { cwd: o.dir, stdio: ['ignore', 'pipe', 'pipe'] });
+      child = spawn('redis-server', o.command, { cwd: o.dir, stdio: ['ignore', 'pipe', 'pipe'] });
       let said = '';
       for (const stream of [child.stdout, child.stderr]) {
         stream?.setEncoding('utf8').on('data', (text: string) => {
           said += text;
         });
       }
-      const ready = (): boolean => said.includes('Ready to accept connections');
+      const ready = (): boolean => said.includes(o.ready);
       await waitFor(() => ready() || child?.exitCode !== null, { what: 'redis-server' });
       if (!ready()) throw new Error(`redis-server ended:\n${said}`);
     },

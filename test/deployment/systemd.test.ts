@@ -76,6 +76,47 @@ test('a command beside the server runs as the server does', async () => {
   assert.ok(script.includes(`--setenv=${/DATA_DIR=\S+/.exec(unit)?.[0]} `));
 });
 
+test('secrets are credentials of the unit and of its commands, which the product finds by their names', async (t) => {
+  const loaded = unit.replaceAll(/^#(LoadCredential=)/gm, '$1');
+  const named = [...loaded.matchAll(/^LoadCredential=(\S+):(\S+)$/gm)].map(([, name = '', path = '']) => ({
+    name,
+    path,
+  }));
+  assert.equal(named.length, 2);
+  const here = await temporaryFolder(t);
+  await writeFile(join(here, name), loaded.replace('/opt/orderflow-ingest/node_modules/.bin/node', process.execPath));
+  assert.equal(analyze(t, 'verify', join(here, name)) ?? '', '');
+
+  const secrets = join(here, 'secrets');
+  await mkdir(secrets);
+  const env: Record<string, string> = { CREDENTIALS_DIRECTORY: secrets };
+  for (const { name: credential, path } of named) {
+    assert.equal(path, `/etc/orderflow-ingest/secrets/${credential}`);
+    const scheme = credential === 'redis-url' ? 'redis' : 'postgresql';
+    await writeFile(join(secrets, credential), `${scheme}://:hunter2@db/0\n`);
+    env[`${credential.toUpperCase().replaceAll('-', '_')}_FILE`] = credential;
+  }
+  const settings = loadSettings({ env, cwd: '/', readEnvFile: () => null });
+  assert.ok('settings' in settings, JSON.stringify(settings));
+  assert.match(`${settings.settings.databaseUrl} ${settings.settings.redisUrl}`, /^postgresql:.+ redis:/);
+
+  // The command, with a systemd-run that says what it was told.
+  const script = (await readFile(join(folder, 'orderflow-ingest'), 'utf8')).replaceAll(
+    '/etc/orderflow-ingest/secrets',
+    secrets,
+  );
+  await writeFile(join(here, 'systemd-run'), '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 });
+  const PATH = `${here}:/usr/bin:/bin`;
+  const { stdout } = spawnSync('sh', ['-c', script, 'sh', 'org', 'add', 'a b'], { encoding: 'utf8', env: { PATH } });
+  const told = stdout.trimEnd().split('\n');
+  assert.deepEqual(told.slice(-3), ['org', 'add', 'a b']);
+  for (const { name: credential } of named)
+    assert.ok(told.includes(`--property=LoadCredential=${credential}:${join(secrets, credential)}`), stdout);
+  assert.ok(
+    told.indexOf('--setenv=DATA_DIR=/var/lib/orderflow-ingest') < told.findIndex((one) => one.endsWith('.cjs')),
+  );
+});
+
 test('the example of its settings, and those with a # before them, are settings we take', async () => {
   const example = await readFile(join(folder, 'env.example'), 'utf8');
   const given = Object.fromEntries((valuesOf('Environment')[0] ?? '').split(' ').map((pair) => pair.split('=', 2)));

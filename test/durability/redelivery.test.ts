@@ -9,6 +9,7 @@ import { once } from 'node:events';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { ListObjectsV2Command, PutObjectCommand } from '@aws-sdk/client-s3';
 import { createTestCli } from '../../src/cli/test-context.ts';
 import * as compose from '../../src/compose/index.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
@@ -247,6 +248,22 @@ test('a bucket: acknowledged mails of a gap are told at once, and handed in agai
   const server = await startS3Server();
   cleanUp(t, server.close);
   await handsIn(t, s3Environment(await server.newBucket()));
+});
+
+test('a prefix in a bucket that others use: acknowledged mails of a gap are told at once, and handed in again', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
+  const why = noS3Server();
+  if (why !== null) return missing(t, 'an S3 server', why);
+  const server = await startS3Server();
+  cleanUp(t, server.close);
+  const settings = await server.newBucket();
+  const theirs = ['', 'on/', 'two/'].map((prefix) => `${prefix}${randomUUID()}/2026/01/${randomUUID()}.eml`);
+  for (const Key of theirs) await server.client.send(new PutObjectCommand({ Bucket: settings.bucket, Key, Body: 'x' }));
+  await handsIn(t, { ...s3Environment(settings), OBJECT_STORAGE_PREFIX: 'one' });
+  const { Contents = [] } = await server.client.send(new ListObjectsV2Command({ Bucket: settings.bucket }));
+  const others = Contents.map(({ Key = '' }) => Key).filter((key) => !key.startsWith('one/'));
+  assert.deepEqual(others.sort(), theirs.sort());
 });
 
 test('kill -9 while mails are handed in, again and again: each is there once in the end', {

@@ -54,6 +54,14 @@ for (const language of ['JavaScript', 'Python'] as const) {
       await consume(t, language, s3Environment(settings), async (key, bytes) => {
         await server.client.send(new PutObjectCommand({ Bucket: settings.bucket, Key: key, Body: bytes }));
       });
+      const { OBJECT_STORAGE_ACCESS_KEY, OBJECT_STORAGE_SECRET_KEY, ...others } = s3Environment(settings);
+      const found = {
+        AWS_ACCESS_KEY_ID: OBJECT_STORAGE_ACCESS_KEY ?? '',
+        AWS_SECRET_ACCESS_KEY: OBJECT_STORAGE_SECRET_KEY ?? '',
+      };
+      await consume(t, language, { ...others, ...found, OBJECT_STORAGE_PREFIX: 'one/two' }, async (key, bytes) => {
+        await server.client.send(new PutObjectCommand({ Bucket: settings.bucket, Key: `one/two/${key}`, Body: bytes }));
+      });
     });
 
     it('killed three times in the middle of a document, the fourth finishes it', async (t) => {

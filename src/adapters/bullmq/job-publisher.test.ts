@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue, UnrecoverableError, Worker } from 'bullmq';
@@ -10,18 +12,19 @@ import { createMetrics } from '../../telemetry/metrics.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { recordingLog } from '../../testing/recording-log.ts';
 import { redisClient, startTestRedis } from '../../testing/redis.ts';
+import { temporaryFolder } from '../../testing/temporary-folder.ts';
 import { waitFor } from '../../testing/wait-for.ts';
 import { createBullmqPublisher } from './job-publisher.ts';
 
 const QUEUE = 'extract_document';
 
-function openPublisher(t: TestContext, url: string) {
-  const { log, lines } = recordingLog();
+function openPublisher(t: TestContext, url: string, urlFile: string | null = null) {
+  const { log, lines, whole } = recordingLog();
   const metrics = createMetrics();
-  const publisher = createBullmqPublisher({ url, queueName: QUEUE, log, metrics, commandTimeoutMs: 1_500 });
+  const publisher = createBullmqPublisher({ url, urlFile, queueName: QUEUE, log, metrics, commandTimeoutMs: 1_500 });
   cleanUp(t, () => publisher.close());
   const ready = (timeoutMs = 15_000) => publisher.ready(AbortSignal.timeout(timeoutMs));
-  return { publisher, ready, lines, metrics };
+  return { publisher, ready, lines, whole, metrics };
 }
 
 function openQueue(t: TestContext, connection: Redis): Queue {
@@ -51,6 +54,32 @@ describe('publishing jobs to BullMQ', { concurrency: 4, timeout: 60_000 }, () =>
       jobs.map(({ id, payload }) => ({ id, name: QUEUE, data: payload })).sort((a, b) => a.id.localeCompare(b.id)),
     );
     assert.deepEqual(lines, [`info jobs are published to Redis`]);
+  });
+
+  it('goes on with the password that is in its file, when the one of before is refused', async (t) => {
+    const redis = await startTestRedis(t, { args: ['--requirepass', 'hunter2'] });
+    if (redis === null) return;
+    const file = join(await temporaryFolder(t), 'url');
+    const url = (password: string) => redis.url.replace('//', `//:${encodeURIComponent(password)}@`);
+    await writeFile(file, `${url('hunter2')}\n`);
+    const { publisher, ready, lines, whole } = openPublisher(t, url('hunter2'), file);
+    await ready();
+    await publisher.publish([newJob()]);
+    const client = redisClient(t, url('hunter2'));
+    await client.config('SET', 'requirepass', 'hunter/3@');
+    // Those that have logged in stay; a restart or a failover ends that.
+    await client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    await waitFor(() => lines.some((line) => line.includes('refuses our user name or password')), {
+      what: 'the refusal to be told',
+    });
+    await writeFile(file, 'not whole');
+    await sleep(2_500);
+    await writeFile(file, `${url('hunter/3@')}\n`);
+    await ready();
+    await publisher.publish([newJob()]);
+    assert.equal(await openQueue(t, client).getWaitingCount(), 2);
+    assert.equal(lines.at(-1), 'info Redis can be used again');
+    assert.doesNotMatch(whole.join(''), /hunter/);
   });
 
   it('adds none a second time: not while it waits, nor after it was done, nor after it has failed for good', async (t) => {

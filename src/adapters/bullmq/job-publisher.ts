@@ -17,6 +17,8 @@ import { factsOf } from './server-facts.ts';
 
 export function createBullmqPublisher(o: {
   readonly url: string;
+  /** That it came from. */
+  readonly urlFile?: string | null;
   readonly queueName: string;
   readonly log: Log;
   readonly metrics: Metrics;

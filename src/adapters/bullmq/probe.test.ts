@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { freePort } from '../../testing/free-port.ts';
-import { startTestRedis } from '../../testing/redis.ts';
+import { startTestRedis, startTestSentinel } from '../../testing/redis.ts';
 import { probeRedis } from './probe.ts';
 import { factsOf } from './server-facts.ts';
 
@@ -33,6 +33,14 @@ describe('looking at a Redis', { concurrency: 4, timeout: 30_000 }, () => {
     assert.match(await problem(`redis://:hunter2@${at}/999`), /^has no database of the number/);
     assert.match(await problem(`rediss://:hunter2@${at}`), /TLS/);
     assert.match(await problem('redis://no-such-host.invalid'), /^cannot be found/);
+  });
+
+  it('refuses a Sentinel and a node of a cluster, in words', async (t) => {
+    const [primary, node] = [await startTestRedis(t), await startTestRedis(t, { args: ['--cluster-enabled', 'yes'] })];
+    if (primary === null || node === null) return;
+    const sentinel = await startTestSentinel(t, primary);
+    assert.match((await probeRedis(sentinel.url)).problem ?? '', /^is a Redis Sentinel, .+ must name the primary/);
+    assert.match((await probeRedis(node.url)).problem ?? '', /^is a Redis Cluster/);
   });
 
   it('knows old ones, clusters and replicas by what they say', () => {

@@ -20,6 +20,9 @@ type Field = (name: string) => string | undefined;
 
 function problemOf(field: Field, version: string): string | null {
   if (olderThan(version, 5, 0)) return `is Redis ${version}; BullMQ needs 5.0, and 6.2 or newer is advised`;
+  if (field('redis_mode') === 'sentinel') {
+    return 'is a Redis Sentinel, which holds no jobs: REDIS_URL must name the primary, by an address that moves with it';
+  }
   if (field('cluster_enabled') === '1') {
     return 'is a Redis Cluster; BullMQ jobs need a single server, with replicas if you like';
   }

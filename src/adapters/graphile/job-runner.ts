@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { JobRunner, Task } from '../../ports/job-runner.ts';
 import { NotReadyError } from '../../ports/not-ready.ts';
+import type { ConnectionUrl } from '../../ports/renewable-url.ts';
 import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createFailoverWatch } from './failover.ts';
@@ -27,7 +28,7 @@ const RESTART_DELAY_MS = 2_000;
 const HELD_GRACE_MS = 10_000;
 
 export function createGraphileJobRunner(o: {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   /** See adapters/postgres/queue-pool.ts. */
   readonly pool: pg.Pool;
   readonly tasks: Readonly<Record<string, Task>>;

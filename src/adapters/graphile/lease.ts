@@ -6,6 +6,7 @@
  */
 import pg from 'pg';
 import { UNCOUNTED } from '../../ports/job-runner.ts';
+import { type ConnectionUrl, renewable } from '../../ports/renewable-url.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { endInTime, keepAsking } from './idle-connection.ts';
 import { HELD } from './queue-indexes.ts';
@@ -107,18 +108,13 @@ export interface Lease {
  * pool without a lease has its jobs given back. Who holds it ends the pool when it is lost, and starts another.
  */
 export function holdLease(o: {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   readonly poolId: string;
   readonly log: Log;
   readonly onLost: () => void;
 }): Lease {
   let released = false;
-  const client = new pg.Client({
-    connectionString: o.url,
-    application_name: 'orderflow-worker-lease',
-    connectionTimeoutMillis: ANSWER_WITHIN_MS,
-    query_timeout: ANSWER_WITHIN_MS,
-  });
+  let client: pg.Client | undefined;
   let stopAsking = (): void => {};
 
   const lost = (error: unknown): void => {
@@ -126,17 +122,28 @@ export function holdLease(o: {
     released = true;
     stopAsking();
     o.log.debug({ err: String(error) }, 'the worker lease is lost');
-    void endInTime(client);
+    void end();
     o.onLost();
   };
 
+  const end = async (): Promise<void> => {
+    if (client !== undefined) await endInTime(client);
+  };
+
+  const connect = (url: string): Promise<pg.Client> => {
+    if (released) throw new Error('the lease was released');
+    const next = openClient(url);
+    client = next;
+    return next.connect().then(() => next);
+  };
+
   const take = async (): Promise<void> => {
-    client.on('error', lost);
-    client.on('end', () => lost('connection ended'));
-    await client.connect();
-    await client.query(SESSION);
-    await client.query('SELECT pg_advisory_lock($1, hashtext($2))', [LEASE_LOCKS, o.poolId]);
-    if (!released) stopAsking = keepAsking(client);
+    const connected = await renewable(o.url).connecting(connect);
+    connected.on('error', lost);
+    connected.on('end', () => lost('connection ended'));
+    await connected.query(SESSION);
+    await connected.query('SELECT pg_advisory_lock($1, hashtext($2))', [LEASE_LOCKS, o.poolId]);
+    if (!released) stopAsking = keepAsking(connected);
   };
 
   take().catch(lost);
@@ -144,7 +151,19 @@ export function holdLease(o: {
     async release() {
       released = true;
       stopAsking();
-      await endInTime(client);
+      await end();
     },
   };
+}
+
+function openClient(url: string): pg.Client {
+  const client = new pg.Client({
+    connectionString: url,
+    application_name: 'orderflow-worker-lease',
+    connectionTimeoutMillis: ANSWER_WITHIN_MS,
+    query_timeout: ANSWER_WITHIN_MS,
+  });
+  // While it connects, the attempt rejects as well.
+  client.on('error', () => {});
+  return client;
 }

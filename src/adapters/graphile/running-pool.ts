@@ -9,6 +9,7 @@ import { EventEmitter } from 'node:events';
 import { type Runner, run, type WorkerEvents, type Task as WorkerTask } from 'graphile-worker';
 import type pg from 'pg';
 import type { Task } from '../../ports/job-runner.ts';
+import type { ConnectionUrl } from '../../ports/renewable-url.ts';
 import type { BoundedLines } from '../../telemetry/bounded-lines.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { type Heart, heartbeatTask, startHeart } from './heartbeat.ts';
@@ -51,7 +52,7 @@ export interface RunningPool {
 }
 
 export async function runPool(o: {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   readonly connections: WorkerConnections;
   readonly queries: pg.Pool;
   readonly tasks: Readonly<Record<string, Task>>;

@@ -12,11 +12,18 @@ const TRACE = '0af7651916cd43dd8448eb211c80319c';
 const OTHER_TRACE = '1bf7651916cd43dd8448eb211c80319c';
 const session = { sessionId: 's1', remoteAddress: '192.0.2.7', remotePort: 4711 };
 
-function open(t: TestContext, url: string, sampler: SamplerName = 'parentbased_always_on', ratio = 1) {
+function open(
+  t: TestContext,
+  url: string,
+  sampler: SamplerName = 'parentbased_always_on',
+  ratio = 1,
+  renewHeaders?: () => Record<string, string> | null,
+) {
   const { log, lines } = recordingLog();
   const tracing = openTraceExport({
     url: `${url}/v1/traces`,
     headers: { authorization: 'Bearer token' },
+    renewHeaders,
     serviceName: 'orders',
     resourceAttributes: { 'deployment.environment.name': 'test' },
     sampler: { name: sampler, ratio },
@@ -148,6 +155,27 @@ describe('a receiver of spans that is away', { timeout: 30_000 }, () => {
       'warn spans cannot be exported, they are dropped; mail goes on',
       'info spans are exported again',
     ]);
+  });
+
+  it('have other headers after those of before were refused, where there are some', async (t) => {
+    const receiver = await startOtlpReceiver(t);
+    receiver.answer(401);
+    let renewed: Record<string, string> | null = null;
+    const { tracing } = open(t, receiver.url, 'parentbased_always_on', 1, () => renewed);
+    const sentWith = () => receiver.headers.at(-1)?.authorization;
+    traceMail(tracing);
+    await waitFor(() => sentWith() === 'Bearer token', { what: 'the first refusal' });
+    renewed = { authorization: 'Bearer next' };
+    await waitFor(
+      () => {
+        traceMail(tracing);
+        return sentWith() === 'Bearer next';
+      },
+      { what: 'the new headers' },
+    );
+    receiver.answer(200);
+    traceMail(tracing, OTHER_TRACE);
+    await waitFor(() => receiver.spans.some(({ traceId }) => traceId === OTHER_TRACE), { what: 'spans' });
   });
 
   it('costs a bounded number of spans in memory: more are dropped, and told of', async (t) => {

@@ -46,6 +46,8 @@ export interface TraceExportOptions {
   /** Where the spans are posted. */
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Asked when they are refused: others, where there are some by now. null: none can be had. */
+  readonly renewHeaders?: (() => Readonly<Record<string, string>> | null) | undefined;
   readonly serviceName: string;
   readonly resourceAttributes: Readonly<Record<string, string>>;
   readonly sampler: { readonly name: SamplerName; readonly ratio: number };
@@ -77,9 +79,10 @@ export function openTraceExport(o: TraceExportOptions): OpenedTracing & { close(
 /** The SDK's own batches, and a count of what they would drop without a word. */
 function batches(o: TraceExportOptions, report: Reporter): SpanProcessor {
   const { sendTimeoutMs, batchEveryMs } = { ...timing, ...o.timing };
+  let headers = o.headers;
   const exporter = new OTLPTraceExporter({
     url: o.url,
-    headers: { ...o.headers },
+    headers: async () => ({ ...headers }),
     timeoutMillis: sendTimeoutMs,
     concurrencyLimit: MAX_REQUESTS,
   });
@@ -91,6 +94,7 @@ function batches(o: TraceExportOptions, report: Reporter): SpanProcessor {
         exporter.export(spans, (result) => {
           if (result.code === EXPORTED) report.sent();
           else report.lost(spans.length, reasonOf(result.error));
+          if (isRefusal(result.error)) headers = o.renewHeaders?.() ?? headers;
           done(result);
         });
       },
@@ -112,6 +116,8 @@ function batches(o: TraceExportOptions, report: Reporter): SpanProcessor {
     shutdown: () => processor.shutdown(),
   };
 }
+
+const isRefusal = (error: unknown): boolean => [401, 403].includes(Number((Object(error) as { code?: unknown }).code));
 
 /** One life of a process is one instance; what else is worth knowing of it, its platform says in OTEL_RESOURCE_ATTRIBUTES. */
 const resourceOf = ({ serviceName, resourceAttributes, version }: TraceExportOptions) =>

@@ -1,4 +1,6 @@
 import pg from 'pg';
+import { type ConnectionUrl, renewable } from '../../ports/renewable-url.ts';
+import { connectWith } from './login.ts';
 import { isServerError } from './pool.ts';
 import { CONNECT_TIMEOUT_MS } from './session.ts';
 
@@ -14,15 +16,14 @@ export class DatabaseConnectError extends Error {
  * One connection, for the commands that only look.
  * Errors: `DatabaseConnectError` saying what to mend.
  */
-export async function checkDatabase(url: string): Promise<void> {
+export async function checkDatabase(url: ConnectionUrl): Promise<void> {
   let client: pg.Client | undefined;
   try {
-    client = openForExamination(url);
-    await client.connect();
+    client = await connectWith(url, openForExamination);
     await assertVersion(client);
   } catch (error) {
     if (error instanceof DatabaseConnectError) throw error;
-    throw new DatabaseConnectError(`DATABASE_URL: ${connectFault(url, error)}`, { cause: error });
+    throw new DatabaseConnectError(`DATABASE_URL: ${connectFault(renewable(url).current, error)}`, { cause: error });
   } finally {
     await client?.end().catch(() => {});
   }

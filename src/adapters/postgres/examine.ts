@@ -5,6 +5,7 @@
 import type pg from 'pg';
 import { clockFinding } from '../../ports/clock-offset.ts';
 import { broken, type Finding, ok } from '../../ports/finding.ts';
+import { type ConnectionUrl, renewable } from '../../ports/renewable-url.ts';
 import { assertVersion, connectFault, DatabaseConnectError, openForExamination } from './connect.ts';
 import { type ConnectionNeed, examineRoom } from './examine-connections.ts';
 import { examineLogin } from './examine-login.ts';
@@ -12,6 +13,7 @@ import { examineNextStage } from './examine-next-stage.ts';
 import { examinePostmaster } from './examine-postmaster.ts';
 import { examineSchema } from './examine-schema.ts';
 import { examineServer, judgeEncoding, judgeWriting, readServerFacts } from './examine-server.ts';
+import { connectWith } from './login.ts';
 import { isServerError, settingsFor } from './pool.ts';
 import { handsSessionsOver } from './pooler.ts';
 import { applySettings } from './session.ts';
@@ -19,7 +21,7 @@ import { applySettings } from './session.ts';
 const INSUFFICIENT_PRIVILEGE = '42501';
 
 export interface ExamineDatabaseOptions {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   /** Ours, under DATA_DIR: its clock is this machine's, and nobody sets `DATABASE_URL`. */
   readonly embedded: boolean;
   /** What all processes of one `start` open together. */
@@ -35,7 +37,7 @@ export async function examineDatabase(o: ExamineDatabaseOptions): Promise<readon
     return [
       ...examineServer(facts, o.embedded),
       ...(handedOver ? [HANDED_OVER] : []),
-      ...(await examineRoom({ client, url: o.url, facts, needed: o.needed })),
+      ...(await examineRoom({ client, url: renewable(o.url).current, facts, needed: o.needed })),
       ...(o.embedded ? [] : [await examineClock(client)]),
       ...(await examineLogin(client)),
       ...(await examineSchema(client, o.embedded).catch(unlessDenied)),
@@ -64,7 +66,7 @@ export class DatabaseUnfitError extends DatabaseConnectError {
  * Finds out at start what would otherwise be found out by the first mail.
  * Errors: `DatabaseUnfitError`; `DatabaseConnectError` when it cannot be reached, or is too old.
  */
-export async function assertFit(url: string): Promise<void> {
+export async function assertFit(url: ConnectionUrl): Promise<void> {
   const [lasting, passing] = await asTheServer(url, startFaults).catch((error: unknown) => {
     if (error instanceof ConnectFault)
       throw new DatabaseConnectError(`DATABASE_URL: ${error.message}`, { cause: error });
@@ -98,26 +100,30 @@ class ConnectFault extends Error {}
  * sessions are handed over, they would be somebody else's.
  * Errors: `ConnectFault` when there is no connection to be had.
  */
-async function asTheServer<T>(url: string, work: (client: pg.Client, handedOver: boolean) => Promise<T>): Promise<T> {
-  const [one, other] = await connected(url, async () => [openForExamination(url), openForExamination(url)] as const);
+async function asTheServer<T>(
+  url: ConnectionUrl,
+  work: (client: pg.Client, handedOver: boolean) => Promise<T>,
+): Promise<T> {
+  const one = await connected(url, () => connectWith(url, openForExamination));
+  let other: pg.Client | undefined;
   try {
     const handedOver = await connected(url, async () => {
-      await Promise.all([one.connect(), other.connect()]);
+      other = await connectWith(url, openForExamination);
       const result = await handsSessionsOver(one, other);
       if (!result) await applySettings(one, settingsFor({}));
       return result;
     });
     return await work(one, handedOver);
   } finally {
-    await Promise.allSettled([one.end(), other.end()]);
+    await Promise.allSettled([one.end(), other?.end()]);
   }
 }
 
-async function connected<T>(url: string, connecting: () => Promise<T>): Promise<T> {
+async function connected<T>(url: ConnectionUrl, connecting: () => Promise<T>): Promise<T> {
   try {
     return await connecting();
   } catch (error) {
-    throw new ConnectFault(connectFault(url, error), { cause: error });
+    throw new ConnectFault(connectFault(renewable(url).current, error), { cause: error });
   }
 }
 

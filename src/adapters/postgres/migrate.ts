@@ -8,9 +8,11 @@ import { fileURLToPath } from 'node:url';
 import { runMigrations } from 'graphile-worker';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
+import { type ConnectionUrl, renewable } from '../../ports/renewable-url.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { workerLogger } from '../graphile/logger.ts';
 import { indexQueue } from '../graphile/queue-indexes.ts';
+import { connectWith } from './login.ts';
 import { provideNextStageRole } from './next-stage-role.ts';
 import { isServerError } from './pool.ts';
 
@@ -40,7 +42,7 @@ export class MigrationError extends Error {
  * Errors: `MigrationError`; a migration that failed is rolled back whole.
  */
 export async function migrate(o: {
-  readonly url: string;
+  readonly url: ConnectionUrl;
   readonly log?: Log;
 }): Promise<{ readonly applied: readonly string[] }> {
   const client = await connect(o.url);
@@ -50,7 +52,7 @@ export async function migrate(o: {
     const applied: string[] = [];
     for (let next = await runNext(client, o.log); next !== null; next = await runNext(client, o.log))
       applied.push(next);
-    await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
+    await runMigrations({ connectionString: renewable(o.url).current, logger: workerLogger(o.log) });
     await whenTablesAreFree(client, o.log, () => indexQueue(client));
     await provideNextStageRole(client);
     return { applied };
@@ -62,7 +64,7 @@ export async function migrate(o: {
 }
 
 /** Names of the migrations that this program knows and the database has not seen. */
-export async function pendingMigrations(url: string): Promise<readonly string[]> {
+export async function pendingMigrations(url: ConnectionUrl): Promise<readonly string[]> {
   const client = await connect(url);
   try {
     await client.query('BEGIN'); // never committed: even a dry run makes the table it keeps its books in
@@ -81,11 +83,12 @@ export async function knownMigrations(): Promise<readonly string[]> {
     .sort();
 }
 
-async function connect(url: string): Promise<pg.Client> {
-  const client = new pg.Client({ connectionString: url, application_name: 'orderflow-migrate' });
-  client.on('error', () => {}); // the query under way rejects as well
-  await client.connect();
-  return client;
+function connect(url: ConnectionUrl): Promise<pg.Client> {
+  return connectWith(url, (text) => {
+    const client = new pg.Client({ connectionString: text, application_name: 'orderflow-migrate' });
+    client.on('error', () => {}); // the query under way rejects as well
+    return client;
+  });
 }
 
 /** Applies the next migration. Shape: its name; null when there is none left. */

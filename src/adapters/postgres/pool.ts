@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { unlessAborted } from '../../ports/abort.ts';
+import type { ConnectionUrl } from '../../ports/renewable-url.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { RenewingPool } from './login.ts';
 import { applySettings, CONNECT_TIMEOUT_MS, type SessionSettings } from './session.ts';
 import { leaveWrongServers } from './wrong-server.ts';
 
@@ -67,15 +69,14 @@ export const settingsFor = ({
  */
 export function createPool(
   o: Purpose & {
-    readonly url: string;
+    readonly url: ConnectionUrl;
     readonly applicationName: string;
     readonly maxConnections: number;
     readonly log: Log;
   },
 ): pg.Pool {
   const settings = settingsFor(o);
-  const pool = new pg.Pool({
-    connectionString: o.url,
+  const config: pg.PoolConfig = {
     application_name: o.applicationName,
     max: o.maxConnections,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
@@ -83,7 +84,9 @@ export function createPool(
     keepAlive: true,
     // Waited for, before anybody gets the connection.
     onConnect: (client) => applySettings(client, settings),
-  });
+  };
+  const pool =
+    typeof o.url === 'string' ? new pg.Pool({ ...config, connectionString: o.url }) : new RenewingPool(config, o.url);
   leaveWrongServers(pool);
   pool.on('error', (error) => {
     if (!pool.ending) o.log.warn({ err: error.message }, 'an idle database connection broke');

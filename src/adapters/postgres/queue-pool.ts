@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { ConnectionUrl } from '../../ports/renewable-url.ts';
 import type { Log } from '../../telemetry/log.ts';
 import { createPool } from './pool.ts';
 
@@ -11,7 +12,7 @@ export const QUEUE_CONNECTIONS = 3;
  * never sort, so that the index is used that has the jobs in order.
  * What it writes is written again when it is lost: a job whose end was forgotten runs once more.
  */
-export function createQueuePool(o: { readonly url: string; readonly log: Log }): pg.Pool {
+export function createQueuePool(o: { readonly url: ConnectionUrl; readonly log: Log }): pg.Pool {
   return createPool({
     ...o,
     applicationName: 'orderflow-queue',

@@ -1,25 +1,15 @@
 /** For the operator's commands: is the object storage as it has to be, and making the bucket when asked to. */
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  CreateBucketCommand,
-  DeleteObjectCommand,
-  GetObjectCommand,
-  HeadBucketCommand,
-  HeadObjectCommand,
-  ListObjectsV2Command,
-  type S3Client,
-} from '@aws-sdk/client-s3';
+import { CreateBucketCommand, DeleteObjectCommand, HeadBucketCommand, type S3Client } from '@aws-sdk/client-s3';
 import { StoreError } from '../../ports/object-store.ts';
-import { createS3Client, defaultLimits, type S3Limits, type S3Settings } from './client.ts';
-import { isNotFound } from './errors.ts';
-import { createRunOperation, type SendOptions } from './operation.ts';
-import { upload } from './upload.ts';
+import { createS3Client, defaultLimits, encryptionOf, type S3Limits, type S3Settings } from './client.ts';
+import { identityInWords } from './credentials.ts';
+import { createRunOperation } from './operation.ts';
+import { inWords, tryRights } from './rights.ts';
+import { type UploadTarget, upload } from './upload.ts';
 
 /** Somebody waits at a terminal: shorter than the limits of the server. */
 const PROBE_LIMITS: S3Limits = { ...defaultLimits, answerTimeoutMs: 4_000, operationTimeoutMs: 8_000 };
-
-/** Large enough to come in pieces. */
-const PROBE_BYTES = 100_000;
 
 export interface ObjectStorageProbe {
   /** One line that names the setting to mend; null when objects can be written, read, listed and removed. */
@@ -34,19 +24,11 @@ export async function probeObjectStorage(
   limits?: Partial<S3Limits>,
 ): Promise<ObjectStorageProbe> {
   return withClient(settings, limits, async (client, run) => {
-    const at = { bucket: settings.bucket, key: `~probe-${randomBytes(6).toString('hex')}`, mediaType: undefined };
-    const body = randomBytes(PROBE_BYTES);
-    const received = { sizeBytes: body.length, sha256: sha256(body), body, sentWhole: false };
+    const at = probeTarget(settings);
     const named = { Bucket: at.bucket, Key: at.key };
-    const steps: readonly (readonly [string, (send: SendOptions) => Promise<unknown>])[] = [
-      ['list', (send) => client.send(new ListObjectsV2Command({ Bucket: at.bucket, MaxKeys: 1 }), send)],
-      ['put', (send) => upload(client, at, received, send)],
-      ['get', async (send) => assertSame(await readBack(client, named, send), body)],
-      ['remove', (send) => client.send(new DeleteObjectCommand(named), send)],
-      ['head', (send) => assertGone(client, named, send)],
-    ];
     try {
-      for (const [action, step] of steps) await run({ action }, step);
+      const denied = await tryRights(client, run, settings, at);
+      if (denied.length > 0) return { problem: await inWords(denied, client, settings), warnings: [] };
       const checks = await refusesOtherBytes(client, at, run);
       return { problem: null, warnings: checks ? [] : [NO_DIGEST_CHECK] };
     } catch (error) {
@@ -56,6 +38,20 @@ export async function probeObjectStorage(
     }
   });
 }
+
+/** Who we are to the store. Errors: `StoreError` when there are no credentials. */
+export async function identifyToStore(settings: S3Settings): Promise<string> {
+  return withClient(settings, {}, (client, run) =>
+    run({ action: 'identify' }, () => identityInWords(client, settings)),
+  );
+}
+
+const probeTarget = (settings: S3Settings): UploadTarget => ({
+  bucket: settings.bucket,
+  key: `${settings.prefix ?? ''}~probe-${randomBytes(6).toString('hex')}`,
+  mediaType: undefined,
+  encryption: encryptionOf(settings),
+});
 
 const NO_DIGEST_CHECK =
   'the store accepts an object whose bytes are not those of its signed sha256: it would not notice bytes that change on their way to it; use https://';
@@ -95,40 +91,16 @@ async function withClient<T>(
   const all = { ...PROBE_LIMITS, ...limits };
   const client = createS3Client(settings, all);
   try {
-    return await work(client, createRunOperation({ settings, limits: all }));
+    return await work(client, createRunOperation({ client, settings, limits: all }));
   } finally {
     client.destroy();
   }
 }
 
-type Named = { readonly Bucket: string; readonly Key: string };
-
-async function readBack(client: S3Client, named: Named, send: SendOptions): Promise<Uint8Array> {
-  const answer = await client.send(new GetObjectCommand(named), send);
-  return (await answer.Body?.transformToByteArray()) ?? new Uint8Array();
-}
-
-function assertSame(read: Uint8Array, written: Uint8Array): void {
-  if (Buffer.from(read).equals(written)) return;
-  const message = `what was written (${written.length} bytes) is not what is read back (${read.length} bytes)`;
-  throw new StoreError('store-unavailable', message);
-}
-
-async function assertGone(client: S3Client, named: Named, send: SendOptions): Promise<void> {
-  const there = await client.send(new HeadObjectCommand(named), send).then(
-    () => true,
-    (error: unknown) => {
-      if (isNotFound(error)) return false;
-      throw error;
-    },
-  );
-  if (there) throw new StoreError('store-unavailable', 'an object that was removed is still there');
-}
-
 /** Whether the store compares the signed digest with what it received. */
 async function refusesOtherBytes(
   client: S3Client,
-  at: Parameters<typeof upload>[1],
+  at: UploadTarget,
   run: ReturnType<typeof createRunOperation>,
 ): Promise<boolean> {
   const other = { sizeBytes: 5, sha256: sha256(Buffer.from('right')), body: Buffer.from('wrong'), sentWhole: false };

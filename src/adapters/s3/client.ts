@@ -1,7 +1,11 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import { S3Client } from '@aws-sdk/client-s3';
 import { NodeHttpHandler, type NodeHttpHandlerOptions } from '@smithy/node-http-handler';
+import { StoreError } from '../../ports/object-store.ts';
+import { credentialsOf } from './credentials.ts';
 
 /** As `Settings.objectStorage` has it. */
 export interface S3Settings {
@@ -9,8 +13,22 @@ export interface S3Settings {
   readonly endpoint: string;
   readonly region: string;
   readonly bucket: string;
-  readonly accessKey: string;
-  readonly secretKey: string;
+  /** Before every key in the bucket: nothing, or names that each end in a slash. */
+  readonly prefix?: string;
+  /** null, both of them: credentials are what the SDK finds where it runs. */
+  readonly accessKey: string | null;
+  readonly secretKey: string | null;
+  readonly sessionToken?: string | null;
+  /** Where those came from, to be read again. */
+  readonly secretFiles?: {
+    readonly accessKey: string | null;
+    readonly secretKey: string | null;
+    readonly sessionToken: string | null;
+  };
+  /** Every object is encrypted with it (SSE-KMS). null: as the bucket says. */
+  readonly kmsKeyId?: string | null;
+  /** PEM; the only authorities whose certificates are taken. null: those that Node knows. */
+  readonly caFile?: string | null;
 }
 
 export interface S3Limits {
@@ -43,17 +61,22 @@ export const defaultLimits: S3Limits = {
 };
 
 /**
- * Everything the SDK would otherwise take from the machine it runs on (profiles, AWS_* variables) is given.
+ * Everything the SDK would otherwise take from the machine it runs on (profiles, AWS_* variables) is given; but for
+ * credentials, where none are set.
  * Owns: kept connections, until `destroy`.
+ * Errors: `StoreError` when the CA file cannot be read.
  */
 export function createS3Client(settings: S3Settings, limits: S3Limits): S3Client {
   // How many there are is bounded by those who ask: the handler's own queue would count waiting as connecting.
   const kept = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, timeout: IDLE_CONNECTION_MS };
-  const agents = { httpAgent: new http.Agent(kept), httpsAgent: new https.Agent(kept) };
+  const agents = {
+    httpAgent: new http.Agent(kept),
+    httpsAgent: new https.Agent({ ...kept, ...authorities(settings) }),
+  };
   return new S3Client({
     endpoint: settings.endpoint,
     region: settings.region,
-    credentials: { accessKeyId: settings.accessKey, secretAccessKey: settings.secretKey },
+    ...credentialsOf(settings),
     // Every store knows it; names of buckets as host names need DNS and certificates that few have.
     forcePathStyle: true,
     useDualstackEndpoint: false,
@@ -76,6 +99,26 @@ export function createS3Client(settings: S3Settings, limits: S3Limits): S3Client
     logger: silent,
   });
 }
+
+/** For TLS. Errors: `StoreError`. */
+export function authorities({ caFile }: S3Settings): { readonly ca?: string } {
+  if (!caFile) return {};
+  try {
+    const ca = readFileSync(caFile, 'utf8');
+    new X509Certificate(ca);
+    return { ca };
+  } catch (cause) {
+    const { code = '', syscall } = cause as NodeJS.ErrnoException;
+    const reason = syscall === undefined ? 'holds no certificate in PEM' : `cannot be read (${code})`;
+    throw new StoreError('store-unavailable', `OBJECT_STORAGE_CA_FILE: ${caFile} ${reason}`, { cause });
+  }
+}
+
+/** What a request that writes asks the store to encrypt with. */
+export const encryptionOf = ({
+  kmsKeyId,
+}: S3Settings): { readonly ServerSideEncryption?: 'aws:kms'; readonly SSEKMSKeyId?: string } =>
+  kmsKeyId ? { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: kmsKeyId } : {};
 
 /** Kept for the next request of a busy server; firewalls forget connections that are idle for a minute or more. */
 const IDLE_CONNECTION_MS = 15_000;

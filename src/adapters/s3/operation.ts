@@ -1,7 +1,9 @@
+import type { S3Client } from '@aws-sdk/client-s3';
 import { unlessAborted } from '../../ports/abort.ts';
 import { StoreError } from '../../ports/object-store.ts';
 import type { S3Limits, S3Settings } from './client.ts';
-import { storeFault } from './errors.ts';
+import { createRenewal } from './credentials.ts';
+import { noCredentials, storeFault } from './errors.ts';
 
 /** What each request of the SDK is sent with. */
 export interface SendOptions {
@@ -21,13 +23,25 @@ export interface Operation {
 /**
  * Runs requests under a deadline and the caller's signal.
  * Owns: when the work fails, whatever of its requests is still under way is cut.
+ * Work whose credentials are refused is run once more when there are others: so it can be repeated.
  * Errors: the signal's reason as soon as it aborts; `StoreError` for anything else.
  */
 export type RunOperation = <T>(operation: Operation, work: (send: SendOptions) => Promise<T>) => Promise<T>;
 
-export function createRunOperation(o: { readonly settings: S3Settings; readonly limits: S3Limits }): RunOperation {
-  const { settings, limits } = o;
-  return async ({ action, signal, bodyBytes = 0 }, work) => {
+export function createRunOperation(o: {
+  readonly client: S3Client;
+  readonly settings: S3Settings;
+  readonly limits: S3Limits;
+}): RunOperation {
+  const { client, settings, limits } = o;
+  const { renewing } = createRenewal(client, settings);
+  /** Asked for by itself, so that a refusal of who hands credentials out is not taken for one of the store. */
+  const identify = async (): Promise<void> => {
+    await client.config.credentials().catch((cause: unknown) => {
+      throw noCredentials(cause, settings);
+    });
+  };
+  return async <T>({ action, signal, bodyBytes = 0 }: Operation, work: (send: SendOptions) => Promise<T>) => {
     signal?.throwIfAborted();
     const bodyMs = bodyBytes / limits.minBytesPerMs;
     const controller = new AbortController();
@@ -38,7 +52,14 @@ export function createRunOperation(o: { readonly settings: S3Settings; readonly 
     let done = false;
     try {
       const send = { abortSignal: controller.signal, requestTimeout: limits.answerTimeoutMs + bodyMs };
-      const result = await unlessAborted(work(send), controller.signal);
+      const known = async (): Promise<T> => {
+        await identify();
+        return await renewing(async () => {
+          controller.signal.throwIfAborted();
+          return await work(send);
+        });
+      };
+      const result = await unlessAborted(known(), controller.signal);
       done = true;
       return result;
     } catch (error) {

@@ -9,6 +9,7 @@
 import { createHash } from 'node:crypto';
 import { PutObjectCommand, type S3Client } from '@aws-sdk/client-s3';
 import { gather } from '../../ports/gather.ts';
+import type { encryptionOf } from './client.ts';
 import type { SendOptions } from './operation.ts';
 import type { Spool, SpoolFile } from './spool.ts';
 
@@ -60,10 +61,18 @@ export function whole(bytes: Uint8Array, signal: AbortSignal | undefined): Recei
   return { sizeBytes: bytes.length, sha256, body: bytes, sentWhole: false };
 }
 
+export interface UploadTarget {
+  readonly bucket: string;
+  /** With the prefix. */
+  readonly key: string;
+  readonly mediaType: string | undefined;
+  readonly encryption: ReturnType<typeof encryptionOf>;
+}
+
 /** Sends what was received; the SDK may repeat it, each attempt from the first byte. Errors: those of the SDK. */
 export async function upload(
   client: S3Client,
-  target: { readonly bucket: string; readonly key: string; readonly mediaType: string | undefined },
+  target: UploadTarget,
   received: Received,
   send: SendOptions,
 ): Promise<void> {
@@ -74,6 +83,7 @@ export async function upload(
     Key: target.key,
     ContentLength: sizeBytes,
     ContentType: target.mediaType ?? 'application/octet-stream',
+    ...target.encryption,
     ...(inMemory && { Body: body }),
   });
   signDigest(command, sha256);
