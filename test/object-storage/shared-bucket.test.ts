@@ -11,6 +11,7 @@ import { cleanUp } from '../../src/testing/clean-up.ts';
 import { composeMail } from '../../src/testing/compose-mail.ts';
 import { startCredentialsEndpoint } from '../../src/testing/credentials-endpoint.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
+import { freePort } from '../../src/testing/free-port.ts';
 import { missing } from '../../src/testing/missing.ts';
 import { startProduct } from '../../src/testing/product.ts';
 import {
@@ -76,7 +77,8 @@ function withServer(): void {
     await one.product.stop();
     await two.product.stop();
     // The prefix of the other is another store.
-    const { code, stderr } = await two.cli('start', { OBJECT_STORAGE_PREFIX: 'mail/one' });
+    const ports = { SMTP_PORT: `${await freePort()}`, HTTP_PORT: `${await freePort()}` };
+    const { code, stderr } = await two.cli('start', { OBJECT_STORAGE_PREFIX: 'mail/one', ...ports });
     assert.equal(code, 1);
     assert.match(stderr, /not the one this database knows/);
   });
