@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { pino } from 'pino';
 import { migrate, pendingMigrations } from '../../src/adapters/postgres/migrate.ts';
@@ -85,6 +86,29 @@ describe('the newest schema', () => {
       await reader.query('COMMIT');
       await migrated;
     });
+    assert.deepEqual(await pendingMigrations(url), []);
+  });
+
+  it('is reached also where a migration and a transaction wait for each other', async (t) => {
+    const index = migrations.indexOf('0008_content_digest');
+    assert.ok(index > 0, 'the migration that changes two tables');
+    const url = await databaseOf(t, index);
+    await withClient(url, (holder) =>
+      withClient(url, async (other) => {
+        await holder.query('BEGIN; SELECT FROM inbound_message LIMIT 1');
+        await other.query('BEGIN; SELECT FROM inbound_conflict LIMIT 1');
+        const migrated = migrate({ url });
+        await waitFor(() => withClient(url, waitsForTable), { what: 'the migration to wait for inbound_message' });
+        const behind = other.query('SELECT FROM inbound_message LIMIT 1');
+        await waitFor(() => withClient(url, async (client) => (await waiting(client)) > 1), { what: 'both to wait' });
+        // Each looks once for a deadlock, after a second (`deadlock_timeout`): the migration is to be the one that finds it.
+        await sleep(1_200);
+        await holder.query('COMMIT');
+        await behind;
+        await other.query('COMMIT');
+        await migrated;
+      }),
+    );
     assert.deepEqual(await pendingMigrations(url), []);
   });
 });
@@ -201,6 +225,14 @@ async function jobsRun(t: TestContext, databaseUrl: string): Promise<void> {
     { timeoutMs: 60_000, what: `${ids.length} mails of the old version to be read` },
   );
   await product.stop();
+}
+
+async function waiting(client: pg.Client): Promise<number> {
+  const { rows } = await client.query(
+    `SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)
+     WHERE NOT granted AND locktype = 'relation' AND datname = current_database()`,
+  );
+  return rows.length;
 }
 
 async function waitsForTable(client: pg.Client): Promise<boolean> {

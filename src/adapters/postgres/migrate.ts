@@ -105,7 +105,7 @@ async function whenTablesAreFree<T>(client: pg.Client, log: Log | undefined, wor
       return await work();
     } catch (error) {
       await client.query('ROLLBACK');
-      if (!isServerError(error) || error.code !== LOCK_NOT_AVAILABLE) throw error;
+      if (!isServerError(error) || !IN_USE.has(error.code ?? '')) throw error;
       if (performance.now() > deadline) {
         throw new MigrationError(
           'a table has been in use for half an hour; find the transaction that holds it in pg_stat_activity, end it, and start again',
@@ -137,6 +137,9 @@ async function run(
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 const LOCK_NOT_AVAILABLE = '55P03';
+const DEADLOCK_DETECTED = '40P01';
+/** Somebody is at work with a table; of two that wait for each other, the migration is rolled back and comes again. */
+const IN_USE: ReadonlySet<string> = new Set([LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED]);
 const UNDEFINED_FILE = '58P01';
 const FEATURE_NOT_SUPPORTED = '0A000';
 
