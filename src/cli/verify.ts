@@ -23,7 +23,10 @@ export async function runVerify(
     await context.err.line(`warning: and ${problemCount - SHOWN} more; --json has the first ${problems.length}`);
   }
   if (!report.ended) throw new CommandFailure('interrupted: run it again, and it goes on there');
-  if (problemCount > 0) throw new CommandFailure(`${problemCount} objects are not what their rows say`);
+  if (problemCount > 0)
+    throw new CommandFailure(
+      `${problemCount} ${problemCount === 1 ? 'object is not what its row says' : 'objects are not what their rows say'}`,
+    );
 }
 
 /** A signal ends it in order: the place is saved. Also then it is closed: it may own a database process. */
