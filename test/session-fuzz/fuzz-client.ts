@@ -18,7 +18,7 @@ export interface ClientOptions {
 }
 
 export class FuzzClient {
-  /** It went without waiting for what was due. */
+  /** It went without waiting for what was due, or sent so much that it could not have it. */
   left = false;
   /** `address port` */
   ownAddress = '';
@@ -100,6 +100,7 @@ export class FuzzClient {
       }
     }
     await this.until('the end of the session', () => this.closed);
+    this.left ||= model.flooded;
     if (!this.left) model.closed();
   }
 

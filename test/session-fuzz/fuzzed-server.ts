@@ -14,7 +14,10 @@ const limits = {
   maxExcessRecipients: 10,
   maxBufferedInputBytes: 16 * kib,
   maxBufferedBodyBytes: 8 * kib,
-  tlsHandshakeTimeoutMs: 1_000,
+  // Long enough that no stall of a busy machine ends a session; the fuzzer waits for each of them now and then.
+  tlsHandshakeTimeoutMs: 5_000,
+  lingerMs: 3_000,
+  maxLingerBytes: 256 * kib,
 } as const;
 
 /** Read, commands behind one that is being answered: the limit and one read. Replies: the limit, twice. Body likewise. */
@@ -34,6 +37,7 @@ export function modelOptions(house: House): ModelOptions {
     // As `defaultLimits`: 20 errors; 100 refusals, and the excess recipients, beside them.
     complaints: { mayEnd: 19, mustEnd: 20 + 100 + limits.maxExcessRecipients + 2 },
     maxExcessRecipients: limits.maxExcessRecipients,
+    maxLingerBytes: limits.maxLingerBytes,
     maxIdleCommands: 100,
   };
 }

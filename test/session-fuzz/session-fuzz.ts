@@ -38,7 +38,7 @@ export interface FuzzReport {
 }
 
 /** Sessions wait for turns of the event loop, not for the processor. */
-const lanes = 24;
+const lanes = 48;
 /** The first is what one reads; a broken build breaks everything. */
 const maxFindings = 3;
 

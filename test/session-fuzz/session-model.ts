@@ -41,6 +41,8 @@ export interface ModelOptions {
   readonly complaints: { readonly mayEnd: number; readonly mustEnd: number };
   /** Recipients too many for a mail that are refused one by one, without a mail in between. */
   readonly maxExcessRecipients: number;
+  /** Read and dropped behind the last reply; then the connection is reset. */
+  readonly maxLingerBytes: number;
   /** NOOP, RSET, VRFY, HELP and another EHLO without a mail in between. */
   readonly maxIdleCommands: number;
 }
@@ -164,6 +166,14 @@ export class SessionModel {
   /** The client sends no more. */
   ended(): void {
     this.inputEnded = true;
+  }
+
+  /**
+   * More stands behind what the server answered than one reads that has said its last word: what follows is reset, and that
+   * may have eaten the last replies. RFC 5321 leaves it no other way with a client that never ends.
+   */
+  get flooded(): boolean {
+    return this.unread.length > this.options.maxLingerBytes;
   }
 
   /** The server closed. Errors: it must not have. */
