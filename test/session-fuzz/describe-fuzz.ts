@@ -7,7 +7,7 @@ export function describeFuzz(report: FuzzReport, seed: number): string {
   const states = [...report.states].toSorted(([a], [b]) => a.localeCompare(b));
   return [
     ...report.findings.map((finding) => describeFinding(finding, seed)),
-    `seed ${seed}: ${report.dialogues} sessions, ${report.lines} lines, ${report.commands} commands, ${report.mails} mails acknowledged`,
+    `seed ${seed}: ${report.dialogues} sessions (${report.cut} cut by the client), ${report.lines} lines, ${report.commands} commands, ${report.mails} mails acknowledged`,
     `commands met: ${states.map(([name, count]) => `${name} ${count}`).join(', ')}`,
     `held of one client at most ${Math.round(report.peakHeldBytes / 1024)} KiB; heap ${mib(report.heapBytes.early)} MiB, at the end ${mib(report.heapBytes.late)} MiB`,
     `${report.findings.length} findings`,

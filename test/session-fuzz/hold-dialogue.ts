@@ -11,14 +11,21 @@ export interface Held {
   readonly problem: string | null;
   readonly model: SessionModel;
   readonly peakHeldBytes: number;
+  /** The client was gone before it could have all replies: mails are judged, the end of the session is not. */
+  readonly cut: boolean;
 }
 
 /** Nobody else may use the server meanwhile. */
 export async function holdDialogue(server: FuzzedServer, dialogue: Dialogue): Promise<Held> {
   server.forget();
   const model = new SessionModel(modelOptions(dialogue.house));
-  const client = new FuzzClient({ port: server.port, dialogue, model, look: server.look });
-  const looking = setInterval(server.look, 2);
+  const stalls = watchStalls();
+  const { look } = server;
+  const client = new FuzzClient({ port: server.port, dialogue, model, look, stalled: () => stalls.seen });
+  const looking = setInterval(() => {
+    look();
+    stalls.look();
+  }, 2);
   let problem: string | null = null;
   try {
     if (dialogue.proxy === null || dialogue.proxy.verdict === 'taken') await client.hold();
@@ -33,7 +40,25 @@ export async function holdDialogue(server: FuzzedServer, dialogue: Dialogue): Pr
   const remains = await server.settled();
   problem ??= remains === null ? null : `its client is gone, and there are ${remains}`;
   problem ??= judge(server, client, model, dialogue);
-  return { problem, model, peakHeldBytes: server.peakHeldBytes };
+  return { problem, model, peakHeldBytes: server.peakHeldBytes, cut: client.left };
+}
+
+/** The shortest deadline of the server is three seconds. */
+const stallMs = 1_000;
+
+function watchStalls(): { readonly seen: boolean; look(): void } {
+  let lastAt = performance.now();
+  let seen = false;
+  return {
+    get seen() {
+      return seen;
+    },
+    look() {
+      const now = performance.now();
+      seen ||= now - lastAt > stallMs;
+      lastAt = now;
+    },
+  };
 }
 
 function judge(server: FuzzedServer, client: FuzzClient, model: SessionModel, dialogue: Dialogue): string | null {

@@ -29,6 +29,8 @@ export interface FuzzReport {
   readonly lines: number;
   readonly commands: number;
   readonly mails: number;
+  /** Sessions whose client was gone, or stalled, before it could have all replies. */
+  readonly cut: number;
   /** Commands by the state they met. */
   readonly states: ReadonlyMap<string, number>;
   readonly peakHeldBytes: number;
@@ -45,15 +47,16 @@ const maxFindings = 3;
 export async function fuzzSessions(options: FuzzOptions): Promise<FuzzReport> {
   const findings: Finding[] = [];
   const states = new Map<string, number>();
-  const sum = { dialogues: 0, lines: 0, commands: 0, mails: 0, peakHeldBytes: 0 };
+  const sum = { dialogues: 0, lines: 0, commands: 0, mails: 0, cut: 0, peakHeldBytes: 0 };
   let next = options.dialogue ?? 0;
   let early = 0;
   const wanted = (): boolean =>
     options.dialogue === undefined
       ? sum.lines < options.lines && findings.length < maxFindings
       : next === options.dialogue;
-  const add = ({ model, peakHeldBytes }: Held): void => {
+  const add = ({ model, peakHeldBytes, cut }: Held): void => {
     sum.dialogues++;
+    if (cut) sum.cut++;
     sum.lines += model.lines;
     sum.commands += model.commands;
     sum.mails += model.acknowledged.length;

@@ -41,7 +41,7 @@ for (const [name, measure, valueAt, rises] of [
   ['memory that is never given back, 300 bytes for each session', 'rss', (s) => 150 * mib + s * 40 * 2_000, true],
   ['a pool that opens two connections late', 'descriptors', (s) => (s < 200 ? 47 : 49), false],
   ['a descriptor of every hundredth session', 'descriptors', (s) => 47 + Math.floor(s * 0.4), true],
-  ['a timer each minute', 'resources', (s) => 40 + Math.floor(s / 60) * 2, true],
+  ['a timer each ten seconds', 'resources', (s) => 40 + Math.floor(s / 10), true],
   ['a reply that is first sent late', 'series', (s) => (s < 300 ? 301 : 303), false],
   ['a label for each mail', 'series', (s) => 301 + s * 4, true],
 ] as const satisfies readonly (readonly [string, Measure, (second: number, random: () => number) => number, boolean])[])

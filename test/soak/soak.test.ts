@@ -9,7 +9,7 @@ test('descriptors, resources and series do not rise in half a minute of steady l
   if (!existsSync('/proc/self/fd'))
     return missing(t, '/proc', 'only Linux tells of the descriptors of another process');
   const report = await soak(t, {
-    warmUpMs: 8_000,
+    warmUpMs: 12_000,
     measuredMs: 25_000,
     judged: ['descriptors', 'resources', 'series'],
   });
