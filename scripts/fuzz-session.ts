@@ -12,7 +12,7 @@ import { createSecureContext } from 'node:tls';
 import { makeCertificateIn, opensslProblem } from '../src/testing/certificate.ts';
 import { makeTemporaryFolder, removeFolder } from '../src/testing/temporary-folder.ts';
 import { describeFuzz } from '../test/session-fuzz/describe-fuzz.ts';
-import { fuzzSessions } from '../test/session-fuzz/session-fuzz.ts';
+import { fuzzSessions, maxHeapGrowthBytes } from '../test/session-fuzz/session-fuzz.ts';
 import { countArgument, scriptCommand } from './script-command.ts';
 
 const options = scriptCommand('fuzz:session', 'SMTP sessions made wrong at random, against a model of RFC 5321')
@@ -32,7 +32,10 @@ try {
   const report = await fuzzSessions({ ...options, secureContext });
   console.log(describeFuzz(report, options.seed));
   console.log(`${((performance.now() - begun) / 1000).toFixed(0)} s`);
-  if (report.findings.length > 0) process.exitCode = 1;
+  const { early, late } = report.heapBytes;
+  const grown = options.dialogue === undefined && late - early > maxHeapGrowthBytes;
+  if (grown) console.log('the heap has grown');
+  if (report.findings.length > 0 || grown) process.exitCode = 1;
 } finally {
   await removeFolder(folder);
 }

@@ -7,14 +7,12 @@ import { makeCertificate, opensslProblem } from '../../src/testing/certificate.t
 import { missing } from '../../src/testing/missing.ts';
 import { describeFuzz } from './describe-fuzz.ts';
 import { modelOptions } from './fuzzed-server.ts';
-import { fuzzSessions } from './session-fuzz.ts';
+import { fuzzSessions, maxHeapGrowthBytes } from './session-fuzz.ts';
 import { SessionModel } from './session-model.ts';
 
 /** Some ten seconds. With one seed, so that a change is judged by what it changed. */
 const lines = 50_000;
 const seed = 1;
-/** Of some megabytes that come and go with the collector; a session of 10 KB that stays would be 20 MiB here. */
-const maxHeapGrowthBytes = 4 * 2 ** 20;
 
 test('every command of 50,000 lines gets its one reply, and what was taken is what was sent', async (t) => {
   const openssl = opensslProblem();

@@ -39,6 +39,9 @@ export interface FuzzReport {
   readonly findings: readonly Finding[];
 }
 
+/** Some megabytes come and go with the collector; a session of 10 KB that stayed would be 20 MiB in 50,000 lines. */
+export const maxHeapGrowthBytes = 4 * 2 ** 20;
+
 /** Sessions wait for turns of the event loop, not for the processor. */
 const lanes = 48;
 /** The first is what one reads; a broken build breaks everything. */
