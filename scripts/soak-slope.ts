@@ -1,6 +1,6 @@
 /**
  * `npm run soak:slope -- [--minutes 10 | --hours N]`: the product under a steady load, and whether its memory, descriptors, timers
- * and series of metrics have a slope. The first fifth, five minutes at most, is warm-up. Ends with 1 when one of them rises.
+ * and series of metrics have a slope. Three tenths of it, five minutes at most, are warm-up. Ends with 1 when one of them rises.
  */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ const options = scriptCommand('soak:slope', 'a steady load, and whether anything
   .opts<{ readonly minutes: number; readonly hours?: number; readonly samples?: string }>();
 
 const allMs = (options.hours === undefined ? options.minutes : options.hours * 60) * 60_000;
-const warmUpMs = Math.min(allMs / 5, 5 * 60_000);
+const warmUpMs = Math.min(0.3 * allMs, 5 * 60_000);
 const told = (line: string): void => console.log(`${new Date().toISOString().slice(11, 19)} ${line}`);
 
 test('nothing grows under a steady load', async (t) => {
