@@ -10,11 +10,11 @@ import { modelOptions } from './fuzzed-server.ts';
 import { fuzzSessions, maxHeapGrowthBytes } from './session-fuzz.ts';
 import { SessionModel } from './session-model.ts';
 
-/** Some ten seconds. With one seed, so that a change is judged by what it changed. */
-const lines = 50_000;
+/** Some seconds. With one seed, so that a change is judged by what it changed. */
+const lines = 30_000;
 const seed = 1;
 
-test('every command of 50,000 lines gets its one reply, and what was taken is what was sent', async (t) => {
+test('every command of 30,000 lines gets its one reply, and what was taken is what was sent', async (t) => {
   const openssl = opensslProblem();
   if (openssl !== null) return missing(t, 'openssl', openssl);
   const { certFile, keyFile } = await makeCertificate(t);
@@ -25,9 +25,9 @@ test('every command of 50,000 lines gets its one reply, and what was taken is wh
   const names = ['new', 'greeted', 'mail', 'recipients', 'chunks', 'refused chunks', 'refused DATA'];
   for (const name of [...names, ...names.map((each) => `TLS ${each}`)])
     assert.ok((report.states.get(name) ?? 0) >= 20, `no ground was covered in the state ${name}`);
-  assert.ok(report.mails >= 1_000, `only ${report.mails} mails were acknowledged`);
+  assert.ok(report.mails >= 600, `only ${report.mails} mails were acknowledged`);
   const { early, late } = report.heapBytes;
-  assert.ok(late - early < maxHeapGrowthBytes, `the heap grew from ${early} to ${late} bytes`);
+  assert.ok(early > 0 && late - early < maxHeapGrowthBytes, `the heap grew from ${early} to ${late} bytes`);
 });
 
 /** Client and server in turn, the client first said nothing. Resolves to what the model objects to, or null. */

@@ -34,7 +34,7 @@ export interface FuzzReport {
   /** Commands by the state they met. */
   readonly states: ReadonlyMap<string, number>;
   readonly peakHeldBytes: number;
-  /** Of this process, behind a collection: after a fifth of the lines, and at the end. */
+  /** Of this process, behind a collection: after a fifth of the lines (0: there were not so many), and at the end. */
   readonly heapBytes: { readonly early: number; readonly late: number };
   readonly findings: readonly Finding[];
 }
@@ -65,7 +65,7 @@ export async function fuzzSessions(options: FuzzOptions): Promise<FuzzReport> {
     sum.mails += model.acknowledged.length;
     sum.peakHeldBytes = Math.max(sum.peakHeldBytes, peakHeldBytes);
     for (const [name, count] of model.states) states.set(name, (states.get(name) ?? 0) + count);
-    if (early === 0 && sum.lines > options.lines / 5) early = collectedHeapBytes();
+    if (early === 0 && options.dialogue === undefined && sum.lines > options.lines / 5) early = collectedHeapBytes();
   };
   const lane = async (): Promise<void> => {
     const servers = createServers(options.secureContext);
