@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { queryObjects } from 'node:v8';
 import pg from 'pg';
 import pino from 'pino';
 import { type JobContext, type JobRunner, type Task, UNCOUNTED } from '../../ports/job-runner.ts';
@@ -78,6 +79,24 @@ describe('running jobs from the queue in the database', () => {
     await waitFor(async () => (await jobs(database.pool)).length === 0, { timeoutMs: 10_000, what: 'the job done' });
 
     assert.deepEqual(seen, [[{ n: 1 }, { attempt: 1, lastAttempt: false }]]);
+  });
+
+  it('keeps nothing of a job that is done: no signal waits for its deadline', async (t) => {
+    const database = await openTestPool(t);
+    let done = 0;
+    await start(t, database, async () => {
+      done++;
+    });
+    const runJobs = async (count: number): Promise<number> => {
+      const wanted = done + count;
+      for (let n = 0; n < count; n++) await addJob(database.pool, { n });
+      await waitFor(() => done === wanted, { what: `${wanted} jobs done` });
+      await waitFor(async () => (await jobs(database.pool)).length === 0, { what: 'the queue empty' });
+      return queryObjects(AbortSignal, { format: 'count' });
+    };
+    const before = await runJobs(5);
+    const after = await runJobs(100);
+    assert.ok(after - before < 20, `${after - before} signals are left of 100 jobs`);
   });
 
   it('keeps a job that failed for a later try, and says when it is the last', async (t) => {

@@ -180,11 +180,23 @@ function askTheListener(events: WorkerEvents): void {
   events.on('pool:listen:release', () => stopAsking());
 }
 
+/**
+ * The deadline ends with the job: `AbortSignal.timeout` would keep its timer, and all that hangs on it, until it fires, and at
+ * 300 jobs a second 15 minutes of them are 150 MB.
+ */
 function wrap(task: Task, aborting: AbortSignal): WorkerTask {
-  return (payload, { job }) =>
-    task.run(payload, {
-      attempt: job.attempts,
-      lastAttempt: job.attempts >= job.max_attempts,
-      signal: AbortSignal.any([aborting, AbortSignal.timeout(JOB_DEADLINE_MS)]),
-    });
+  return async (payload, { job }) => {
+    const deadline = new AbortController();
+    const late = (): void => deadline.abort(new DOMException('the job took too long', 'TimeoutError'));
+    const timer = setTimeout(late, JOB_DEADLINE_MS).unref();
+    try {
+      return await task.run(payload, {
+        attempt: job.attempts,
+        lastAttempt: job.attempts >= job.max_attempts,
+        signal: AbortSignal.any([aborting, deadline.signal]),
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+  };
 }
