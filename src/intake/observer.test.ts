@@ -226,7 +226,7 @@ test('a session that stays open tells its refusals soon, and each once', async (
   assert.deepEqual(commands, [['WHAT'], ['WHO']]);
 });
 
-test('the line of a session has 8 KB at most, whatever the client sends, and tells ten refusals', async (t) => {
+test('the line of a session has 4 KB at most, whatever the client sends, and tells ten refusals', async (t) => {
   const { dial, lines, sizes } = await watched(t);
   const letters = ['x', '\\', '\u001b', '文', '👍', '\u0080'];
   for (const letter of letters) {
@@ -243,7 +243,7 @@ test('the line of a session has 8 KB at most, whatever the client sends, and tel
   for (const [index, line] of lines.entries()) {
     assert.equal((line.refusals as unknown[]).length, 10, `${letters[index]}`);
     assert.ok(Number(line.more_refusals) >= 5);
-    assert.ok((sizes[index] ?? Infinity) <= 8 * 1024, `${sizes[index]} bytes of ${letters[index]}`);
+    assert.ok((sizes[index] ?? Infinity) <= 4 * 1024, `${sizes[index]} bytes of ${letters[index]}`);
   }
 });
 
