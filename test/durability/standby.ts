@@ -35,7 +35,8 @@ export function whyNoStandby(): string | null {
   return null;
 }
 
-function binaries(): string | undefined {
+/** Folder of PostgreSQL's own programs, of the newest package. */
+export function binaries(): string | undefined {
   const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).map(Number) : [];
   const newest = Math.max(...versions.filter((version) => version >= 15));
   return Number.isFinite(newest) ? join(DEBIAN, String(newest), 'bin') : undefined;
