@@ -9,6 +9,7 @@ import { runMigrations } from 'graphile-worker';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Log } from '../../telemetry/log.ts';
+import { isLaterQueue, LATER_QUEUE } from '../graphile/later-queue.ts';
 import { workerLogger } from '../graphile/logger.ts';
 import { indexQueue } from '../graphile/queue-indexes.ts';
 import { provideNextStageRole } from './next-stage-role.ts';
@@ -50,14 +51,25 @@ export async function migrate(o: {
     const applied: string[] = [];
     for (let next = await runNext(client, o.log); next !== null; next = await runNext(client, o.log))
       applied.push(next);
-    await runMigrations({ connectionString: o.url, logger: workerLogger(o.log) });
-    await whenTablesAreFree(client, o.log, () => indexQueue(client));
+    if (await migrateQueue(o)) await whenTablesAreFree(client, o.log, () => indexQueue(client));
     await provideNextStageRole(client);
     return { applied };
   } catch (error) {
     throw explained(error);
   } finally {
     await client.end();
+  }
+}
+
+/** Shape: false when the queue is that of a later version, which is left as it is. */
+async function migrateQueue({ url, log }: { readonly url: string; readonly log?: Log }): Promise<boolean> {
+  try {
+    await runMigrations({ connectionString: url, logger: workerLogger(log) });
+    return true;
+  } catch (error) {
+    if (!isLaterQueue(error)) throw error;
+    log?.warn(LATER_QUEUE);
+    return false;
   }
 }
 
