@@ -21,7 +21,7 @@ const ADAPTERS = 'src/adapters';
 
 const FIGURES: readonly Figure[] = [
   ['a job under way ends (ten seconds for both together)', 'src/compose/mail-and-jobs.ts', { STOP_GRACE_MS: 10_000 }],
-  ['it ends after 25 seconds with exit 1', 'src/compose/closers.ts', { TOTAL_MS: 25_000 }],
+  ['it ends within 25 seconds with exit 1', 'src/compose/closers.ts', { TOTAL_MS: 25_000 }],
   ['after a growing delay (ten seconds at most)', 'src/processes/supervisor.ts', { MAX_DELAY_MS: 10_000 }],
   [
     'Connections to the database: 6 for each process that takes mail',
