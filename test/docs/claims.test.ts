@@ -273,9 +273,9 @@ const OPERATIONS: Readonly<Record<string, Held>> = {
       'without one of the statements',
     ],
     'test/durability/unfit-database.test.ts': [
-      'a database of another encoding ends the start',
       'a pooler in transaction mode ends the start',
       'TLS to the database, with libpq’s variables',
+      'TLS to the database: with a client certificate',
       'a standby ends the first start',
     ],
     'src/config/database-url.test.ts': ['any other variable of libpq is refused by name'],
