@@ -3,7 +3,7 @@
  * An example that is new, or gone, fails until this list says what becomes of it.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,6 +13,8 @@ import { pino } from 'pino';
 import { loadSettings } from '../../src/config/load.ts';
 import { createReadiness } from '../../src/http/readiness.ts';
 import { NotReadyError } from '../../src/ports/not-ready.ts';
+import { missing } from '../../src/testing/missing.ts';
+import { startProduct } from '../../src/testing/product.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { assertHolds, type Holder, pages, ROOT, textOf } from './pages.ts';
 
@@ -271,4 +273,16 @@ test('docs/operations.md: /readyz answers as the example shows', async () => {
   const { ready, checks } = await readiness();
   const shown = JSON.parse(example('docs/operations.md', '{"status":"not ready"').text);
   assert.deepEqual({ status: ready ? 'ready' : 'not ready', checks }, shown);
+});
+
+test('docs/operations.md: the command connects psql to the embedded database', async (t) => {
+  const [, command] = /^`(PGPASSWORD=.* psql .*?)`/m.exec(textOf('docs/operations.md')) ?? [];
+  assert.ok(command !== undefined, 'the page has the command');
+  if (spawnSync('psql', ['--version']).status !== 0) return missing(t, 'psql', 'apt-get install postgresql');
+  const dataDir = await temporaryFolder(t);
+  const product = await startProduct(t, { dataDir });
+  const asked = `${command.replaceAll('DATA_DIR', dataDir)} -Atc 'SELECT slug FROM org'`;
+  const { stdout } = await run('sh', ['-c', asked], { timeout: DEADLINE_MS });
+  assert.equal(stdout, 'acme\n');
+  await product.stop();
 });

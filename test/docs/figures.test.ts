@@ -56,7 +56,12 @@ const FIGURES: readonly Figure[] = [
   ['Counted to 100,000, an estimate', `${ADAPTERS}/postgres/gauges.ts`, { COUNTED_JOBS: 100_000 }],
   ['Counted to 100,000 a status', `${ADAPTERS}/postgres/document-gauges.ts`, { COUNTED_DOCUMENTS: 100_000 }],
   ['the ids of its first fifty documents', 'src/documents/extractor.ts', { MAX_LOGGED_DOCUMENTS: 50 }],
-  ['A text in a line has 256 characters at most', 'src/telemetry/bounded-facts.ts', { MAX_TEXT_CHARACTERS: 256 }],
+  [
+    'A text in a line has 256 characters at most (a stack 2,500)',
+    'src/telemetry/bounded-facts.ts',
+    { MAX_TEXT_CHARACTERS: 256, MAX_STACK_CHARACTERS: 2_500 },
+  ],
+  ['A second signal, half a second later or more', 'src/cli/start.ts', { sameWishMs: 500 }],
   [
     'has 12 KB a minute, all together 16 KB, faults of ours 14 KB',
     'src/telemetry/bounded-lines.ts',
