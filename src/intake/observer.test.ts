@@ -91,6 +91,8 @@ interface Watched {
   readonly sizes: number[];
   refusals(): Promise<Record<string, unknown>>;
   dial(): Promise<SmtpClient>;
+  /** Without a moment for what is under way. */
+  close(): Promise<void>;
 }
 
 async function watched(
@@ -113,9 +115,11 @@ async function watched(
     observer: observed(log, createMetrics(), tellWithinMs),
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
-  cleanUp(t, () => server.close({ graceMs: 0 }));
+  const close = () => server.close({ graceMs: 0 });
+  cleanUp(t, close);
   return {
     port,
+    close,
     lines,
     sizes,
     refusals: () =>
@@ -200,17 +204,23 @@ test('a session without a refusal has no line, also where it ends without QUIT',
   assert.deepEqual(lines, []);
 });
 
-test('a mail that ended with the connection is told: its sender got no reply', async (t) => {
-  const { dial, refusals } = await watched(t);
-  const client = await dial();
-  await client.readReply('greeting');
-  await say(client, 'EHLO c', 'MAIL FROM:<a@b.example>', 'RCPT TO:<x@d>', 'DATA');
-  await client.write('first line\r\n');
-  await sleep(50);
-  client.socket.resetAndDestroy();
-  const { refusals: told } = await refusals();
-  assert.deepEqual(told, [{ condition: 'connection-lost', from: 'a@b.example', to: 'x@d', bytes: 12 }]);
-});
+for (const [condition, from] of [
+  ['connection-lost', 'a@b.example'],
+  ['shutdown', '<>'],
+] as const) {
+  test(`a mail that ended by ${condition} is told: its sender got no reply`, async (t) => {
+    const { dial, refusals, close } = await watched(t);
+    const client = await dial();
+    await client.readReply('greeting');
+    await say(client, 'EHLO c', `MAIL FROM:<${from.replace('<>', '')}>`, 'RCPT TO:<x@d>', 'DATA');
+    await client.write('first line\r\n');
+    await sleep(50);
+    if (condition === 'shutdown') await close();
+    else client.socket.resetAndDestroy();
+    const { refusals: told } = await refusals();
+    assert.deepEqual(told, [{ condition, from, to: 'x@d', bytes: 12 }]);
+  });
+}
 
 test('a session that stays open tells its refusals soon, and each once', async (t) => {
   const { dial, lines, refusals } = await watched(t, { tellWithinMs: 40 });
