@@ -126,6 +126,27 @@ describe('the log at info', { timeout: 180_000 }, () => {
   });
 });
 
+it('the log at debug: every session has two lines, each refused mail one with its trace_id', async (t) => {
+  const house = await openHouse(t);
+  const product = await house.start({ LOG_LEVEL: 'debug' });
+  const offer = async (to: string, data: string): Promise<number> =>
+    (await sendRaw({ port: product.smtpPort, from: 'b@c.example', to: [to], data })).verdict.code;
+  assert.equal(await offer(RECIPIENT, 'Message-ID: <1@c>\r\n\r\nx\r\n'), 250);
+  assert.equal(await offer(RECIPIENT.replace('acme', 'acne'), 'Message-ID: <2@c>\r\n\r\nx\r\n'), 550);
+  assert.equal(await offer(RECIPIENT, `${'Received: from a by b\r\n'.repeat(101)}\r\nx\r\n`), 554);
+  await product.stop();
+  const texts = (name: string): unknown[] => product.log.filter(({ msg }) => msg === name);
+  assert.deepEqual([texts('session opened').length, texts('session closed').length], [3, 3]);
+  const refused = product.log.filter(({ msg }) => /^(mail|recipient) refused$/.test(String(msg)));
+  assert.deepEqual(
+    refused.map(({ level, reason, trace_id }) => [level, reason, /^[0-9a-f]{32}$/.test(String(trace_id))]),
+    [
+      ['debug', 'unknown-recipient', true],
+      ['debug', 'routing-loop', true],
+    ],
+  );
+});
+
 describe('a log that nobody reads', { timeout: 180_000 }, () => {
   it('keeps no mail waiting, with several processes on one pipe; every line is whole once it is read', async (t) => {
     const pipe = join(await temporaryFolder(t), 'pipe');

@@ -181,6 +181,20 @@ describe('tracing', { concurrency: 2, timeout: 120_000 }, () => {
     assert.deepEqual(new Set(lines.map(({ level }) => level)), new Set(['warn']));
   });
 
+  it('packs what it sends where the environment asks for it; a timeout that it names has no effect', async (t) => {
+    const [house, receiver] = [await openHouse(t), await startOtlpReceiver(t)];
+    const product = await house.start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.url,
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'gzip',
+      OTEL_EXPORTER_OTLP_TIMEOUT: '1',
+    });
+    await sendOrder(product);
+    await house.parsed();
+    await product.stop();
+    assert.ok(receiver.span('smtp transaction'));
+    assert.deepEqual(new Set(receiver.headers.map((each) => each['content-encoding'])), new Set(['gzip']));
+  });
+
   it('that is not asked for loads no SDK, and adds nothing to a job', async (t) => {
     const receiver = await startOtlpReceiver(t);
     const loaded = async (env: Readonly<Record<string, string>>) => {

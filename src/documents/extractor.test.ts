@@ -533,6 +533,10 @@ describe('faults while extracting', () => {
 
     assert.equal((await message(house.pool)).status, 'STORED');
     assert.equal((await documents(house.pool)).length, 0);
+    assert.deepEqual(
+      house.lines.filter(({ level }) => Number(level) >= 40).map(({ level, msg, attempt }) => [level, msg, attempt]),
+      [[40, 'extraction failed, it will be tried again', 1]],
+    );
   });
 
   it('gives one part up when it alone keeps failing, and hands the others on', async (t) => {

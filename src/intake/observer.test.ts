@@ -92,6 +92,8 @@ interface Watched {
   readonly sizes: number[];
   refusals(): Promise<Record<string, unknown>>;
   dial(): Promise<SmtpClient>;
+  /** Without a moment for what is under way. */
+  close(): Promise<void>;
 }
 
 async function watched(
@@ -114,9 +116,11 @@ async function watched(
     observer: observed(log, createMetrics(), tellWithinMs),
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
-  cleanUp(t, () => server.close({ graceMs: 0 }));
+  const close = () => server.close({ graceMs: 0 });
+  cleanUp(t, close);
   return {
     port,
+    close,
     lines,
     sizes,
     refusals: () =>
@@ -201,17 +205,23 @@ test('a session without a refusal has no line, also where it ends without QUIT',
   assert.deepEqual(lines, []);
 });
 
-test('a mail that ended with the connection is told: its sender got no reply', async (t) => {
-  const { dial, refusals } = await watched(t);
-  const client = await dial();
-  await client.readReply('greeting');
-  await say(client, 'EHLO c', 'MAIL FROM:<a@b.example>', 'RCPT TO:<x@d>', 'DATA');
-  await client.write('first line\r\n');
-  await sleep(50);
-  client.socket.resetAndDestroy();
-  const { refusals: told } = await refusals();
-  assert.deepEqual(told, [{ condition: 'connection-lost', from: 'a@b.example', to: 'x@d', bytes: 12 }]);
-});
+for (const [condition, from] of [
+  ['connection-lost', 'a@b.example'],
+  ['shutdown', '<>'],
+] as const) {
+  test(`a mail that ended by ${condition} is told: its sender got no reply`, async (t) => {
+    const { dial, refusals, close } = await watched(t);
+    const client = await dial();
+    await client.readReply('greeting');
+    await say(client, 'EHLO c', `MAIL FROM:<${from.replace('<>', '')}>`, 'RCPT TO:<x@d>', 'DATA');
+    await client.write('first line\r\n');
+    await sleep(50);
+    if (condition === 'shutdown') await close();
+    else client.socket.resetAndDestroy();
+    const { refusals: told } = await refusals();
+    assert.deepEqual(told, [{ condition, from, to: 'x@d', bytes: 12 }]);
+  });
+}
 
 test('a session that stays open tells its refusals soon, and each once', async (t) => {
   const { dial, lines, refusals } = await watched(t, { tellWithinMs: 40 });
@@ -227,7 +237,7 @@ test('a session that stays open tells its refusals soon, and each once', async (
   assert.deepEqual(commands, [['WHAT'], ['WHO']]);
 });
 
-test('the line of a session has 8 KB at most, whatever the client sends, and tells ten refusals', async (t) => {
+test('the line of a session has 4 KB at most, whatever the client sends, and tells ten refusals', async (t) => {
   const { dial, lines, sizes } = await watched(t);
   const letters = ['x', '\\', '\u001b', '文', '👍', '\u0080'];
   for (const letter of letters) {
@@ -244,7 +254,7 @@ test('the line of a session has 8 KB at most, whatever the client sends, and tel
   for (const [index, line] of lines.entries()) {
     assert.equal((line.refusals as unknown[]).length, 10, `${letters[index]}`);
     assert.ok(Number(line.more_refusals) >= 5);
-    assert.ok((sizes[index] ?? Infinity) <= 8 * 1024, `${sizes[index]} bytes of ${letters[index]}`);
+    assert.ok((sizes[index] ?? Infinity) <= 4 * 1024, `${sizes[index]} bytes of ${letters[index]}`);
   }
 });
 

@@ -77,6 +77,9 @@ test('a refused field costs the row its free text, not the mail; refused again, 
     errors.map(({ msg, error_type }) => [msg, error_type]),
     [['mail not taken: a fault of ours', 'row-refused']],
   );
-  const refusals = product.log.filter(({ msg }) => String(msg).startsWith('the database refused a field'));
+  const refusals = product.log.filter(
+    ({ msg }) => msg === 'the database refused a field: recorded without its free text',
+  );
   assert.ok(refusals.length >= 2 && refusals.every(({ reason }) => /violates check constraint/.test(String(reason))));
+  assert.deepEqual(new Set(refusals.map(({ level }) => level)), new Set(['warn']));
 });

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir } from 'node:fs/promises';
+import { readdir, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -22,11 +23,11 @@ import { waitFor } from '../testing/wait-for.ts';
 const launcher = fileURLToPath(new URL('../../bin/orderflow-ingest.cjs', import.meta.url));
 const recipient = 'orders+acme@orderflow.example.com';
 
-async function startProcesses(t: TestContext, env: Readonly<Record<string, string>> = {}) {
+async function startProcesses(t: TestContext, env: Readonly<Record<string, string>> = {}, folder?: string) {
   const database = await createTestDatabase();
   cleanUp(t, () => database.close());
   const product = await startProduct(t, {
-    dataDir: await temporaryFolder(t),
+    dataDir: folder ?? (await temporaryFolder(t)),
     args: ['--processes', '2'],
     env: { DATABASE_URL: database.url, ...env },
   });
@@ -137,6 +138,8 @@ test('two processes take mail on one port, their metrics are one, and one that i
   await waitFor(() => pidOf(product, 'worker') !== worker, { what: 'another worker' });
   await waitFor(async () => (await fetch(`${product.httpUrl}/readyz`)).ok, { what: '/readyz' });
   await product.stop();
+  const tellers = new Set(product.log.map(({ process: name, pid }) => `${name} ${typeof pid}`));
+  assert.deepEqual([...tellers].toSorted(), ['main number', ...children.map((name) => `${name} number`)]);
 });
 
 test('SIGTERM finishes the mail under way in every process, ends with 0, and leaves nobody', async (t) => {
@@ -260,6 +263,34 @@ test('a worker that is dead takes no process out of rotation that accepts mail: 
     assert.equal((await ready()).status, 200, 'the other takes mail'),
   );
   await product.stop();
+});
+
+test('settings are read once: a process that takes another’s place has those of the start', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, '.env'), 'SMTP_MAX_MESSAGE_SIZE=1000000\n');
+  const product = await startProcesses(t, {}, folder);
+  await writeFile(join(folder, '.env'), 'SMTP_MAX_MESSAGE_SIZE=2000000\nNO_SETTING=1\n');
+  const before = children.map((name) => pidOf(product, name));
+  process.kill(product.pid, 'SIGUSR2');
+  await waitFor(() => before.every(isGone), { what: 'the old ones to end' });
+  const client = await connectSmtp({ port: product.smtpPort });
+  await client.readReply('greeting');
+  const { lines } = await client.command('EHLO client.example');
+  client.close();
+  assert.ok(lines.includes('SIZE 1000000'), lines.join(', '));
+  await product.stop();
+});
+
+test('a process that hangs is killed when all end: exit 1, and the log says which', async (t) => {
+  const product = await startProcesses(t);
+  const hung = pidOf(product, 'smtp-2');
+  process.kill(hung, 'SIGSTOP');
+  const stoppingAt = performance.now();
+  await assert.rejects(product.stop(), /ended with 1/);
+  const tookMs = performance.now() - stoppingAt;
+  assert.ok(tookMs < 25_000, `${Math.round(tookMs)} ms`);
+  assert.ok(isGone(hung));
+  assert.match(JSON.stringify(product.log), /not in order: smtp-2 \(SIGKILL\)/);
 });
 
 async function listens(server: Server, port: number): Promise<boolean> {

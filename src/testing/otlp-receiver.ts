@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import type { TestContext } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 import { cleanUp } from './clean-up.ts';
 
 export interface ReceivedSpan {
@@ -44,7 +45,8 @@ export async function startOtlpReceiver(t: TestContext): Promise<OtlpReceiver> {
     headers.push(request.headers);
     if (status === null) return;
     const isTraces = request.method === 'POST' && request.url === '/v1/traces';
-    if (isTraces && status === 200) spans.push(...decode(body.toString()));
+    const isPacked = request.headers['content-encoding'] === 'gzip';
+    if (isTraces && status === 200) spans.push(...decode((isPacked ? gunzipSync(body) : body).toString()));
     response.writeHead(isTraces ? status : 404, { 'content-type': 'application/json' }).end('{}');
   });
   server.listen(0, '127.0.0.1');

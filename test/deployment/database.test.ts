@@ -1,18 +1,16 @@
 /** What docs/deployment.md has an administrator do: on a new server, by a superuser and by one of a managed PostgreSQL. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import pg from 'pg';
-import { pino } from 'pino';
-import { openEmbeddedPostgres } from '../../src/adapters/embedded-postgres/embedded-postgres.ts';
-import { cleanUp } from '../../src/testing/clean-up.ts';
 import { bareEnvironment } from '../../src/testing/environment.ts';
 import { freePort } from '../../src/testing/free-port.ts';
 import { startProduct } from '../../src/testing/product.ts';
 import { sendRaw } from '../../src/testing/smtp-client.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
+import { as, newServer } from './new-server.ts';
 
 const root = join(import.meta.dirname, '../..');
 const page = await readFile(join(root, 'docs/deployment.md'), 'utf8');
@@ -21,25 +19,6 @@ const STEPS = lines.filter((line) => !line.startsWith('--'));
 const NO_SUPERUSER = /GRANT .*;/.exec(lines.find((line) => line.startsWith('-- Only')) ?? '')?.[0] ?? '';
 /** The page's names are the embedded server's own. */
 const named = (sql: string) => sql.replaceAll(/\borderflow\b/g, 'mail').replace(/ --.*/, '');
-
-/** A server on which nothing of ours has ever been. Shape: its superuser's URL. */
-async function newServer(t: TestContext): Promise<string> {
-  const dataDir = await temporaryFolder(t);
-  const home = join(dataDir, 'postgres');
-  await mkdir(home);
-  // Ours keeps its superuser out; this one has to let an administrator in.
-  await writeFile(join(home, 'pg_hba.conf'), 'local all postgres trust\nlocal all all scram-sha-256\n');
-  const server = await openEmbeddedPostgres({ dataDir, log: pino({ level: 'silent' }) });
-  cleanUp(t, () => server.stop());
-  return as(server.connectionString, 'postgres', 'postgres');
-}
-
-const as = (url: string, login: string, database: string): string => {
-  const { searchParams } = new URL(url);
-  const host = encodeURIComponent(searchParams.get('host') ?? '');
-  const port = searchParams.get('port');
-  return `postgresql:///${database}?host=${host}${port ? `&port=${port}` : ''}&user=${login}&password=change-me`;
-};
 
 async function run(url: string, statements: readonly string[]): Promise<void> {
   const client = new pg.Client({ connectionString: url });

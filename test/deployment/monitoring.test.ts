@@ -115,6 +115,26 @@ test('what the rules and the dashboard ask for is what the product says of itsel
   assert.deepEqual(findings, []);
 });
 
+test('docs/operations.md: each metric to watch is the product’s, and has an alert', async (t) => {
+  const page = await readFile(join(deploy, '../docs/operations.md'), 'utf8');
+  const [, section = ''] = /^## What to watch\n(.*?)^## /ms.exec(page) ?? [];
+  const columns = [...section.matchAll(/^\| (`.*?) \| /gm)].map(([, column = '']) => column);
+  const watched = columns.flatMap((column) => [...column.matchAll(/`([a-z_]+)(?:\{(.*?)\})?/g)]);
+  assert.ok(watched.length > 15);
+  const exposed = await scrapeOfEveryOutcome(t);
+  const alerts = (await alertRules()).map(({ expr }) => expr).join('\n');
+  for (const [, metric = '', inBraces] of watched) {
+    const labels = exposed.get(metric) ?? exposed.get(`${metric}_bucket`);
+    assert.ok(labels !== undefined, `${metric} is no metric of the product`);
+    for (const one of inBraces?.split(',') ?? []) {
+      const [, label = '', value] = /^(\w+)(?:="(.*)")?$/.exec(one) ?? [];
+      assert.ok(labels.has(label), `${metric} has no label ${one}`);
+      assert.deepEqual(value === undefined ? [] : impossibleValues(label, '=', value), []);
+    }
+    assert.match(alerts, new RegExp(`\\b${metric}(_bucket)?\\b`), `no alert asks for ${metric}`);
+  }
+});
+
 test('the guard sees a metric, a label and a value that are not there', (t) => {
   const grammar = loadPackage<PromqlPackage>(t, '@prometheus-io/lezer-promql');
   if (grammar === null) return;

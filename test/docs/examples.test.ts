@@ -3,8 +3,7 @@
  * An example that is new, or gone, fails until this list says what becomes of it.
  */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { execFile, spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -14,10 +13,12 @@ import { pino } from 'pino';
 import { loadSettings } from '../../src/config/load.ts';
 import { createReadiness } from '../../src/http/readiness.ts';
 import { NotReadyError } from '../../src/ports/not-ready.ts';
+import { missing } from '../../src/testing/missing.ts';
+import { startProduct } from '../../src/testing/product.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
+import { assertHolds, type Holder, pages, ROOT, textOf } from './pages.ts';
 
 const run = promisify(execFile);
-const ROOT = join(import.meta.dirname, '../..');
 const DEADLINE_MS = 30_000;
 
 interface Example {
@@ -28,13 +29,12 @@ interface Example {
 
 type Care =
   | { readonly here: true }
-  | { readonly file: string; readonly title: string }
+  | Holder
   /** Not run: why. */
   | { readonly not: string };
 
-const relayed = 'has it hands mail on, once, also of several organisations and an alias';
-const POSTFIX = { file: 'test/receiving/postfix.test.ts', title: relayed };
-const EXIM = { file: 'test/receiving/exim.test.ts', title: relayed };
+const POSTFIX = { file: 'test/receiving/postfix.test.ts', title: 'Postfix as docs/receiving.md has it hands mail on' };
+const EXIM = { file: 'test/receiving/exim.test.ts', title: 'Exim as docs/receiving.md has it hands mail on' };
 
 /** By page and the beginning of the example. */
 const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care])[] = [
@@ -59,12 +59,12 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   [
     'docs/deployment.md',
     'CREATE ROLE orderflow LOGIN',
-    { file: 'test/deployment/database.test.ts', title: 'has made as the page says is set up by the start' },
+    { file: 'test/deployment/database.test.ts', title: 'a database that … has made as the page says' },
   ],
   [
     'docs/deployment.md',
     'orderflow-ingest doctor',
-    { file: 'test/deployment/database.test.ts', title: 'has made as the page says is set up by the start' },
+    { file: 'test/deployment/database.test.ts', title: 'a database that … has made as the page says' },
   ],
   [
     'docs/deployment.md',
@@ -82,12 +82,12 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   [
     'docs/next-stage.md',
     'CREATE ROLE',
-    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'As docs/next-stage.md has' },
+    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'the next stage sees the documents of its' },
   ],
   [
     'docs/next-stage.md',
     'BEGIN;',
-    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'sees the documents of its' },
+    { file: 'src/adapters/postgres/next-stage.test.ts', title: 'the next stage sees the documents of its' },
   ],
   [
     'docs/next-stage.md',
@@ -117,7 +117,7 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   [
     'docs/receiving.md',
     'orderflow-ingest messages',
-    { file: 'test/receiving/confirmation.test.ts', title: 'with which Google asks for a confirmation' },
+    { file: 'test/receiving/confirmation.test.ts', title: 'the commands of docs/receiving.md find the mail' },
   ],
   ['docs/receiving.md', 'orders@company.example   orders+acme', POSTFIX],
   ['docs/receiving.md', 'orders_alias:', EXIM],
@@ -132,17 +132,12 @@ const EXAMPLES: readonly (readonly [page: string, beginning: string, care: Care]
   ['docs/smtp.md', 'import { createRefusal, createSmtpServer }', { here: true }],
 ];
 
-const pages = ['README.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
-  name.endsWith('.md'),
-);
 const examples: readonly Example[] = pages.flatMap((page) =>
-  [...readFileSync(join(ROOT, page), 'utf8').matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(
-    ([, language = '', text = '']) => ({
-      page,
-      language,
-      text,
-    }),
-  ),
+  [...textOf(page).matchAll(/^```(\w*)\n(.*?)^```$/gms)].map(([, language = '', text = '']) => ({
+    page,
+    language,
+    text,
+  })),
 );
 
 function example(page: string, beginning: string): Example {
@@ -160,10 +155,8 @@ test('every example is run, held by another test, or named with the reason why n
     [],
   );
   for (const [page, beginning, care] of EXAMPLES) {
-    if ('file' in care) {
-      const path = join(ROOT, care.file);
-      assert.ok(existsSync(path) && readFileSync(path, 'utf8').includes(care.title), `${care.file}: ${care.title}`);
-    } else if ('not' in care) t.diagnostic(`${page}, ${beginning.trim().split('\n')[0]} …: not run, ${care.not}`);
+    if ('file' in care) assertHolds(care);
+    else if ('not' in care) t.diagnostic(`${page}, ${beginning.trim().split('\n')[0]} …: not run, ${care.not}`);
   }
 });
 
@@ -280,4 +273,16 @@ test('docs/operations.md: /readyz answers as the example shows', async () => {
   const { ready, checks } = await readiness();
   const shown = JSON.parse(example('docs/operations.md', '{"status":"not ready"').text);
   assert.deepEqual({ status: ready ? 'ready' : 'not ready', checks }, shown);
+});
+
+test('docs/operations.md: the command connects psql to the embedded database', async (t) => {
+  const [, command] = /^`(PGPASSWORD=.* psql .*?)`/m.exec(textOf('docs/operations.md')) ?? [];
+  assert.ok(command !== undefined, 'the page has the command');
+  if (spawnSync('psql', ['--version']).status !== 0) return missing(t, 'psql', 'apt-get install postgresql');
+  const dataDir = await temporaryFolder(t);
+  const product = await startProduct(t, { dataDir });
+  const asked = `${command.replaceAll('DATA_DIR', dataDir)} -Atc 'SELECT slug FROM org'`;
+  const { stdout } = await run('sh', ['-c', asked], { timeout: DEADLINE_MS });
+  assert.equal(stdout, 'acme\n');
+  await product.stop();
 });

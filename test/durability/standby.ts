@@ -35,7 +35,8 @@ export function whyNoStandby(): string | null {
   return null;
 }
 
-function binaries(): string | undefined {
+/** Folder of PostgreSQL's own programs, of the newest package. */
+export function binaries(): string | undefined {
   const versions = existsSync(DEBIAN) ? readdirSync(DEBIAN).map(Number) : [];
   const newest = Math.max(...versions.filter((version) => version >= 15));
   return Number.isFinite(newest) ? join(DEBIAN, String(newest), 'bin') : undefined;
@@ -115,7 +116,8 @@ async function runner(): Promise<Run> {
       await chmod(copy, 0o600);
       if (account !== null) await chown(copy, account.uid, account.gid);
     }
-    await appendFile(join(dataDir, 'postgresql.auto.conf'), 'ssl = on\n');
+    // It asks clients for a certificate of the same authority, and takes those that have none.
+    await appendFile(join(dataDir, 'postgresql.auto.conf'), "ssl = on\nssl_ca_file = 'server.crt'\n");
   };
   return Object.assign(run, { own, useTls });
 }

@@ -3,8 +3,13 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { copyFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
+import { createPool } from '../../src/adapters/postgres/pool.ts';
+import { loadSettings } from '../../src/config/load.ts';
 import { makeCertificateIn, opensslProblem } from '../../src/testing/certificate.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
@@ -143,6 +148,38 @@ test('TLS to the database, with libpq’s variables, and nothing of them reaches
   const embedded = await startProduct(t, { dataDir: await temporaryFolder(t), env: stray });
   assert.equal(embedded.stderr().includes('Warning'), false);
   await embedded.stop();
+});
+
+test('TLS to the database: with a client certificate, and an authority whose file is replaced without a restart', {
+  timeout: 60_000,
+}, async (t) => {
+  const why = whyNoStandby() ?? opensslProblem();
+  if (why !== null) return missing(t, 'a PostgreSQL with TLS', why);
+  const folder = await temporaryFolder(t);
+  const own = makeCertificateIn(join(folder, 'own'), { name: 'localhost' });
+  const other = makeCertificateIn(join(folder, 'other'), { name: 'localhost' });
+  const { primary } = await startReplicated(t, { tls: own });
+  await withClient(primary.url, async (client) => {
+    const { rows } = await client.query<{ file: string }>(`SELECT current_setting('hba_file') AS file`);
+    await writeFile(rows[0]?.file ?? '', 'hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n');
+    await client.query('SELECT pg_reload_conf()');
+  });
+  const authority = join(folder, 'authority.pem');
+  await copyFile(other.certFile, authority);
+  const connect = (certificate: string) => {
+    const url = `${primary.url.replace('127.0.0.1', 'localhost')}?sslmode=require&sslrootcert=${authority}${certificate}`;
+    const loaded = loadSettings({ env: { DATABASE_URL: url }, cwd: folder, readEnvFile: () => null });
+    assert.ok('settings' in loaded && loaded.settings.databaseUrl !== null);
+    const log = pino({ level: 'silent' });
+    const pool = createPool({ url: loaded.settings.databaseUrl, applicationName: 'test', maxConnections: 1, log });
+    cleanUp(t, () => pool.end());
+    return pool;
+  };
+  const pool = connect(`&sslcert=${own.certFile}&sslkey=${own.keyFile}`);
+  await assert.rejects(pool.query('SELECT'), { code: 'DEPTH_ZERO_SELF_SIGNED_CERT' });
+  await copyFile(own.certFile, authority);
+  assert.equal((await pool.query('SELECT')).rowCount, 1);
+  await assert.rejects(connect('').query('SELECT'), /connection requires a valid client certificate/);
 });
 
 test('a standby ends the first start; a process that is replaced meanwhile waits for the primary, not ready', {

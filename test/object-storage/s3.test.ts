@@ -1,17 +1,22 @@
 /** The whole product on a real S3 server: what it takes is in the bucket, and what the bucket does not take is not taken. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { type AddressInfo, connect } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext, test } from 'node:test';
+import { createServer } from 'node:tls';
 import { GetObjectCommand, ListMultipartUploadsCommand, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import pg from 'pg';
 import { createTestCli } from '../../src/cli/test-context.ts';
 import * as compose from '../../src/compose/index.ts';
+import { makeCertificate, opensslProblem, type TestCertificate } from '../../src/testing/certificate.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { composeMail } from '../../src/testing/compose-mail.ts';
 import { createTestDatabase } from '../../src/testing/database.ts';
+import { freePort } from '../../src/testing/free-port.ts';
 import { missing } from '../../src/testing/missing.ts';
 import { type Product, startProduct } from '../../src/testing/product.ts';
 import {
@@ -130,7 +135,7 @@ function withServer(): void {
       [{ endpoint: 'http://127.0.0.1:9' }, /OBJECT_STORAGE_ENDPOINT http:\/\/127\.0\.0\.1:9 refuses connections/],
     ] as const) {
       const env = { ...s3Environment({ ...settings, ...wrong }), DATABASE_URL: database.url, DATA_DIR: cwd };
-      const { code, stderr } = await createTestCli({ compose, cwd, env }).run('start');
+      const { code, stderr } = await startInVain(cwd, env);
       assert.equal(code, 1);
       assert.match(stderr, /^error: the object store cannot be used: .+\n$/);
       assert.match(stderr, told);
@@ -145,7 +150,7 @@ function withServer(): void {
     assert.equal((await send(another, await orderWith(randomBytes(100)))).code, 250);
     await parsed(another, 1);
     await another.product.stop();
-    const running = await run(t, '--roles', 'smtp,http');
+    const running = await run(t, { args: ['--roles', 'smtp,http'] });
     for (let mail = 0; mail < 3; mail++)
       assert.equal((await send(running, await orderWith(randomBytes(100)))).code, 250);
     await running.product.stop();
@@ -154,7 +159,7 @@ function withServer(): void {
       [await server.newBucket(), /holds no mark of it/],
     ] as const) {
       const env = { ...s3Environment(settings), DATABASE_URL: running.product.databaseUrl, DATA_DIR: running.dataDir };
-      const { code, stderr } = await createTestCli({ compose, cwd: running.dataDir, env }).run('start');
+      const { code, stderr } = await startInVain(running.dataDir, env);
       assert.equal(code, 1, stderr);
       assert.match(stderr, why);
       assert.match(stderr, /^error: [^\n]+ \(bucket [^\n]+\n$/);
@@ -166,15 +171,41 @@ function withServer(): void {
     await back.stop();
   });
 
-  async function run(t: TestContext, ...args: string[]): Promise<Running> {
+  it('speaks to a store whose certificate a private authority has signed, and looks at no AWS_ variable', {
+    timeout: TIMEOUT_MS,
+  }, async (t) => {
+    const problem = opensslProblem();
+    if (problem !== null) return missing(t, 'openssl', problem);
+    const certificate = await makeCertificate(t, { name: 'localhost' });
+    const plain = await server.newBucket();
+    const settings = { ...plain, endpoint: await openTlsWay(t, plain.endpoint, certificate) };
+    const elsewhere = {
+      AWS_ACCESS_KEY_ID: 'other',
+      AWS_SECRET_ACCESS_KEY: 'other',
+      AWS_ENDPOINT_URL: 'http://127.0.0.1:9',
+    };
+    const running = await run(t, { settings, env: { ...elsewhere, NODE_EXTRA_CA_CERTS: certificate.certFile } });
+    assert.equal((await send(running, await orderWith(randomBytes(400_000)))).code, 250);
+    await parsed(running, 1);
+    await running.product.stop();
+    const env = { ...s3Environment(settings), DATABASE_URL: running.product.databaseUrl, DATA_DIR: running.dataDir };
+    const { code, stderr } = await startInVain(running.dataDir, env);
+    assert.equal(code, 1);
+    assert.match(stderr, /^error: the object store .* certificate is not accepted .* goes into NODE_EXTRA_CA_CERTS\n$/);
+  });
+
+  async function run(
+    t: TestContext,
+    o: { args?: readonly string[]; settings?: S3TestSettings; env?: Readonly<Record<string, string>> } = {},
+  ): Promise<Running> {
     const database = await createTestDatabase();
     cleanUp(t, () => database.close());
     const pool = new pg.Pool({ connectionString: database.url, max: 1 });
     cleanUp(t, () => pool.end());
     await pool.query(`INSERT INTO org (name, slug) VALUES ('Acme', 'acme')`);
-    const [dataDir, settings] = [await temporaryFolder(t), await server.newBucket()];
-    const env = { ...s3Environment(settings), DATABASE_URL: database.url };
-    const product = await startProduct(t, { dataDir, env, args });
+    const [dataDir, settings] = [await temporaryFolder(t), o.settings ?? (await server.newBucket())];
+    const env = { ...s3Environment(settings), DATABASE_URL: database.url, ...o.env };
+    const product = await startProduct(t, { dataDir, env, ...(o.args ? { args: o.args } : {}) });
     return { product, settings, dataDir, rows: async (sql) => (await pool.query(sql)).rows };
   }
 
@@ -191,6 +222,28 @@ function withServer(): void {
       }),
     );
   }
+}
+
+/** `start` that is to be refused. */
+async function startInVain(cwd: string, env: Readonly<Record<string, string>>) {
+  const [smtpPort, httpPort] = await Promise.all([freePort(), freePort()]);
+  const ports = { SMTP_PORT: String(smtpPort), HTTP_PORT: String(httpPort) };
+  return await createTestCli({ compose, cwd, env: { ...env, ...ports } }).run('start');
+}
+
+/** A proxy that speaks TLS and passes the bytes on, `Host` and all. Shape: its origin. */
+async function openTlsWay(t: TestContext, endpoint: string, { cert, key }: TestCertificate): Promise<string> {
+  const { hostname, port } = new URL(endpoint);
+  const proxy = createServer({ cert, key }, (client) => {
+    const upstream = connect({ host: hostname, port: Number(port) });
+    upstream.on('error', () => client.destroy());
+    client.on('error', () => upstream.destroy());
+    client.pipe(upstream).pipe(client);
+  });
+  proxy.listen(0, '127.0.0.1');
+  await once(proxy, 'listening');
+  cleanUp(t, () => void proxy.close());
+  return `https://localhost:${(proxy.address() as AddressInfo).port}`;
 }
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

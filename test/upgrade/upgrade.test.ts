@@ -15,6 +15,7 @@ import { dumpSchema } from '../../src/adapters/postgres/schema-dump.ts';
 import { cleanUp } from '../../src/testing/clean-up.ts';
 import { composeMail } from '../../src/testing/compose-mail.ts';
 import { startProduct } from '../../src/testing/product.ts';
+import { recordingLog } from '../../src/testing/recording-log.ts';
 import { temporaryFolder } from '../../src/testing/temporary-folder.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
 import { databaseOf, migrationNames, withClient } from './earlier-schema.ts';
@@ -79,12 +80,17 @@ describe('the newest schema', () => {
     await withClient(url, async (reader) => {
       // A dump, say: it reads for an hour, and nobody can change a table's columns meanwhile.
       await reader.query('BEGIN; SELECT count(*) FROM inbound_message');
-      const migrated = migrate({ url });
+      const { log, lines } = recordingLog();
+      const migrated = migrate({ url, log });
       await waitFor(() => withClient(url, waitsForTable), { what: 'the migration to wait for a table' });
       await replay(url, recording);
       assert.notDeepEqual(await pendingMigrations(url), [], 'the reader holds the migration up, the mail passed both');
       await reader.query('COMMIT');
       await migrated;
+      assert.ok(
+        lines.includes('warn a migration waits for a table that somebody uses, trying again'),
+        lines.join('; '),
+      );
     });
     assert.deepEqual(await pendingMigrations(url), []);
   });

@@ -8,6 +8,7 @@ import type { Log } from '../../telemetry/log.ts';
 import { createFailoverWatch } from './failover.ts';
 import { forgetHeartbeats, poolsWithoutLease, STILL_AFTER_MS } from './heartbeat.ts';
 import { inTime } from './idle-connection.ts';
+import { isLaterQueue } from './later-queue.ts';
 import {
   type ExhaustedJob,
   findExhaustedJobs,
@@ -93,7 +94,11 @@ export function createGraphileJobRunner(o: {
       started = true;
       const first = startPool();
       starting = first.catch(() => {});
-      await first;
+      await first.catch((error: unknown) => {
+        // Somebody starts an old version again while the new one is being brought in: its mail is taken all the same.
+        if (!isLaterQueue(error)) throw error;
+        restart();
+      });
       sweeping = setInterval(() => void sweep(), o.sweepIntervalMs ?? SWEEP_INTERVAL_MS);
     },
 

@@ -10,6 +10,7 @@ import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { type ConnectionUrl, renewable } from '../../ports/renewable-url.ts';
 import type { Log } from '../../telemetry/log.ts';
+import { isLaterQueue, LATER_QUEUE } from '../graphile/later-queue.ts';
 import { workerLogger } from '../graphile/logger.ts';
 import { indexQueue } from '../graphile/queue-indexes.ts';
 import { connectWith } from './login.ts';
@@ -52,14 +53,25 @@ export async function migrate(o: {
     const applied: string[] = [];
     for (let next = await runNext(client, o.log); next !== null; next = await runNext(client, o.log))
       applied.push(next);
-    await runMigrations({ connectionString: renewable(o.url).current, logger: workerLogger(o.log) });
-    await whenTablesAreFree(client, o.log, () => indexQueue(client));
+    if (await migrateQueue(o)) await whenTablesAreFree(client, o.log, () => indexQueue(client));
     await provideNextStageRole(client);
     return { applied };
   } catch (error) {
     throw explained(error);
   } finally {
     await client.end();
+  }
+}
+
+/** Shape: false when the queue is that of a later version, which is left as it is. */
+async function migrateQueue({ url, log }: { readonly url: ConnectionUrl; readonly log?: Log }): Promise<boolean> {
+  try {
+    await runMigrations({ connectionString: renewable(url).current, logger: workerLogger(log) });
+    return true;
+  } catch (error) {
+    if (!isLaterQueue(error)) throw error;
+    log?.warn(LATER_QUEUE);
+    return false;
   }
 }
 
