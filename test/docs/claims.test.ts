@@ -267,6 +267,20 @@ const OPERATIONS: Readonly<Record<string, Held>> = {
     'src/adapters/postgres/message-store.test.ts': ['waits for the disk where the database is set to'],
     'src/reconcile/reconcile.test.ts': ['after a restore of the database, mails acknowledged since'],
   },
+  'Secrets from files': {
+    'src/config/secrets.test.ts': [
+      'every setting that is a secret has a file form',
+      'a secret in both forms is refused',
+      'a file that cannot be used is one line',
+      'a name alone is that of a credential of systemd',
+    ],
+    'test/durability/rotated-secrets.test.ts': [
+      'the password of PostgreSQL changes three times',
+      'the password of Redis changes: jobs wait',
+    ],
+    'test/object-storage/shared-bucket.test.ts': ['goes on without a restart or a 451 when its keys'],
+    'src/adapters/opentelemetry/export.test.ts': ['have other headers after those of before were refused'],
+  },
   'A database of your own': {
     'test/deployment/database.test.ts': [
       'a database that … has made as the page says',
