@@ -40,7 +40,8 @@ import type { TraceSpan, Tracing } from '../telemetry/tracing.ts';
 import { factsOf } from './mail-facts.ts';
 import { createMessageIds } from './message-ids.ts';
 
-const nextMessageId = createMessageIds();
+/** One pool of random bytes for the whole process. */
+const sharedMessageIds = createMessageIds();
 
 export interface IntakeOptions {
   readonly router: Router;
@@ -55,6 +56,8 @@ export interface IntakeOptions {
   readonly storeGuard?: Pick<StoreGuard, 'objection'> | undefined;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
+  /** Ids of rows to be: UUIDs of version 7. */
+  readonly nextMessageId?: () => string;
 }
 
 export function createIntake(o: IntakeOptions): MailReceiver {
@@ -142,7 +145,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         deliveries.set(routed.id, {
           organisation: routed,
           toEmail: recipient.address,
-          inboundMessageId: nextMessageId(),
+          inboundMessageId: (o.nextMessageId ?? sharedMessageIds)(),
         });
       }
       return undefined;
