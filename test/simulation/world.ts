@@ -97,24 +97,29 @@ export function createWorld(seed: number): World {
         note(`${what}  LOST ${when}`);
         reject(new LinkError(sent, `${peer}: connection lost`));
       };
-      const go = (): void => {
-        if (away.has(peer)) return lose(false, '(away)');
-        if (happens(faults.lostBefore)) return lose(chance.oneIn(2), 'before');
-        const dies = happens(faults.dies);
-        if (dies && chance.oneIn(2)) return kill(actor);
-        let answer: () => void;
+      /** What the peer does, and the answer that it sends. */
+      const take = (): (() => void) => {
         try {
           const result = effect();
           note(what);
-          answer = () => resolve(result);
+          return () => resolve(result);
         } catch (error) {
           note(`${what}  ${String(error)}`);
-          answer = () => reject(error);
+          return () => reject(error);
         }
-        if (dies) return kill(actor);
-        if (happens(faults.lostAfter)) return lose(true, 'after');
-        if (!chance.oneIn(3)) return answer();
-        waiting.push({ actor, peer, what, go: answer, cut: () => lose(true, 'after (cut)') });
+      };
+      const go = (): void => {
+        if (away.has(peer)) lose(false, '(away)');
+        else if (happens(faults.lostBefore)) lose(chance.oneIn(2), 'before');
+        else if (happens(faults.dies)) {
+          if (chance.oneIn(2)) take();
+          kill(actor);
+        } else {
+          const answer = take();
+          if (happens(faults.lostAfter)) lose(true, 'after');
+          else if (!chance.oneIn(3)) answer();
+          else waiting.push({ actor, peer, what, go: answer, cut: () => lose(true, 'after (cut)') });
+        }
       };
       waiting.push({ actor, peer, what, go, cut: () => lose(chance.oneIn(2), 'before (cut)') });
     });
