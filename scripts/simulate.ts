@@ -3,7 +3,7 @@
  * decides what goes on next and what goes wrong. Every seed is a run that can be had again: `--seed N` runs it alone and prints
  * what happened in it.
  */
-import { inVirtualTime, runSeed, type SeedOutcome } from '../test/simulation/run-seed.ts';
+import { beginVirtualTime, runSeed, type SeedOutcome } from '../test/simulation/run-seed.ts';
 import { countArgument, scriptCommand } from './script-command.ts';
 
 const MAX_FAILED = 5;
@@ -51,4 +51,6 @@ async function runMany(): Promise<void> {
   if (failed.length > 0) process.exitCode = 1;
 }
 
-await inVirtualTime(() => (options.seed === undefined ? runMany() : runOne(options.seed)));
+const endVirtualTime = beginVirtualTime();
+await (options.seed === undefined ? runMany() : runOne(options.seed));
+endVirtualTime();

@@ -30,20 +30,15 @@ const MAX_STEPS = 60_000;
 
 let world: World | undefined;
 
-/** Runs the work with the time of the run under way in the place of this process's. */
-export async function inVirtualTime<T>(work: () => Promise<T>): Promise<T> {
-  const uninstall = installVirtualTime(() => {
+/** The time of the run under way takes the place of this process's. Shape: what gives it back. */
+export function beginVirtualTime(): () => void {
+  return installVirtualTime(() => {
     if (world === undefined) throw new Error('no run is under way');
     return world;
   });
-  try {
-    return await work();
-  } finally {
-    uninstall();
-  }
 }
 
-/** To be called within `inVirtualTime`, one at a time. */
+/** In virtual time, one at a time. */
 export async function runSeed(seed: number): Promise<SeedOutcome> {
   world = createWorld(seed);
   const house = createHouse(world);

@@ -29,9 +29,10 @@ export function createFileStoreMarks({ rootDir }: { readonly rootDir: string }):
       try {
         await stat(rootDir);
         // Where marks were read a moment ago, another folder lies here now: it must not get one.
-        if (beside.length + inPlaceOf.length === 0) await makeMarksDir();
+        const wereRead = beside.length + inPlaceOf.length > 0;
+        if (!wereRead) await makeMarksDir();
         await mkdir(join(marksDir, id), { mode: DIRECTORY_MODE });
-        await assertSameFolder(id);
+        if (wereRead) await assertSameFolder(id);
         await syncDirectory(marksDir);
         const { mtime } = await stat(join(marksDir, id));
         // Another process may have taken it away already.

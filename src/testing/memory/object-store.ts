@@ -137,8 +137,9 @@ export function createMemoryStoreMarks(o: { readonly mount: Mount; readonly gate
       ask('leave mark', () => {
         const volume = o.mount.mounted();
         const { marks, now } = volume;
-        if (beside.length + inPlaceOf.length > 0 && marks.size === 0) throw unavailable('the marks are gone');
-        if (readIn !== null && volume !== readIn) throw unavailable('another store lies here now');
+        const wereRead = beside.length + inPlaceOf.length > 0;
+        if (wereRead && marks.size === 0) throw unavailable('the marks are gone');
+        if (wereRead && readIn !== null && volume !== readIn) throw unavailable('another store lies here now');
         const at = now();
         marks.set(id, at);
         for (const other of inPlaceOf) marks.delete(other);
