@@ -43,6 +43,7 @@ export interface TroubleOptions {
 
 /** A strike once in so many steps. */
 const STRIKES = 70;
+const RESTORE_MS = 60_000;
 const NIGHT_MS = 25 * 3_600_000;
 /** A server leaves a mark every 30 s: a copy older than this has none that is fresh. */
 const OUTDATED_MS = 150_000;
@@ -160,7 +161,8 @@ export function createTrouble(o: TroubleOptions & { readonly kinds: ReadonlySet<
       for (const actor of staff.alive()) world.kill(actor);
       operator.die();
       world.cut('database');
-      // It takes minutes, in which the system writes back what a killed server had not synced.
+      // It takes a while, in which the system writes back what a killed server had not synced.
+      world.jump(RESTORE_MS);
       home.writeBack();
       database.restore(contents);
       house.forgetful = true;

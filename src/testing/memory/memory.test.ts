@@ -2,10 +2,15 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeJobQueue } from '../../ports/job-queue.contract.ts';
+import { describeJobRunner } from '../../ports/job-runner.contract.ts';
 import { describeObjectStore } from '../../ports/object-store.contract.ts';
 import { describeStoreMarks } from '../../ports/store-marks.contract.ts';
 import { describeTables } from '../../ports/tables.contract.ts';
-import { createMemoryDatabase } from './database.ts';
+import { cleanUp } from '../clean-up.ts';
+import { waitFor } from '../wait-for.ts';
+import { createMemoryDatabase, type JobRow } from './database.ts';
 import {
   createMemoryOrganisations,
   createMemoryUnfinishedDocuments,
@@ -14,6 +19,8 @@ import {
 import { createMemoryExtractionStore } from './extraction-store.ts';
 import { openGate } from './gate.ts';
 import { createMemoryJobOutbox } from './job-outbox.ts';
+import { createJobQueueServer, createMemoryJobQueue, type QueuedRow } from './job-queue.ts';
+import { createMemoryJobRunner } from './job-runner.ts';
 import { createMemoryGapMemory, createMemoryMarkMemory } from './mark-memory.ts';
 import { createMemoryMessageStore } from './message-store.ts';
 import { createMemoryObjectStore, createMemoryStoreMarks } from './object-store.ts';
@@ -61,6 +68,71 @@ describeTables('memory', async () => {
     },
     close,
   };
+});
+
+describeJobQueue('memory', async () => {
+  const server = createJobQueueServer({ clock });
+  const done = (row: QueuedRow) => server.rows.set(row.id, { ...row, state: 'done', changedAt: server.now() });
+  return {
+    queue: createMemoryJobQueue({ server, gate: openGate }),
+    async consume() {
+      const next = [...server.rows.values()].find(({ state }) => state === 'waiting');
+      if (next !== undefined) done(next);
+      return next?.id ?? null;
+    },
+  };
+});
+
+describeJobRunner('memory', async (t) => {
+  const database = createMemoryDatabase({ clock });
+  const { jobs } = database.tables;
+  const task = 'extract_attachments';
+  return {
+    runner(one) {
+      const runner = createMemoryJobRunner({
+        database,
+        gate: openGate,
+        tasks: { [task]: one },
+        concurrency: 2,
+        pollMs: 50,
+        longestDelayMs: 100,
+      });
+      cleanUp(t, () => runner.stop(100));
+      return runner;
+    },
+    addJob: async (payload, o) =>
+      database.transact(() => {
+        database.addJob({ task, payload: payload as JobRow['payload'] });
+        const added = jobs.all().at(-1);
+        if (o !== undefined && added !== undefined) jobs.set(added.id, { ...added, ...o });
+      }),
+    countJobs: async () => jobs.all().length,
+  };
+});
+
+test("a job of a worker whose connection died is another's, and not before", async (t) => {
+  const database = createMemoryDatabase({ clock });
+  const seen: string[] = [];
+  const open = (name: string, connection: object) => {
+    const run = async () => {
+      seen.push(name);
+      if (name === 'first') await new Promise(() => {});
+    };
+    const tasks = { extract_attachments: { run, giveUp: async () => {} } };
+    return createMemoryJobRunner({ database, gate: openGate, tasks, concurrency: 1, pollMs: 10, connection });
+  };
+  const connection = {};
+  await open('first', connection).start();
+  database.transact(() => database.addJob({ task: 'extract_attachments', payload: {} }));
+  await waitFor(() => seen.length === 1, { what: 'the first worker at work' });
+  const second = open('second', {});
+  cleanUp(t, () => second.stop(100));
+  await second.start();
+  await sleep(50);
+  assert.deepEqual(seen, ['first']);
+  database.endSession(connection);
+  await waitFor(() => database.tables.jobs.all().length === 0, { what: 'the job done by another' });
+  assert.deepEqual(seen, ['first', 'second']);
 });
 
 test('a crash of the database takes the newest commits that no disk has, and none before a durable one', () => {
