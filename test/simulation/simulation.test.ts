@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { beginVirtualTime, runSeed, type SeedOutcome } from './run-seed.ts';
 import { KINDS } from './trouble.ts';
 
-const SEEDS = 150;
+const SEEDS = 300;
 
 let end: () => void;
 before(() => {
