@@ -109,7 +109,16 @@ async function comeRight(house: House, operator: Operator, drive: Drive): Promis
       );
     } while (operator.last === null);
   };
+  const aDayPasses = (): void => {
+    house.world.note('a day passes');
+    house.world.jump(DAY_MS);
+    house.home.writeBack();
+  };
   if (house.restored) {
+    if (house.world.chance.oneIn(2)) {
+      aDayPasses();
+      await perform(() => operator.reconcile({ redeliver: false }), 'reconcile');
+    }
     await perform(() => operator.reconcile({ redeliver: true }), 'reconcile --redeliver');
     await drive(
       () => nothingUnread(house),
@@ -119,8 +128,7 @@ async function comeRight(house: House, operator: Operator, drive: Drive): Promis
     await perform(() => operator.requeue(), 'requeue');
   }
   await finished();
-  house.world.note('a day passes');
-  house.world.jump(DAY_MS);
+  aDayPasses();
   await perform(() => operator.reconcile({ redeliver: false }), 'reconcile');
   if (house.restored) {
     await perform(() => operator.reconcile({ redeliver: false, evenAfterRestore: true }), 'reconcile');

@@ -175,6 +175,7 @@ export function createTrouble(o: TroubleOptions & { readonly kinds: ReadonlySet<
       if (senders.underWay > 0 || operator.busy) return false;
       world.note('a day passes');
       world.jump(NIGHT_MS);
+      home.writeBack();
       return true;
     },
   };

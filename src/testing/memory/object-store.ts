@@ -14,8 +14,8 @@ import type { Mount, StoredBytes, Volume } from './volume.ts';
 
 export function createMemoryObjectStore(o: { readonly mount: Mount; readonly gate: Gate }): ObjectStore & StorePlace {
   const { mount } = o;
-  /** Objects are put into this one only; null: none was trusted yet. */
-  let trusted: Volume | null = null;
+  /** Objects are put into this one only: what lay there when it was opened, until another is trusted. */
+  let trusted = placeNow(mount);
   const ask = <T>(operation: string, key: string, answer: () => T): Promise<T> =>
     o.gate
       .run('store', `${operation} ${key}`, () => {
@@ -26,7 +26,7 @@ export function createMemoryObjectStore(o: { readonly mount: Mount; readonly gat
 
   const place = (): Volume => {
     const volume = mount.mounted();
-    if (trusted !== null && volume !== trusted) throw unavailable('another store lies here now');
+    if (volume !== trusted) throw unavailable('another store lies here now');
     return volume;
   };
 
