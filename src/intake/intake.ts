@@ -38,7 +38,8 @@ import { MailTelemetry, type MailTelemetryOptions } from './mail-telemetry.ts';
 import { createMessageIds } from './message-ids.ts';
 import { type RefusalName, refusals } from './refusals.ts';
 
-const nextMessageId = createMessageIds();
+/** One pool of random bytes for the whole process. */
+const sharedMessageIds = createMessageIds();
 
 export interface IntakeOptions extends MailTelemetryOptions {
   readonly router: Router;
@@ -48,6 +49,8 @@ export interface IntakeOptions extends MailTelemetryOptions {
   readonly storeGuard?: Pick<StoreGuard, 'objection'> | undefined;
   /** Units: milliseconds since 1970. */
   readonly clock?: () => number;
+  /** Ids of rows to be: UUIDs of version 7. */
+  readonly nextMessageId?: () => string;
 }
 
 export function createIntake(o: IntakeOptions): MailReceiver {
@@ -123,7 +126,7 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
         deliveries.set(routed.id, {
           organisation: routed,
           toEmail: recipient.address,
-          inboundMessageId: nextMessageId(),
+          inboundMessageId: (o.nextMessageId ?? sharedMessageIds)(),
         });
       }
       return undefined;

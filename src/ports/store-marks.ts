@@ -11,8 +11,8 @@ export interface StoreMarks {
   read(): Promise<readonly string[]>;
   /**
    * Leaves this mark. Durable, with the store's own time of it, when it resolves. `beside`: marks read that stay; `inPlaceOf`:
-   * marks read that go. Where some were read, none is left in a place that has become empty meanwhile, as far as the store
-   * can tell.
+   * marks read that go. Where some were read, none is left in a place that leads to another store meanwhile, as far as the
+   * store can tell.
    */
   leave(id: string, o: { readonly beside: readonly string[]; readonly inPlaceOf: readonly string[] }): Promise<Date>;
 }

@@ -77,6 +77,25 @@ test('a crash between remembering a mark and leaving it, or before it is confirm
   assert.equal((await watch.visit()).found, 'known');
 });
 
+test('of two servers that start together, the second does not take the mails of the first for a restore', async (t) => {
+  const { pool, watch, options, objects } = await openHouse(t);
+  const slow: StoreMarks = {
+    ...options.marks,
+    async read() {
+      const left = await options.marks.read();
+      if ((await pool.query('SELECT FROM store_mark')).rowCount === 0) {
+        await watch.visit();
+        // Between the two questions of the second one.
+        await pool.query('UPDATE store_mark SET left_at = NULL');
+        await objects.put('a/first.eml', Buffer.from('mail'));
+      }
+      return left;
+    },
+  };
+  assert.equal((await createStoreWatch({ ...options, marks: slow }).visit()).found, 'known');
+  assert.equal((await pool.query('SELECT FROM store_gap')).rowCount, 0);
+});
+
 test('an older database that knows one of the marks goes on, with a gap; one that knows none does not', async (t) => {
   const { pool, watch, left } = await openHouse(t);
   await watch.visit();

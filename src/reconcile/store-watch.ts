@@ -49,6 +49,12 @@ export function createStoreWatch({ marks, memory, objects, log }: StoreWatchOpti
     return { found: await acquaintance(left, known, confirmed), left, known };
   }
 
+  /** Of two servers that start together on a new store, one may see mails of the other and not yet its mark. */
+  async function judgeTwice(): Promise<Judgement> {
+    const first = await judge();
+    return first.found === 'strange' && first.known.length === 0 ? judge() : first;
+  }
+
   async function acquaintance(
     left: readonly string[],
     known: readonly RecalledMark[],
@@ -88,7 +94,7 @@ export function createStoreWatch({ marks, memory, objects, log }: StoreWatchOpti
   return {
     look: async () => (await judge()).found,
     async visit() {
-      const { found, left, known } = await judge();
+      const { found, left, known } = await judgeTwice();
       if (isObjection(found)) return { found, storeNow: null };
       if (found === 'strange') await noteGap();
       const home = known[0]?.id;
