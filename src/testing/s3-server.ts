@@ -2,12 +2,14 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { bareEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { makeTemporaryFolder } from './temporary-folder.ts';
+import { waitFor } from './wait-for.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../../shared/tools/s3-server.sh');
 const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'bash', 'python3'];
@@ -30,6 +32,11 @@ export interface S3TestServer {
   /** Connections are refused until `resume`. */
   outage(): Promise<void>;
   resume(): Promise<void>;
+  /** SIGKILL to the gateway; what it had acknowledged is in the store behind it. Connections are refused until `resume`. */
+  kill(): Promise<void>;
+  /** SIGSTOP to the gateway: connections are taken, nobody answers. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
   /** Resolves when it is stopped and its data are gone. */
   close(): Promise<void>;
 }
@@ -58,6 +65,13 @@ export async function startS3Server(): Promise<S3TestServer> {
       },
       outage: async () => void (await script('outage', folder)),
       resume: async () => void (await start(folder)),
+      async kill() {
+        const pid = await gatewayOf(folder);
+        process.kill(pid, 'SIGKILL');
+        await waitFor(() => !existsSync(`/proc/${pid}`), { what: 'the end of the gateway' });
+      },
+      freeze: async () => void process.kill(await gatewayOf(folder), 'SIGSTOP'),
+      thaw: async () => void process.kill(await gatewayOf(folder), 'SIGCONT'),
       async close() {
         client.destroy();
         await keeper.close();
@@ -90,6 +104,10 @@ async function start(folder: string, port?: number): Promise<S3TestSettings> {
     accessKey: of('S3_ACCESS_KEY_ID'),
     secretKey: of('S3_SECRET_ACCESS_KEY'),
   };
+}
+
+async function gatewayOf(folder: string): Promise<number> {
+  return Number(await readFile(join(folder, 'run', 'client.rgw.pid'), 'utf8'));
 }
 
 async function script(...args: readonly string[]): Promise<string> {
