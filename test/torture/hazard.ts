@@ -1,0 +1,21 @@
+/** What a fault draws from: everything that is chosen comes from the seed of its round. */
+import type { TestContext } from 'node:test';
+import type { Random } from '../../scripts/mail-mutations.ts';
+
+export interface Hazard {
+  readonly t: TestContext;
+  readonly random: Random;
+  /** How long this fault lasts, or how long before it comes. Units: milliseconds. */
+  lastsMs(): number;
+  /** A process was killed. */
+  killed(): void;
+  /** A fault that cannot be made here says why, once, and the round counts as none. */
+  missing(part: string, why: string): void;
+  /** A broken promise that only this fault can see. */
+  problem(text: string): void;
+}
+
+export function createHazard(o: Omit<Hazard, 'lastsMs'> & { readonly longestMs: number }): Hazard {
+  const SHORTEST_MS = 50;
+  return { ...o, lastsMs: () => SHORTEST_MS + o.random.integer(o.longestMs - SHORTEST_MS) };
+}

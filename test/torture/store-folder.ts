@@ -1,0 +1,95 @@
+/** The folder of the object files, on a disk of a size where one can be mounted, and what becomes of it. Linux only. */
+import { execFile, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, rename, rm, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { cleanUp } from '../../src/testing/clean-up.ts';
+
+const run = promisify(execFile);
+
+export interface StoreFolder {
+  readonly path: string;
+  /** null: the disk can be filled. */
+  readonly whyNotFilled: string | null;
+  /** No more than `roomBytes` is left. */
+  fill(roomBytes: number): Promise<void>;
+  /** There is room again. */
+  makeRoom(): Promise<void>;
+  /** Another folder lies in its place: an empty one, or the store of somebody else. Shape: how to put it back. */
+  replace(by: 'nothing' | 'another store'): Promise<() => Promise<void>>;
+  /** Everything in it is gone. Shape: how to put it back, beside what has come meanwhile. */
+  empty(): Promise<() => Promise<void>>;
+}
+
+const DISK = 'size=1g,mode=711';
+
+/**
+ * `dataDir/objects` is made: bound to a folder on a tmpfs where that can be mounted, a plain folder where it cannot.
+ * Shape: what is in the store is moved below `inside`, because a rename from one mount to another is none.
+ */
+export async function openStoreFolder(t: TestContext, dataDir: string): Promise<StoreFolder> {
+  const [path, disk] = [join(dataDir, 'objects'), join(dataDir, 'disk')];
+  for (const folder of [path, disk]) await mkdir(folder);
+  const whyNotFilled = mount(t, disk, ['-t', 'tmpfs', '-o', DISK, 'none']);
+  const isMounted = whyNotFilled === null;
+  const inside = isMounted ? join(disk, 'objects') : path;
+  if (isMounted) {
+    await mkdir(inside);
+    await run('mount', ['--bind', inside, path]);
+    cleanUp(t, () => void spawnSync('umount', ['-l', path]));
+  }
+  let made = 0;
+  return {
+    path,
+    whyNotFilled,
+    async fill(roomBytes) {
+      const { blocks, bfree, bsize } = await statfs(disk);
+      await run('mount', ['-o', `remount,size=${(blocks - bfree) * bsize + roomBytes}`, disk]);
+    },
+    makeRoom: async () => void (await run('mount', ['-o', `remount,${DISK}`, disk])),
+    async replace(by) {
+      const aside = join(dataDir, `aside-${++made}`);
+      if (isMounted) await run('umount', ['-l', path]);
+      else await rename(path, aside).then(() => mkdir(path));
+      // What an earlier fault has left below the mount.
+      if (isMounted) for (const name of await readdir(path)) await rm(join(path, name), { recursive: true });
+      if (by === 'another store') await mkdir(join(path, '+seen', randomUUID()), { recursive: true });
+      return async () => {
+        if (isMounted) return void (await run('mount', ['--bind', inside, path]));
+        await rename(path, join(dataDir, `foreign-${made}`));
+        await rename(aside, path);
+      };
+    },
+    async empty() {
+      const hidden = join(inside, '..', `emptied-${++made}`);
+      await mkdir(hidden);
+      for (const name of await readdir(inside)) await rename(join(inside, name), join(hidden, name));
+      return async () => {
+        await mergeBack(hidden, inside);
+        await rm(hidden, { recursive: true });
+      };
+    },
+  };
+}
+
+/** What is there meanwhile stays. */
+async function mergeBack(from: string, to: string): Promise<void> {
+  for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
+    const target = join(to, join(entry.parentPath, entry.name).slice(from.length + 1));
+    if (entry.isDirectory()) await mkdir(target, { recursive: true, mode: 0o700 });
+    else {
+      await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+      await rename(join(entry.parentPath, entry.name), target);
+    }
+  }
+}
+
+/** null, or why it cannot be mounted. */
+function mount(t: TestContext, folder: string, args: readonly string[]): string | null {
+  const mounted = spawnSync('mount', [...args, folder]);
+  if (mounted.status !== 0) return mounted.error?.message ?? mounted.stderr.toString().trim();
+  cleanUp(t, () => void spawnSync('umount', ['-l', folder]));
+  return null;
+}
