@@ -136,13 +136,12 @@ async function readRows(client: pg.Client): Promise<Omit<Facts, 'files' | 'lefto
   return { messages, conflicts, documents, jobs };
 }
 
-/** Of the next stage, in its queue. Shape: as it was written in our database. */
+/** Of the next stage, in its queue, whatever their ids there. Shape: as they were written in our database. */
 async function readPublishedJobs(redis: Redis): Promise<readonly JobRow[]> {
-  const keys: string[] = [];
+  const keys = new Set<string>();
   for await (const found of redis.scanStream({ match: 'bull:extract_document:*', count: 1_000 }))
-    keys.push(...(found as string[]).filter((key) => /:[0-9a-f]{8}-[0-9a-f-]{27}$/.test(key)));
-  const jobs = [...new Set(keys)].map(async (key) => JSON.parse((await redis.hget(key, 'data')) ?? '{}') as JobRow);
-  return Promise.all(jobs);
+    for (const key of found as string[]) if (/:(?:\d+|[0-9a-f]{8}-[0-9a-f-]{27})$/.test(key)) keys.add(key);
+  return Promise.all([...keys].map(async (key) => JSON.parse((await redis.hget(key, 'data')) ?? '{}') as JobRow));
 }
 
 async function readFiles(objectsDir: string): Promise<Pick<Facts, 'files' | 'leftovers'>> {
