@@ -32,7 +32,7 @@ export async function readBrokenBuilds(): Promise<readonly BrokenBuild[]> {
   return Promise.all(
     patches.map(async (patch) => {
       const [head = ''] = (await readFile(join(ROOT, patch), 'utf8')).split(/^diff /m, 1);
-      const [, what, proof, says] = /^(.+?)\n\nProof: node (.+)\nSays: (.+)\n/s.exec(head) ?? [];
+      const [, what, proof, says] = /^([\s\S]+?)\n\nProof: node (.+)\nSays: (.+)\n/.exec(head) ?? [];
       if (what === undefined || proof === undefined || says === undefined)
         throw new Error(`${patch} begins with what is broken, an empty line, "Proof: node …" and "Says: …"`);
       return { name: basename(patch, '.patch'), patch, what, proof: proof.split(' '), says: new RegExp(says) };
@@ -95,7 +95,12 @@ async function tryOut(build: BrokenBuild): Promise<Verdict> {
 /** Owns: ended with us. */
 async function run({ proof }: BrokenBuild, cwd: string): Promise<{ code: number; said: string }> {
   const child = spawn(process.execPath, proof, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
-  const end = (): void => void child.kill('SIGTERM');
+  // Its copy goes before we do.
+  let interrupted = false;
+  const end = (): void => {
+    interrupted = true;
+    child.kill('SIGTERM');
+  };
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
   let said = '';
   for (const stream of [child.stdout, child.stderr])
@@ -104,6 +109,7 @@ async function run({ proof }: BrokenBuild, cwd: string): Promise<{ code: number;
     });
   const [code] = await once(child, 'close');
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, end);
+  if (interrupted) throw new Error('interrupted');
   return { code: Number(code ?? 1), said };
 }
 

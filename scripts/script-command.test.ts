@@ -6,7 +6,13 @@ import { describe, it } from 'node:test';
 const root = join(import.meta.dirname, '..');
 
 describe('the scripts behind npm run', () => {
-  for (const script of ['scripts/soak.ts', 'scripts/fuzz-mime.ts', 'scripts/generate-docs.ts', 'bench/mime.ts']) {
+  for (const script of [
+    'scripts/soak.ts',
+    'scripts/torture.ts',
+    'scripts/fuzz-mime.ts',
+    'scripts/generate-docs.ts',
+    'bench/mime.ts',
+  ]) {
     it(`${script}: a mistake is one line and the end with 2; --help tells of the options`, () => {
       const run = (...args: string[]) =>
         spawnSync(process.execPath, [join(root, script), ...args], { encoding: 'utf8' });

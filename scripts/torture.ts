@@ -32,7 +32,8 @@ const options = scriptCommand('torture', 'faults of every kind under load, and a
   }>();
 
 setPriority(10);
-test('torture', async (t) => {
+// The houses live side by side: they wait most of their time.
+test('torture', { concurrency: true }, async (t) => {
   const { seed, rounds, only, houses } = options;
   const wish = { seed, rounds, only, houses, longestMs: options.longest * 1_000, blockRounds: options.block };
   console.log(replayCommand(wish));

@@ -5,19 +5,25 @@ import { signal, withChildren } from '../durability/own-postgres.ts';
 import type { Hazard } from './hazard.ts';
 import type { House } from './house.ts';
 
+/** In a row, where a process is soon back. */
+const KILLS = 3;
+
+/** Some mails are taken between two kills. */
 export async function killServer({ door }: House, hazard: Hazard): Promise<void> {
-  await sleep(hazard.lastsMs());
-  await door.product.kill();
-  hazard.killed();
-  await door.start();
+  for (let kill = 0; kill < KILLS; kill++) {
+    await sleep(hazard.lastsMs() / KILLS);
+    await door.product.kill();
+    hazard.killed();
+    await door.start();
+  }
 }
 
-/** Several in a row, each followed by its successor. */
+/** Each is followed by its successor. */
 export async function killProcess({ door }: House, hazard: Hazard): Promise<void> {
   const children = async (): Promise<readonly number[]> => (await withChildren(door.product.pid)).slice(1);
-  for (let kill = 0; kill < 3; kill++) {
+  for (let kill = 0; kill < KILLS; kill++) {
     const before = await children();
-    await sleep(hazard.lastsMs() / 3);
+    await sleep(hazard.lastsMs() / KILLS);
     const victim = hazard.random.pick(before);
     signal(victim, 'SIGKILL');
     hazard.killed();
@@ -31,10 +37,13 @@ export async function killProcess({ door }: House, hazard: Hazard): Promise<void
 
 export async function killPostgres({ postgres }: House, hazard: Hazard): Promise<void> {
   if (postgres === null) return;
-  await postgres.kill();
-  hazard.killed();
-  await sleep(hazard.lastsMs());
-  await postgres.start();
+  for (let kill = 0; kill < KILLS; kill++) {
+    await postgres.kill();
+    hazard.killed();
+    await sleep(hazard.lastsMs() / KILLS);
+    await postgres.start();
+    await sleep(hazard.lastsMs() / KILLS);
+  }
 }
 
 /** PostgreSQL ends every session and recovers by itself. */
@@ -47,10 +56,13 @@ export async function killBackend({ postgres }: House, hazard: Hazard): Promise<
 
 export async function killRedis({ redis }: House, hazard: Hazard): Promise<void> {
   if (redis === null) return;
-  await redis.server.kill();
-  hazard.killed();
-  await sleep(hazard.lastsMs());
-  await redis.server.start();
+  for (let kill = 0; kill < KILLS; kill++) {
+    await redis.server.kill();
+    hazard.killed();
+    await sleep(hazard.lastsMs() / KILLS);
+    await redis.server.start();
+    await sleep(hazard.lastsMs() / KILLS);
+  }
 }
 
 export async function killStore({ store }: House, hazard: Hazard): Promise<void> {

@@ -55,7 +55,7 @@ export async function openStoreFolder(t: TestContext, dataDir: string): Promise<
       else await rename(path, aside).then(() => mkdir(path));
       // What an earlier fault has left below the mount.
       if (isMounted) for (const name of await readdir(path)) await rm(join(path, name), { recursive: true });
-      if (by === 'another store') await mkdir(join(path, '+seen', randomUUID()), { recursive: true });
+      if (by === 'another store') await makeAnotherStore(path, isMounted ? inside : aside);
       return async () => {
         if (isMounted) return void (await run('mount', ['--bind', inside, path]));
         await rename(path, join(dataDir, `foreign-${made}`));
@@ -72,6 +72,15 @@ export async function openStoreFolder(t: TestContext, dataDir: string): Promise<
       };
     },
   };
+}
+
+/** It has the folders of the right one, as a copy has that is not whole: a file can be written there at once. */
+async function makeAnotherStore(path: string, right: string): Promise<void> {
+  for (const entry of await readdir(right, { recursive: true, withFileTypes: true })) {
+    const within = join(entry.parentPath, entry.name).slice(right.length + 1);
+    if (entry.isDirectory() && !within.startsWith('+seen')) await mkdir(join(path, within), { recursive: true });
+  }
+  await mkdir(join(path, '+seen', randomUUID()), { recursive: true });
 }
 
 /** What is there meanwhile stays. */

@@ -1,0 +1,17 @@
+/** Some rounds of each house, the same ones each time; the long form is `npm run torture`. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { torture } from '../torture/torture.ts';
+import { inWords } from '../torture/words.ts';
+
+const WISH = { seed: 3, rounds: 30, longestMs: 1_000, blockRounds: 30 };
+
+test('faults of many kinds under load: what got 250 is there, once, and nobody else has it', {
+  concurrency: true,
+  timeout: 280_000,
+}, async (t) => {
+  const report = await torture(t, { ...WISH, told: (line) => t.diagnostic(line) });
+  t.diagnostic(inWords(report, WISH));
+  assert.deepEqual(report.problems, []);
+  assert.ok(report.acknowledgements > 10 * report.rounds, 'there was load');
+});
