@@ -18,6 +18,7 @@ const options = scriptCommand('torture', 'faults of every kind under load, and a
   .option('--seed <seed>', 'the same faults again', countArgument, (Date.now() % 1_000_000) + 1)
   .option('--longest <seconds>', 'how long a fault lasts at most', countArgument, 5)
   .option('--block <rounds>', 'how many rounds between two audits of a house', countArgument, 20)
+  .option('--pause <ms>', 'between two mails on each of ten connections of a house', countArgument, 15)
   .addOption(new Option('--only <fault...>', 'only these').choices(FAULT_NAMES))
   .addOption(new Option('--houses <house...>', 'only these').choices(HOUSES))
   .parse()
@@ -27,6 +28,7 @@ const options = scriptCommand('torture', 'faults of every kind under load, and a
     readonly seed: number;
     readonly longest: number;
     readonly block: number;
+    readonly pause: number;
     readonly only?: readonly FaultName[];
     readonly houses?: readonly HouseKind[];
   }>();
@@ -35,7 +37,8 @@ setPriority(10);
 // The houses live side by side: they wait most of their time.
 test('torture', { concurrency: true }, async (t) => {
   const { seed, rounds, only, houses } = options;
-  const wish = { seed, rounds, only, houses, longestMs: options.longest * 1_000, blockRounds: options.block };
+  const lengths = { longestMs: options.longest * 1_000, blockRounds: options.block, pauseMs: options.pause };
+  const wish = { seed, rounds, only, houses, ...lengths };
   console.log(replayCommand(wish));
   const report = await torture(t, {
     ...wish,

@@ -26,6 +26,8 @@ export interface ProductOptions {
   readonly args?: readonly string[];
   /** Another installation than this clone: its launcher, started as the shell does. */
   readonly program?: string;
+  /** How long until it is ready. */
+  readonly startTimeoutMs?: number;
   /** Default: ours. */
   readonly account?: { readonly uid: number; readonly gid: number };
 }
@@ -63,7 +65,7 @@ export async function startProduct(t: TestContext, options: ProductOptions): Pro
   cleanUp(t, () => sweep(child, options.dataDir));
   stopWithUs(child);
   const httpUrl = `http://127.0.0.1:${env.HTTP_PORT}`;
-  await ready(child, httpUrl, output);
+  await ready(child, httpUrl, output, options.startTimeoutMs);
   const databaseUrl =
     env.DATABASE_URL ?? (await waitFor(() => embeddedUrl(options.dataDir), { what: 'the embedded database' }));
   return {
@@ -112,13 +114,18 @@ function collectOutput(child: ChildProcess): Output {
   return { log, stray, stderr: () => stderr };
 }
 
-async function ready(child: ChildProcess, httpUrl: string, output: Output): Promise<void> {
+async function ready(
+  child: ChildProcess,
+  httpUrl: string,
+  output: Output,
+  timeoutMs = START_TIMEOUT_MS,
+): Promise<void> {
   const answered = waitFor(
     async () => {
       if (hasEnded(child)) return true;
       return (await fetch(`${httpUrl}/readyz`, { signal: AbortSignal.timeout(5000) })).ok;
     },
-    { timeoutMs: START_TIMEOUT_MS, what: `${httpUrl}/readyz` },
+    { timeoutMs, what: `${httpUrl}/readyz` },
   );
   await answered.catch((error: unknown) =>
     Promise.reject(new Error(`the product is not ready\n${told(output)}`, { cause: error })),

@@ -50,17 +50,19 @@ export async function openStoreFolder(t: TestContext, dataDir: string): Promise<
     },
     makeRoom: async () => void (await run('mount', ['-o', `remount,${DISK}`, disk])),
     async replace(by) {
-      const aside = join(dataDir, `aside-${++made}`);
-      if (isMounted) await run('umount', ['-l', path]);
-      else await rename(path, aside).then(() => mkdir(path));
-      // What an earlier fault has left below the mount.
-      if (isMounted) for (const name of await readdir(path)) await rm(join(path, name), { recursive: true });
-      if (by === 'another store') await makeAnotherStore(path, isMounted ? inside : aside);
-      return async () => {
-        if (isMounted) return void (await run('mount', ['--bind', inside, path]));
-        await rename(path, join(dataDir, `foreign-${made}`));
-        await rename(aside, path);
-      };
+      const [foreign, aside] = [join(dataDir, `foreign-${++made}`), join(dataDir, `aside-${made}`)];
+      await mkdir(foreign);
+      if (by === 'another store') await makeAnotherStore(foreign, inside);
+      if (!isMounted) {
+        await rename(path, aside);
+        await rename(foreign, path);
+        return async () => {
+          await rename(path, foreign);
+          await rename(aside, path);
+        };
+      }
+      await bindInPlace(foreign, path);
+      return () => bindInPlace(inside, path);
     },
     async empty() {
       const hidden = join(inside, '..', `emptied-${++made}`);
@@ -72,6 +74,12 @@ export async function openStoreFolder(t: TestContext, dataDir: string): Promise<
       };
     },
   };
+}
+
+/** For a moment the folder below lies there. */
+async function bindInPlace(folder: string, path: string): Promise<void> {
+  await run('umount', ['-l', path]);
+  await run('mount', ['--bind', folder, path]);
 }
 
 /** It has the folders of the right one, as a copy has that is not whole: a file can be written there at once. */

@@ -23,6 +23,8 @@ export interface TortureOptions extends PlanWish {
   readonly longestMs: number;
   /** Rounds between two audits. */
   readonly blockRounds: number;
+  /** Between two mails on each of the connections. Units: milliseconds. */
+  readonly pauseMs: number;
   /** No round begins after it. Units: milliseconds of performance.now(). */
   readonly deadline?: number;
   readonly told: (line: string) => void;
@@ -47,6 +49,8 @@ const MAILS_OF_A_HOUSE = 15_000;
 /** Our own deadlines are 17 s for a statement and 30 s for a step, and the worst of them may follow each other. */
 const RECOVERED_WITHIN_MS = 120_000;
 const RECOVERED_AFTER = 10;
+/** Two of each manner. */
+const CONNECTIONS = 10;
 const DRAINED_WITHIN_MS = 240_000;
 
 export async function torture(t: TestContext, o: TortureOptions): Promise<TortureReport> {
@@ -108,8 +112,8 @@ async function liveThrough(t: TestContext, house: House, ledger: Ledger, o: Life
     port: house.door.port,
     ledger,
     mails: orders(SLUGS, tortureSizes),
-    connections: 10,
-    pauseMs: 15,
+    connections: CONNECTIONS,
+    pauseMs: o.pauseMs,
     manners: MANNERS,
     redelivered: 0.1,
   });
