@@ -20,24 +20,34 @@ export interface BrokenBuild {
   readonly patch: string;
   /** What is broken. */
   readonly what: string;
-  /** A program of `scripts`, and its arguments. */
-  readonly proof: readonly string[];
-  /** What the proof says when it sees that, and not something else. */
-  readonly says: RegExp;
+  /** As it is typed: `npm test -- …` or `npm run … -- …`. */
+  readonly proof: string;
+  /** What `npm` would run: a program of `scripts`, and its arguments. */
+  readonly program: readonly string[];
+  /** What the proof says when it sees that, and not something else. Default: it fails, and not for want of a program. */
+  readonly says: RegExp | null;
 }
 
-/** Sorted by name. Errors: rejects where a patch does not say what it proves. */
+/**
+ * Sorted by name. A patch begins with lines of `# proof: COMMAND`, `# says: REGULAR EXPRESSION`, which may be left out, and `# `
+ * with what is broken. Errors: rejects where one does not.
+ */
 export async function readBrokenBuilds(): Promise<readonly BrokenBuild[]> {
+  const { scripts } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
   const patches = globSync(`${PATCHES}/*.patch`, { cwd: ROOT }).sort();
-  return Promise.all(
-    patches.map(async (patch) => {
-      const [head = ''] = (await readFile(join(ROOT, patch), 'utf8')).split(/^diff /m, 1);
-      const [, what, proof, says] = /^([\s\S]+?)\n\nProof: node (.+)\nSays: (.+)\n/.exec(head) ?? [];
-      if (what === undefined || proof === undefined || says === undefined)
-        throw new Error(`${patch} begins with what is broken, an empty line, "Proof: node …" and "Says: …"`);
-      return { name: basename(patch, '.patch'), patch, what, proof: proof.split(' '), says: new RegExp(says) };
-    }),
-  );
+  return Promise.all(patches.map((patch) => readBrokenBuild(patch, scripts)));
+}
+
+async function readBrokenBuild(patch: string, scripts: Readonly<Record<string, string>>): Promise<BrokenBuild> {
+  const [head = ''] = (await readFile(join(ROOT, patch), 'utf8')).split(/^diff /m, 1);
+  const proof = /^# proof: (.+)$/m.exec(head)?.[1] ?? '';
+  const says = /^# says: (.+)$/m.exec(head)?.[1];
+  const what = [...head.matchAll(/^# (?!proof: |says: )(.+)$/gm)].map(([, line]) => line).join(' ');
+  const [, name = '', args = ''] = /^npm (?:run )?(\S+) -- (.+)$/.exec(proof) ?? [];
+  const [node, ...program] = `${scripts[name]} ${args}`.split(' ');
+  if (what === '' || node !== 'node')
+    throw new Error(`${patch} does not begin with "# proof: npm run NAME -- …" and "# " with what is broken`);
+  return { name: basename(patch, '.patch'), patch, what, proof, program, says: says ? new RegExp(says) : null };
 }
 
 /** Why its patch does not apply to what is in the folder; null when it does. */
@@ -70,6 +80,9 @@ async function copyCheckout(folder: string): Promise<string> {
 
 type Verdict = 'caught' | 'NOT caught' | 'does not apply';
 
+/** A patch that makes no program is seen by everything, and proves nothing. */
+const BROKEN_OTHERWISE = /SyntaxError|ERR_MODULE_NOT_FOUND|ERR_UNKNOWN_/;
+
 async function tryOut(build: BrokenBuild): Promise<Verdict> {
   const folder = await makeTemporaryFolder();
   try {
@@ -80,8 +93,8 @@ async function tryOut(build: BrokenBuild): Promise<Verdict> {
       return 'does not apply';
     }
     const { code, said } = await run(build, copy);
-    const seen = said.split('\n').find((line) => build.says.test(line));
-    if (code !== 0 && seen !== undefined) {
+    const seen = said.split('\n').find((line) => build.says?.test(line) ?? /^[✖+]|not ok|[Ee]rror/.test(line));
+    if (code !== 0 && seen !== undefined && !BROKEN_OTHERWISE.test(said)) {
       console.log(`  ${seen.trim()}`);
       return 'caught';
     }
@@ -93,8 +106,8 @@ async function tryOut(build: BrokenBuild): Promise<Verdict> {
 }
 
 /** Owns: ended with us. */
-async function run({ proof }: BrokenBuild, cwd: string): Promise<{ code: number; said: string }> {
-  const child = spawn(process.execPath, proof, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+async function run({ program }: BrokenBuild, cwd: string): Promise<{ code: number; said: string }> {
+  const child = spawn(process.execPath, program, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   // Its copy goes before we do.
   let interrupted = false;
   const end = (): void => {
@@ -122,7 +135,7 @@ async function main(): Promise<void> {
   if (unknown.length > 0) throw new Error(`no such patch in ${PATCHES}: ${unknown.join(', ')}`);
   const failed: string[] = [];
   for (const build of builds) {
-    console.log(`${build.name}: ${build.what}\n  node ${build.proof.join(' ')}`);
+    console.log(`${build.name}: ${build.what}\n  ${build.proof}`);
     const verdict = await tryOut(build);
     console.log(`  ${verdict}`);
     if (verdict !== 'caught') failed.push(`${build.name}: ${verdict}`);
