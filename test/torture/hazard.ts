@@ -9,13 +9,12 @@ export interface Hazard {
   lastsMs(): number;
   /** A process was killed. */
   killed(): void;
-  /** A fault that cannot be made here says why, once, and the round counts as none. */
+  /** A fault that cannot be made here says why, once. */
   missing(part: string, why: string): void;
-  /** A broken promise that only this fault can see. */
-  problem(text: string): void;
 }
 
+const SHORTEST_MS = 50;
+
 export function createHazard(o: Omit<Hazard, 'lastsMs'> & { readonly longestMs: number }): Hazard {
-  const SHORTEST_MS = 50;
   return { ...o, lastsMs: () => SHORTEST_MS + o.random.integer(o.longestMs - SHORTEST_MS) };
 }

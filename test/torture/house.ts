@@ -52,7 +52,9 @@ export function missingFor(kind: HouseKind): readonly [part: string, why: string
   if (kind === 'one' && fakedClock('/dev/null') === null) return ['faketime', 'apt install faketime'];
   const standby = kind === 'several' ? whyNoStandby() : null;
   if (standby !== null) return ['a PostgreSQL with pg_basebackup', standby];
-  const s3 = kind === 'bucket' ? noS3Server() : null;
+  if (kind !== 'bucket') return null;
+  if (spawnSync('redis-server', ['--version']).status !== 0) return ['redis-server', 'apt install redis-server'];
+  const s3 = noS3Server();
   return s3 === null ? null : ['an S3 server', s3];
 }
 

@@ -138,7 +138,6 @@ async function meet(t: TestContext, house: House, ledger: Ledger, round: Round, 
     longestMs: o.longestMs,
     killed: () => void report.kills++,
     missing: (part, why) => missing(t, part, why),
-    problem: (text) => void report.problems.push(`${o.kind} ${round.fault}: ${text}`),
   });
   await (faults[round.fault] as Fault).meet(house, hazard);
   const overAt = performance.now();
