@@ -159,7 +159,8 @@ function documentsAreWhole({ entries }: Ledger, { messages, documents }: Facts):
   const byMessage = Map.groupBy(documents, (row) => row.inbound_message_id);
   for (const message of messages) {
     const name = `${message.slug} ${message.source_message_id}`;
-    if (message.status !== 'PARSED') problems.push(`${name} is ${message.status}, not PARSED`);
+    if (message.status !== 'PARSED')
+      problems.push(`${name} is ${message.status} (${message.reason ?? 'no reason'}), not PARSED`);
     const wanted =
       mails
         .get(message.raw_sha256)

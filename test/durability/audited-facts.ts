@@ -69,13 +69,15 @@ interface MessageRow {
   readonly org_id: string;
   readonly source_message_id: string;
   readonly status: string;
+  /** Why it is FAILED; null otherwise. */
+  readonly reason: string | null;
   readonly raw_storage_key: string;
   readonly raw_sha256: string;
   readonly size_bytes: string;
   readonly trace_id: string;
 }
 
-interface ConflictRow extends Omit<MessageRow, 'status'> {
+interface ConflictRow extends Omit<MessageRow, 'status' | 'reason'> {
   readonly inbound_message_id: string;
 }
 
@@ -117,7 +119,7 @@ async function readRows(client: pg.Client): Promise<Omit<Facts, 'files' | 'lefto
   // One snapshot: four looks at a moving target would find what is not there.
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
   const messages = await rows<MessageRow>(
-    `SELECT message.id, slug, org_id, source_message_id, status, raw_storage_key, raw_sha256, size_bytes, trace_id
+    `SELECT message.id, slug, org_id, source_message_id, status, message.error_json->>'code' AS reason, raw_storage_key, raw_sha256, size_bytes, trace_id
      FROM inbound_message AS message JOIN org ON org.id = org_id`,
   );
   const conflicts = await rows<ConflictRow>(

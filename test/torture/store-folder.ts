@@ -23,6 +23,8 @@ export interface StoreFolder {
   empty(): Promise<() => Promise<void>>;
 }
 
+/** Of the store, as the product leaves them. */
+const MARKS = '+seen';
 const DISK = 'size=1g,mode=711';
 
 /**
@@ -67,9 +69,13 @@ export async function openStoreFolder(t: TestContext, dataDir: string): Promise<
     async empty() {
       const hidden = join(inside, '..', `emptied-${++made}`);
       await mkdir(hidden);
-      for (const name of await readdir(inside)) await rename(join(inside, name), join(hidden, name));
+      // The marks go first and come back last: a store that has them is believed when it has no object.
+      const marksFirst = (names: readonly string[]) =>
+        names.toSorted((a, b) => Number(b === MARKS) - Number(a === MARKS));
+      for (const name of marksFirst(await readdir(inside))) await rename(join(inside, name), join(hidden, name));
       return async () => {
-        await mergeBack(hidden, inside);
+        for (const name of marksFirst(await readdir(hidden)).toReversed())
+          await mergeBack(join(hidden, name), join(inside, name));
         await rm(hidden, { recursive: true });
       };
     },
@@ -86,13 +92,14 @@ async function bindInPlace(folder: string, path: string): Promise<void> {
 async function makeAnotherStore(path: string, right: string): Promise<void> {
   for (const entry of await readdir(right, { recursive: true, withFileTypes: true })) {
     const within = join(entry.parentPath, entry.name).slice(right.length + 1);
-    if (entry.isDirectory() && !within.startsWith('+seen')) await mkdir(join(path, within), { recursive: true });
+    if (entry.isDirectory() && !within.startsWith(MARKS)) await mkdir(join(path, within), { recursive: true });
   }
-  await mkdir(join(path, '+seen', randomUUID()), { recursive: true });
+  await mkdir(join(path, MARKS, randomUUID()), { recursive: true });
 }
 
 /** What is there meanwhile stays. */
 async function mergeBack(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true, mode: 0o700 });
   for (const entry of await readdir(from, { recursive: true, withFileTypes: true })) {
     const target = join(to, join(entry.parentPath, entry.name).slice(from.length + 1));
     if (entry.isDirectory()) await mkdir(target, { recursive: true, mode: 0o700 });
