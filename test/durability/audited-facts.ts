@@ -119,7 +119,8 @@ async function readRows(client: pg.Client): Promise<Omit<Facts, 'files' | 'lefto
   // One snapshot: four looks at a moving target would find what is not there.
   await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
   const messages = await rows<MessageRow>(
-    `SELECT message.id, slug, org_id, source_message_id, status, message.error_json->>'code' AS reason, raw_storage_key, raw_sha256, size_bytes, trace_id
+    `SELECT message.id, slug, org_id, source_message_id, status, message.error_json->>'code' AS reason, raw_storage_key,
+       raw_sha256, size_bytes, trace_id
      FROM inbound_message AS message JOIN org ON org.id = org_id`,
   );
   const conflicts = await rows<ConflictRow>(
