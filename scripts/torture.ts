@@ -17,6 +17,7 @@ const options = scriptCommand('torture', 'faults of every kind under load, and a
   .option('--minutes <minutes>', 'no round begins after so long', countArgument, 600)
   .option('--seed <seed>', 'the same faults again', countArgument, (Date.now() % 1_000_000) + 1)
   .option('--longest <seconds>', 'how long a fault lasts at most', countArgument, 5)
+  .option('--kills <count>', 'of a process in a row, in one round', countArgument, 3)
   .option('--block <rounds>', 'how many rounds between two audits of a house', countArgument, 20)
   .option('--pause <ms>', 'between two mails on each of ten connections of a house', countArgument, 15)
   .addOption(new Option('--only <fault...>', 'only these').choices(FAULT_NAMES))
@@ -27,6 +28,7 @@ const options = scriptCommand('torture', 'faults of every kind under load, and a
     readonly minutes: number;
     readonly seed: number;
     readonly longest: number;
+    readonly kills: number;
     readonly block: number;
     readonly pause: number;
     readonly only?: readonly FaultName[];
@@ -37,7 +39,8 @@ setPriority(10);
 // The houses live side by side: they wait most of their time.
 test('torture', { concurrency: true }, async (t) => {
   const { seed, rounds, only, houses } = options;
-  const lengths = { longestMs: options.longest * 1_000, blockRounds: options.block, pauseMs: options.pause };
+  const { kills, block: blockRounds, pause: pauseMs } = options;
+  const lengths = { longestMs: options.longest * 1_000, kills, blockRounds, pauseMs };
   const wish = { seed, rounds, only, houses, ...lengths };
   console.log(replayCommand(wish));
   const report = await torture(t, {

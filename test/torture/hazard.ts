@@ -7,6 +7,8 @@ export interface Hazard {
   readonly random: Random;
   /** How long this fault lasts, or how long before it comes. Units: milliseconds. */
   lastsMs(): number;
+  /** How often in a row a process that is soon back is killed. */
+  readonly kills: number;
   /** A process was killed. */
   killed(): void;
   /** A fault that cannot be made here says why, once. */

@@ -5,13 +5,10 @@ import { signal, withChildren } from '../durability/own-postgres.ts';
 import type { Hazard } from './hazard.ts';
 import type { House } from './house.ts';
 
-/** In a row, where a process is soon back. */
-const KILLS = 3;
-
 /** Some mails are taken between two kills. */
 export async function killServer({ door }: House, hazard: Hazard): Promise<void> {
-  for (let kill = 0; kill < KILLS; kill++) {
-    await sleep(hazard.lastsMs() / KILLS);
+  for (let kill = 0; kill < hazard.kills; kill++) {
+    await sleep(hazard.lastsMs() / hazard.kills);
     await door.product.kill();
     hazard.killed();
     await door.start();
@@ -21,9 +18,9 @@ export async function killServer({ door }: House, hazard: Hazard): Promise<void>
 /** Each is followed by its successor. */
 export async function killProcess({ door }: House, hazard: Hazard): Promise<void> {
   const children = async (): Promise<readonly number[]> => (await withChildren(door.product.pid)).slice(1);
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < hazard.kills; kill++) {
     const before = await children();
-    await sleep(hazard.lastsMs() / KILLS);
+    await sleep(hazard.lastsMs() / hazard.kills);
     const victim = hazard.random.pick(before);
     signal(victim, 'SIGKILL');
     hazard.killed();
@@ -37,12 +34,12 @@ export async function killProcess({ door }: House, hazard: Hazard): Promise<void
 
 export async function killPostgres({ postgres }: House, hazard: Hazard): Promise<void> {
   if (postgres === null) return;
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < hazard.kills; kill++) {
     await postgres.kill();
     hazard.killed();
-    await sleep(hazard.lastsMs() / KILLS);
+    await sleep(hazard.lastsMs() / hazard.kills);
     await postgres.start();
-    await sleep(hazard.lastsMs() / KILLS);
+    await sleep(hazard.lastsMs() / hazard.kills);
   }
 }
 
@@ -56,12 +53,12 @@ export async function killBackend({ postgres }: House, hazard: Hazard): Promise<
 
 export async function killRedis({ redis }: House, hazard: Hazard): Promise<void> {
   if (redis === null) return;
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < hazard.kills; kill++) {
     await redis.server.kill();
     hazard.killed();
-    await sleep(hazard.lastsMs() / KILLS);
+    await sleep(hazard.lastsMs() / hazard.kills);
     await redis.server.start();
-    await sleep(hazard.lastsMs() / KILLS);
+    await sleep(hazard.lastsMs() / hazard.kills);
   }
 }
 

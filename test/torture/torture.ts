@@ -21,6 +21,8 @@ import { type PlanWish, planRounds, type Round } from './plan.ts';
 export interface TortureOptions extends PlanWish {
   /** How long one fault lasts at most. Units: milliseconds. */
   readonly longestMs: number;
+  /** Of one process in a row. */
+  readonly kills: number;
   /** Rounds between two audits. */
   readonly blockRounds: number;
   /** Between two mails on each of the connections. Units: milliseconds. */
@@ -136,6 +138,7 @@ async function meet(t: TestContext, house: House, ledger: Ledger, round: Round, 
     t,
     random: createRandom(round.seed),
     longestMs: o.longestMs,
+    kills: o.kills,
     killed: () => void report.kills++,
     missing: (part, why) => missing(t, part, why),
   });

@@ -1,15 +1,18 @@
 /** What a run of the torture says of itself. */
 import type { TortureOptions, TortureReport } from './torture.ts';
 
-type Wish = Pick<TortureOptions, 'seed' | 'rounds' | 'only' | 'houses' | 'longestMs' | 'blockRounds' | 'pauseMs'>;
+type Wish = Pick<
+  TortureOptions,
+  'seed' | 'rounds' | 'only' | 'houses' | 'longestMs' | 'kills' | 'blockRounds' | 'pauseMs'
+>;
 
 /** What to type to meet the same faults again. */
-export function replayCommand({ seed, rounds, only, houses, longestMs, blockRounds, pauseMs }: Wish): string {
+export function replayCommand({ seed, rounds, only, houses, longestMs, kills, blockRounds, pauseMs }: Wish): string {
   const lists = [
     ...(only === undefined ? [] : [`--only ${only.join(' ')}`]),
     ...(houses === undefined ? [] : [`--houses ${houses.join(' ')}`]),
   ];
-  const numbers = `--seed ${seed} --rounds ${rounds} --longest ${longestMs / 1_000} --block ${blockRounds} --pause ${pauseMs}`;
+  const numbers = `--seed ${seed} --rounds ${rounds} --longest ${longestMs / 1_000} --kills ${kills} --block ${blockRounds} --pause ${pauseMs}`;
   return ['npm run torture --', numbers, ...lists].join(' ');
 }
 
