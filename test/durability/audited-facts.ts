@@ -163,10 +163,13 @@ async function readFiles(objectsDir: string): Promise<Pick<Facts, 'files' | 'lef
   return { files, leftovers };
 }
 
+/** By which the database knows the bucket; none of anybody's. */
+const MARKS = '~seen';
+
 async function readBucket({ client, name }: AuditedBucket): Promise<Pick<Facts, 'files' | 'leftovers'>> {
   const keys: string[] = [];
   for await (const page of paginateListObjectsV2({ client }, { Bucket: name }))
-    keys.push(...(page.Contents ?? []).flatMap(({ Key }) => (Key === undefined ? [] : [Key])));
+    keys.push(...(page.Contents ?? []).flatMap(({ Key }) => (Key === undefined || Key === MARKS ? [] : [Key])));
   const files = new Map<string, StoredFile>();
   const next = keys[Symbol.iterator]();
   const reader = async (): Promise<void> => {
