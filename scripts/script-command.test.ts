@@ -9,7 +9,10 @@ describe('the scripts behind npm run', () => {
   for (const script of [
     'scripts/soak.ts',
     'scripts/fuzz-mime.ts',
+    'scripts/fuzz-session.ts',
+    'scripts/soak-slope.ts',
     'scripts/simulate.ts',
+    'scripts/torture.ts',
     'scripts/generate-docs.ts',
     'bench/mime.ts',
   ]) {

@@ -665,6 +665,17 @@ describe('faults while extracting', () => {
     };
     await assert.rejects(asking.extract(jobOf(sent), run()), { code: 'object-missing' });
     assert.equal((await message(house.pool)).status, 'STORED');
+    // The right one is taken away once it was asked for.
+    answer = async () => {
+      answer = async () => ({ code: 'store-unmarked', found: 'another', mend: 'mount it', since: new Date() });
+      return null;
+    };
+    await rename(house.folder, `${house.folder}-right`);
+    await mkdir(join(house.folder, '+incoming'), { recursive: true });
+    await assert.rejects(asking.extract(jobOf(sent), run()), /^StoreNotKnownError: not now: another/);
+    assert.equal((await message(house.pool)).status, 'STORED');
+    await rm(house.folder, { recursive: true });
+    await rename(`${house.folder}-right`, house.folder);
     await asking.extract(jobOf(sent), run());
     assert.equal((await message(house.pool)).status, 'PARSED');
   });

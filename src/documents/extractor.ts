@@ -138,16 +138,22 @@ async function resultOf(o: ExtractorOptions, message: MessageToExtract, run: Run
 }
 
 /**
- * One look decides nothing that is final: is this the store that the database knows, and is the object still not there?
- * Errors: `StoreNotKnownError`, and those of who cannot be asked; the job is then tried again.
+ * One look decides nothing that is final: is this the store that the database knows, is the object still not there, and is it that
+ * store still? Errors: `StoreNotKnownError`, and those of who cannot be asked; the job is then tried again.
  */
 async function isGone(o: ExtractorOptions, message: MessageToExtract, log: Log): Promise<boolean> {
+  await assertKnownStore(o, log);
+  if ((await o.objects.head(message.rawStorageKey)) !== null) return false;
+  // It may have been taken away between the two.
+  await assertKnownStore(o, log);
+  return true;
+}
+
+async function assertKnownStore(o: ExtractorOptions, log: Log): Promise<void> {
   const objection = (await o.storeGuard?.ask()) ?? null;
-  if (objection !== null) {
-    log.warn({ reason: objection.code }, 'a raw mail is missing from a store that is not the known one: the job waits');
-    throw new StoreNotKnownError(objection);
-  }
-  return (await o.objects.head(message.rawStorageKey)) === null;
+  if (objection === null) return;
+  log.warn({ reason: objection.code }, 'a raw mail is missing from a store that is not the known one: the job waits');
+  throw new StoreNotKnownError(objection);
 }
 
 async function readMail(o: ExtractorOptions, message: MessageToExtract, run: Run, log: Log): Promise<Collected> {

@@ -27,6 +27,8 @@ export interface ProductOptions {
   readonly args?: readonly string[];
   /** Another installation than this clone: its launcher, started as the shell does. */
   readonly program?: string;
+  /** How long until it is ready. */
+  readonly startTimeoutMs?: number;
   /** Default: ours. */
   readonly account?: { readonly uid: number; readonly gid: number };
 }
@@ -65,7 +67,7 @@ export async function startProduct(t: TestContext, options: ProductOptions): Pro
   cleanUp(t, () => sweep(child, options.dataDir));
   stopWithUs(child);
   const httpUrl = `http://127.0.0.1:${env.HTTP_PORT}`;
-  await ready(child, httpUrl, output);
+  await ready(child, httpUrl, output, options.startTimeoutMs);
   const loaded = loadSettings({ env, cwd: options.dataDir });
   const databaseUrl =
     ('settings' in loaded ? loaded.settings.databaseUrl : null) ??
@@ -116,13 +118,18 @@ function collectOutput(child: ChildProcess): Output {
   return { log, stray, stderr: () => stderr };
 }
 
-async function ready(child: ChildProcess, httpUrl: string, output: Output): Promise<void> {
+async function ready(
+  child: ChildProcess,
+  httpUrl: string,
+  output: Output,
+  timeoutMs = START_TIMEOUT_MS,
+): Promise<void> {
   const answered = waitFor(
     async () => {
       if (hasEnded(child)) return true;
       return (await fetch(`${httpUrl}/readyz`, { signal: AbortSignal.timeout(5000) })).ok;
     },
-    { timeoutMs: START_TIMEOUT_MS, what: `${httpUrl}/readyz` },
+    { timeoutMs, what: `${httpUrl}/readyz` },
   );
   await answered.catch((error: unknown) =>
     Promise.reject(new Error(`the product is not ready\n${told(output)}`, { cause: error })),

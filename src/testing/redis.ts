@@ -19,6 +19,8 @@ export interface TestRedis {
   start(): Promise<void>;
   /** In order, its data on disk. */
   stop(): Promise<void>;
+  /** SIGKILL; what it had told others of is in its append-only file. */
+  kill(): Promise<void>;
   /** SIGSTOP: connections stay, nobody answers. */
   freeze(): void;
   thaw(): void;
@@ -79,7 +81,7 @@ function createTestRedis(o: {
   readonly command: readonly string[];
   /** What it says then. */
   readonly ready: string;
-}): TestRedis & { kill(): Promise<void> } {
+}): TestRedis {
   let child: ChildProcess | undefined;
   const ended = async (signal: NodeJS.Signals): Promise<void> => {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;

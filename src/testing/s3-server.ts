@@ -2,13 +2,14 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { appendFile } from 'node:fs/promises';
+import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { bareEnvironment } from './environment.ts';
 import { freePort } from './free-port.ts';
 import { makeTemporaryFolder } from './temporary-folder.ts';
+import { waitFor } from './wait-for.ts';
 
 const SCRIPT = join(import.meta.dirname, '../../../shared/tools/s3-server.sh');
 const PROGRAMS = ['ceph-mon', 'ceph-osd', 'radosgw', 'bash', 'python3'];
@@ -46,6 +47,11 @@ export interface S3TestServer {
   removeKey(accessKey: string): Promise<void>;
   /** Temporary keys of a role that may do all in all buckets, from the server's own STS; with `STS` only. */
   newSession(): Promise<S3TestSession>;
+  /** SIGKILL to the gateway; what it had acknowledged is in the store behind it. Connections are refused until `resume`. */
+  kill(): Promise<void>;
+  /** SIGSTOP to the gateway: connections are taken, nobody answers. */
+  freeze(): Promise<void>;
+  thaw(): Promise<void>;
   /** Resolves when it is stopped and its data are gone. */
   close(): Promise<void>;
 }
@@ -107,6 +113,13 @@ export async function startS3Server({
         await admin(folder, 'key', 'rm', '--uid=test', '--key-type=s3', '--access-key', accessKey);
       },
       newSession: () => newSession(folder, settings),
+      async kill() {
+        const pid = await gatewayOf(folder);
+        process.kill(pid, 'SIGKILL');
+        await waitFor(() => !existsSync(`/proc/${pid}`), { what: 'the end of the gateway' });
+      },
+      freeze: async () => void process.kill(await gatewayOf(folder), 'SIGSTOP'),
+      thaw: async () => void process.kill(await gatewayOf(folder), 'SIGCONT'),
       async close() {
         client.destroy();
         await keeper.close();
@@ -139,6 +152,10 @@ async function start(folder: string, port?: number): Promise<S3TestSettings> {
     accessKey: of('S3_ACCESS_KEY_ID'),
     secretKey: of('S3_SECRET_ACCESS_KEY'),
   };
+}
+
+async function gatewayOf(folder: string): Promise<number> {
+  return Number(await readFile(join(folder, 'run', 'client.rgw.pid'), 'utf8'));
 }
 
 async function script(...args: readonly string[]): Promise<string> {

@@ -1,6 +1,7 @@
 /** A bare SMTP client for tests: it sends what it is told, right or wrong, and keeps every reply. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as secure } from 'node:tls';
 
 export interface SmtpReply {
   readonly code: number;
@@ -17,6 +18,8 @@ export interface SmtpClient {
   write(bytes: string | Uint8Array): Promise<void>;
   /** Errors: rejects when the server closes or is silent past the deadline. */
   readReply(command?: string): Promise<SmtpReply>;
+  /** The handshake, once STARTTLS was answered 220; any certificate will do. Errors: rejects when there is none. */
+  startTls(): Promise<void>;
   /** Resolves when the server has closed. */
   readonly closed: Promise<void>;
   close(): void;
@@ -34,13 +37,21 @@ export async function connectSmtp({
   port,
   timeoutMs = 30_000,
 }: ConnectOptions): Promise<SmtpClient> {
-  const socket = connect({ host, port, noDelay: true });
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-  const replies = collectReplies(socket);
+  const plain = connect({ host, port, noDelay: true });
+  const closed = new Promise<void>((resolve) => plain.once('close', () => resolve()));
+  let socket: Socket = plain;
+  let replies = collectReplies(socket);
   await once(socket, 'connect', { signal: AbortSignal.timeout(timeoutMs) });
   const client: SmtpClient = {
-    socket,
+    get socket() {
+      return socket;
+    },
     closed,
+    async startTls() {
+      socket = secure({ socket: plain, rejectUnauthorized: false });
+      replies = collectReplies(socket);
+      await once(socket, 'secureConnect', { signal: AbortSignal.timeout(timeoutMs) });
+    },
     command: async (line) => {
       await client.write(`${line}\r\n`);
       return client.readReply(line);

@@ -2,21 +2,18 @@
  * Holds what is in the database and in the object store to what the clients were told. Looks only at tables and files,
  * through none of the product's code.
  */
-import { readdir, readFile } from 'node:fs/promises';
-import { join, relative } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
-import { acknowledgedIds, type Entry, isAcknowledgement, type Ledger } from './ledger.ts';
+import { type AuditedPlaces, type Facts, readFacts, type StoredFile } from './audited-facts.ts';
+import { type Attempt, acknowledgedIds, type Entry, isAcknowledgement, type Ledger } from './ledger.ts';
 import { type OrderMail, sha256 } from './order-mail.ts';
 
-export interface AuditOptions {
+export type AuditOptions = AuditedPlaces & {
   readonly ledger: Ledger;
-  readonly databaseUrl: string;
-  /** Where the object store keeps its files. */
-  readonly objectsDir: string;
-  /** How long the extraction may take to come to rest. */
-  readonly restTimeoutMs?: number;
-}
+  /**
+   * A store that was away, or another one, when a duplicate's object was to be removed still has it: an object without a row
+   * is explained by every try but one, also of those that were told 250. Default: false.
+   */
+  readonly duplicatesMayStay?: boolean;
+};
 
 export interface AuditReport {
   readonly acknowledged: number;
@@ -34,16 +31,8 @@ export interface AuditReport {
 
 /** Waits until no extraction is waiting, then looks at everything. */
 export async function audit(o: AuditOptions): Promise<AuditReport> {
-  const client = new pg.Client({ connectionString: o.databaseUrl, application_name: 'audit' });
-  client.on('error', () => {});
-  await client.connect();
-  try {
-    const waiting = await restOf(client, o.restTimeoutMs ?? 120_000);
-    const facts = await readFacts(client, o.objectsDir);
-    return judge(o.ledger, facts, waiting);
-  } finally {
-    await client.end();
-  }
+  const { facts, waiting } = await readFacts(o);
+  return judge(o, facts, waiting);
 }
 
 /** A line or two for a person. */
@@ -55,115 +44,11 @@ export function inWords(report: AuditReport): string {
   );
 }
 
-/** Resolves when no job is left, or says what kept waiting. */
-async function restOf(client: pg.Client, timeoutMs: number): Promise<readonly string[]> {
-  const deadline = performance.now() + timeoutMs;
-  for (let quiet = 0; ; ) {
-    const { rows } = await client.query<{ told: string }>(
-      `SELECT concat_ws(' ', task_identifier, 'attempts', attempts, 'locked by', locked_by, 'error', last_error) AS told
-       FROM graphile_worker.jobs WHERE task_identifier = 'extract_attachments'`,
-    );
-    quiet = rows.length === 0 ? quiet + 1 : 0;
-    if (quiet === 2) return [];
-    if (performance.now() > deadline) return rows.map(({ told }) => told);
-    await sleep(200);
-  }
-}
-
-interface MessageRow {
-  readonly id: string;
-  readonly slug: string;
-  readonly org_id: string;
-  readonly source_message_id: string;
-  readonly status: string;
-  readonly raw_storage_key: string;
-  readonly raw_sha256: string;
-  readonly size_bytes: string;
-  readonly trace_id: string;
-}
-
-interface ConflictRow extends Omit<MessageRow, 'status'> {
-  readonly inbound_message_id: string;
-}
-
-interface DocumentRow {
-  readonly id: string;
-  readonly org_id: string;
-  readonly inbound_message_id: string;
-  readonly file_name: string;
-  readonly size_bytes: string;
-  readonly sha256: string;
-  readonly storage_key: string;
-  readonly status: string;
-}
-
-interface JobRow {
-  readonly document_id: string;
-  readonly org_id: string;
-  readonly trace_id: string;
-}
-
-interface StoredFile {
-  readonly sizeBytes: number;
-  readonly sha256: string;
-  /** Of a raw mail. */
-  readonly messageId: string | null;
-}
-
-interface Facts {
-  readonly messages: readonly MessageRow[];
-  readonly conflicts: readonly ConflictRow[];
-  readonly documents: readonly DocumentRow[];
-  readonly jobs: readonly JobRow[];
-  readonly files: ReadonlyMap<string, StoredFile>;
-  readonly leftovers: readonly string[];
-}
-
-async function readFacts(client: pg.Client, objectsDir: string): Promise<Facts> {
-  const rows = async <T extends pg.QueryResultRow>(sql: string): Promise<T[]> => (await client.query<T>(sql)).rows;
-  // One snapshot: four looks at a moving target would find what is not there.
-  await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ');
-  const messages = await rows<MessageRow>(
-    `SELECT message.id, slug, org_id, source_message_id, status, raw_storage_key, raw_sha256, size_bytes, trace_id
-     FROM inbound_message AS message JOIN org ON org.id = org_id`,
-  );
-  const conflicts = await rows<ConflictRow>(
-    `SELECT conflict.id, slug, conflict.org_id, conflict.inbound_message_id, message.source_message_id,
-       conflict.raw_storage_key, conflict.raw_sha256, conflict.size_bytes, conflict.trace_id
-     FROM inbound_conflict AS conflict JOIN org ON org.id = conflict.org_id
-     JOIN inbound_message AS message ON message.id = conflict.inbound_message_id`,
-  );
-  const documents = await rows<DocumentRow>('SELECT * FROM document');
-  const jobs = await rows<JobRow>(
-    `SELECT payload->>'document_id' AS document_id, payload->>'org_id' AS org_id, payload->>'trace_id' AS trace_id
-     FROM graphile_worker._private_jobs AS job JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
-     WHERE task.identifier = 'extract_document'`,
-  );
-  await client.query('COMMIT');
-  return { messages, conflicts, documents, jobs, ...(await readFiles(objectsDir)) };
-}
-
-async function readFiles(objectsDir: string): Promise<Pick<Facts, 'files' | 'leftovers'>> {
-  const files = new Map<string, StoredFile>();
-  const leftovers: string[] = [];
-  for (const entry of await readdir(objectsDir, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    const key = relative(objectsDir, path);
-    if (key.startsWith('+incoming/')) {
-      leftovers.push(key);
-      continue;
-    }
-    const bytes = await readFile(path);
-    const messageId = key.endsWith('.eml')
-      ? (/^Message-ID: *(<.*>)/im.exec(bytes.toString('latin1'))?.[1] ?? '')
-      : null;
-    files.set(key, { sizeBytes: bytes.length, sha256: sha256(bytes), messageId });
-  }
-  return { files, leftovers };
-}
-
-function judge(ledger: Ledger, facts: Facts, waiting: readonly string[]): AuditReport {
+function judge(
+  { ledger, duplicatesMayStay = false }: AuditOptions,
+  facts: Facts,
+  waiting: readonly string[],
+): AuditReport {
   const problems = [
     ...(waiting.length > 0 ? [`${waiting.length} jobs do not come to their end, such as: ${waiting[0]}`] : []),
     ...acknowledgedAreKept(ledger, facts),
@@ -172,7 +57,7 @@ function judge(ledger: Ledger, facts: Facts, waiting: readonly string[]): AuditR
     ...documentsAreWhole(ledger, facts),
     ...jobsMatchDocuments(facts),
   ];
-  const orphans = judgeOrphans(ledger, facts);
+  const orphans = judgeOrphans(ledger, facts, duplicatesMayStay);
   return {
     acknowledged: ledger.acknowledged().length,
     messages: facts.messages.length,
@@ -243,8 +128,12 @@ function put(map: Map<string, Set<string>>, key: string, value: string): void {
 
 function rowsHaveTheirObjects({ messages, conflicts, documents, files }: Facts): string[] {
   const problems: string[] = [];
-  const check = (what: string, row: { storage_key: string; sha256: string; size_bytes: string }): void => {
+  const check = (
+    what: string,
+    row: { org_id: string; storage_key: string; sha256: string; size_bytes: string },
+  ): void => {
     const file = files.get(row.storage_key);
+    if (!row.storage_key.startsWith(`${row.org_id}/`)) problems.push(`${what} has an object of another organisation`);
     if (file === undefined) problems.push(`LOST: ${what} has no object ${row.storage_key}`);
     else if (file.sha256 !== row.sha256 || file.sizeBytes !== Number(row.size_bytes))
       problems.push(`LOST: the object of ${what} is damaged`);
@@ -270,7 +159,8 @@ function documentsAreWhole({ entries }: Ledger, { messages, documents }: Facts):
   const byMessage = Map.groupBy(documents, (row) => row.inbound_message_id);
   for (const message of messages) {
     const name = `${message.slug} ${message.source_message_id}`;
-    if (message.status !== 'PARSED') problems.push(`${name} is ${message.status}, not PARSED`);
+    if (message.status !== 'PARSED')
+      problems.push(`${name} is ${message.status} (${message.reason ?? 'no reason'}), not PARSED`);
     const wanted =
       mails
         .get(message.raw_sha256)
@@ -313,18 +203,19 @@ function isBeginning({ sizeBytes, messageId, sha256: digest }: StoredFile, mail:
 function judgeOrphans(
   { entries }: Ledger,
   { messages, conflicts, documents, files }: Facts,
+  duplicatesMayStay: boolean,
 ): { explained: string[]; problems: string[] } {
   const owned = new Set(
     [...messages, ...conflicts].map((row) => row.raw_storage_key).concat(documents.map((row) => row.storage_key)),
   );
   const mails = new Map<string, Entry>(entries.map((entry) => [entry.mail.rawSha256, entry]));
   const credit = new Map<string, number>();
-  for (const { mail, attempts } of entries)
-    credit.set(
-      mail.rawSha256,
-      attempts.filter((attempt) => attempt.dataSentAt !== null && !isAcknowledgement(attempt)).length *
-        mail.slugs.length,
-    );
+  for (const { mail, attempts } of entries) {
+    const first = attempts.find(isAcknowledgement);
+    const leaves = (attempt: Attempt): boolean =>
+      attempt.dataSentAt !== null && (duplicatesMayStay ? attempt !== first : !isAcknowledgement(attempt));
+    credit.set(mail.rawSha256, attempts.filter(leaves).length * mail.slugs.length);
+  }
   const left = ({ mail }: Entry): number => credit.get(mail.rawSha256) ?? 0;
   const explained: string[] = [];
   const problems: string[] = [];

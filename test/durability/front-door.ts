@@ -26,12 +26,14 @@ export interface FrontDoorOptions {
   readonly args?: readonly string[];
   /** More settings. */
   readonly env?: Readonly<Record<string, string>>;
+  /** How long until it is ready, each time. */
+  readonly startTimeoutMs?: number;
 }
 
 /** Started, with both organisations there. */
 export async function openFrontDoor(
   t: TestContext,
-  { databaseUrl, dataDir, args, env: more = {} }: FrontDoorOptions = {},
+  { databaseUrl, dataDir, args, env: more = {}, startTimeoutMs }: FrontDoorOptions = {},
 ): Promise<FrontDoor> {
   const folder = dataDir ?? (await temporaryFolder(t));
   const [port, httpPort] = await Promise.all([freePort(), freePort()]);
@@ -42,7 +44,8 @@ export async function openFrontDoor(
     ...more,
     ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
   };
-  const start = () => startProduct(t, { dataDir: folder, env, ...(args ? { args } : {}) });
+  const start = () =>
+    startProduct(t, { dataDir: folder, env, ...(args ? { args } : {}), ...(startTimeoutMs ? { startTimeoutMs } : {}) });
   let product = await start();
   await addOrganisations(product.databaseUrl);
   return {

@@ -24,11 +24,19 @@ export interface Entry {
   readonly attempts: readonly Attempt[];
 }
 
+export interface AttemptRecord {
+  add(attempt: Attempt): void;
+}
+
 export interface Ledger {
   readonly entries: readonly Entry[];
-  open(mail: OrderMail): { add(attempt: Attempt): void };
+  open(mail: OrderMail): AttemptRecord;
+  /** That of a mail that was opened before; otherwise it is opened. */
+  reopen(mail: OrderMail): AttemptRecord;
   /** Every attempt of every mail, in no order. */
   attempts(): readonly Attempt[];
+  /** How many 250 were heard to mail data, those to a mail sent again with them. */
+  readonly acknowledgements: number;
   /** Mails that got a 250. */
   acknowledged(): readonly Entry[];
   /** How often each end was met: `250`, `451`, `refused`, `lost`, … */
@@ -38,14 +46,29 @@ export interface Ledger {
 export function createLedger(): Ledger {
   const entries: { readonly mail: OrderMail; readonly attempts: Attempt[] }[] = [];
   const attempts = () => entries.flatMap((entry) => entry.attempts);
+  let acknowledgements = 0;
+  const recordOf = (entry: { readonly attempts: Attempt[] }): AttemptRecord => ({
+    add(attempt) {
+      entry.attempts.push(attempt);
+      if (isAcknowledgement(attempt)) acknowledgements++;
+    },
+  });
+  const open = (mail: OrderMail): AttemptRecord => {
+    const entry = { mail, attempts: [] };
+    entries.push(entry);
+    return recordOf(entry);
+  };
   return {
     entries,
-    open(mail) {
-      const entry = { mail, attempts: [] as Attempt[] };
-      entries.push(entry);
-      return { add: (attempt) => void entry.attempts.push(attempt) };
+    open,
+    reopen(mail) {
+      const entry = entries.find((one) => one.mail === mail);
+      return entry === undefined ? open(mail) : recordOf(entry);
     },
     attempts,
+    get acknowledgements() {
+      return acknowledgements;
+    },
     acknowledged: () => entries.filter((entry) => entry.attempts.some(isAcknowledgement)),
     outcomes() {
       const counts: Record<string, number> = {};

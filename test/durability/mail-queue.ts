@@ -5,10 +5,10 @@
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanUp } from '../../src/testing/clean-up.ts';
-import { connectSmtp, dotStuffed, type SmtpClient, type SmtpReply } from '../../src/testing/smtp-client.ts';
 import { waitFor } from '../../src/testing/wait-for.ts';
-import { type Attempt, isAcknowledgement, type Ledger } from './ledger.ts';
-import { addressOf, type OrderMail } from './order-mail.ts';
+import { type Attempt, type AttemptRecord, isAcknowledgement, type Ledger } from './ledger.ts';
+import type { OrderMail } from './order-mail.ts';
+import { type Connection, type Manner, openConnection } from './sending-connection.ts';
 
 export interface MailQueueOptions {
   readonly port: number;
@@ -22,6 +22,10 @@ export interface MailQueueOptions {
   readonly pauseMs?: number;
   /** How long a reply may take. */
   readonly replyTimeoutMs?: number;
+  /** Connections take turns at them. Default: `plain` alone. */
+  readonly manners?: readonly Manner[];
+  /** The share of acknowledged mails that is sent once more, as a mail server does that did not hear the 250. */
+  readonly redelivered?: number;
 }
 
 export interface MailQueue {
@@ -35,9 +39,11 @@ export interface MailQueue {
 
 interface Queued {
   readonly mail: OrderMail;
-  readonly record: { add(attempt: Attempt): void };
+  readonly record: AttemptRecord;
   tries: number;
   dueAt: number;
+  /** It was acknowledged before. */
+  again: boolean;
 }
 
 const MAX_BACKOFF_MS = 1_000;
@@ -45,6 +51,7 @@ const MAX_BACKOFF_MS = 1_000;
 /** Ends with the test at the latest. */
 export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
   const { connections = 8, mailsPerConnection = 3, pauseMs = 0, replyTimeoutMs = 60_000 } = o;
+  const { manners = ['plain'], redelivered = 0 } = o;
   const deferred: Queued[] = [];
   const complaints: string[] = [];
   let underWay = 0;
@@ -59,12 +66,16 @@ export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
     if (given) return null;
     const { value, done } = await o.mails.next();
     if (done) given = true;
-    return done ? null : { mail: value, record: o.ledger.open(value), tries: 0, dueAt: 0 };
+    return done ? null : { mail: value, record: o.ledger.open(value), tries: 0, dueAt: 0, again: false };
   };
 
   const settle = (queued: Queued, attempt: Attempt): void => {
     queued.record.add(attempt);
-    if (isAcknowledgement(attempt)) return;
+    if (isAcknowledgement(attempt)) {
+      if (queued.again || Math.random() >= redelivered) return;
+      deferred.push({ ...queued, again: true, tries: 0, dueAt: performance.now() + MAX_BACKOFF_MS * Math.random() });
+      return;
+    }
     if (attempt.code >= 500) {
       complaints.push(`${queued.mail.messageId}: ${attempt.code} ${attempt.text} to ${attempt.stage}`);
       return;
@@ -74,7 +85,7 @@ export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
     deferred.push(queued);
   };
 
-  const deliverer = async (): Promise<void> => {
+  const deliverer = async (manner: Manner): Promise<void> => {
     let connection: Connection | null = null;
     while (!drained) {
       underWay++; // Also while the next mail is being made: it may not be in the queue yet.
@@ -87,7 +98,7 @@ export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
         await sleep(10);
         continue;
       }
-      connection ??= openConnection(o.port, replyTimeoutMs);
+      connection ??= openConnection({ port: o.port, timeoutMs: replyTimeoutMs, manner });
       open.add(connection);
       const attempt = await connection.deliver(queued.mail);
       settle(queued, attempt);
@@ -104,7 +115,9 @@ export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
     connection?.close();
   };
 
-  const deliverers = Array.from({ length: connections }, deliverer);
+  const deliverers = Array.from({ length: connections }, (_, index) =>
+    deliverer(manners[index % manners.length] ?? 'plain'),
+  );
   cleanUp(t, async () => {
     drained = true;
     for (const connection of open) connection.close();
@@ -135,102 +148,9 @@ export function startMailQueue(t: TestContext, o: MailQueueOptions): MailQueue {
 
 /** One try for one mail on a connection of its own. */
 export async function deliverOnce(port: number, mail: OrderMail, ledger: Ledger, timeoutMs = 60_000): Promise<Attempt> {
-  const record = ledger.entries.find((entry) => entry.mail === mail) ?? null;
-  const connection = openConnection(port, timeoutMs);
+  const connection = openConnection({ port, timeoutMs });
   const attempt = await connection.deliver(mail);
   connection.close();
-  if (record === null) ledger.open(mail).add(attempt);
-  else (record.attempts as Attempt[]).push(attempt);
+  ledger.reopen(mail).add(attempt);
   return attempt;
-}
-
-interface Connection {
-  /** Delivered so far, whatever the outcome. */
-  readonly mails: number;
-  /** Never rejects: how it ended is the answer. */
-  deliver(mail: OrderMail): Promise<Attempt>;
-  close(): void;
-}
-
-function openConnection(port: number, timeoutMs: number): Connection {
-  let client: SmtpClient | null = null;
-  let mails = 0;
-  let stage = 'connect';
-  let spokeAt = performance.now();
-  let dataSentAt: number | null = null;
-
-  const ended = (outcome: Attempt['outcome'], code: number, text: string): Attempt => {
-    const endedAt = performance.now();
-    return { outcome, code, text, stage, dataSentAt, endedAt, waitedMs: endedAt - spokeAt };
-  };
-  const say = async (line: string): Promise<SmtpReply> => {
-    stage = line.split(/[ :]/, 1)[0] ?? line;
-    spokeAt = performance.now();
-    // Where the server has closed, its last word may be here already: a 421 that nobody asked for.
-    await requireClient(client)
-      .write(`${line}\r\n`)
-      .catch(() => {});
-    return requireClient(client).readReply(line);
-  };
-
-  const open = async (): Promise<SmtpReply> => {
-    client = await connectSmtp({ port, timeoutMs });
-    stage = 'greeting';
-    const greeting = await client.readReply('greeting');
-    return greeting.code === 220 ? say('EHLO sender.example') : greeting;
-  };
-
-  const transact = async (mail: OrderMail): Promise<SmtpReply> => {
-    const from = await say('MAIL FROM:<buyer@ledger.example>');
-    if (from.code !== 250) return from;
-    for (const slug of mail.slugs) {
-      const to = await say(`RCPT TO:<${addressOf(slug)}>`);
-      // All or nothing, so that a mail is either everywhere or tried again everywhere.
-      if (to.code !== 250) {
-        if (to.code !== 421)
-          await requireClient(client)
-            .command('RSET')
-            .catch(() => {});
-        return to;
-      }
-    }
-    const go = await say('DATA');
-    if (go.code !== 354) return go;
-    const wire = dotStuffed(mail.raw);
-    spokeAt = performance.now();
-    await requireClient(client).write(wire.subarray(0, -3));
-    stage = 'mail data';
-    dataSentAt = spokeAt = performance.now();
-    await requireClient(client)
-      .write(wire.subarray(-3))
-      .catch(() => {});
-    return requireClient(client).readReply('mail data');
-  };
-
-  return {
-    get mails() {
-      return mails;
-    },
-    async deliver(mail) {
-      mails++;
-      dataSentAt = null;
-      try {
-        if (client === null) {
-          const opened = await open();
-          if (opened.code !== 250) return ended('reply', opened.code, opened.lines.join(' '));
-        }
-        const verdict = await transact(mail);
-        return ended('reply', verdict.code, verdict.lines.join(' '));
-      } catch (error) {
-        const beforeGreeting = stage === 'connect' || stage === 'greeting';
-        return ended(beforeGreeting ? 'refused' : 'lost', 0, error instanceof Error ? error.message : String(error));
-      }
-    },
-    close: () => client?.close(),
-  };
-}
-
-function requireClient(client: SmtpClient | null): SmtpClient {
-  if (client === null) throw new Error('not connected');
-  return client;
 }

@@ -58,7 +58,10 @@ export async function composeOrder({ slugs, messageId, attachmentBytes }: OrderO
 }
 
 /** A stream of orders without end: most new, some to both organisations, some with a Message-ID used before. */
-export async function* orders(slugs: readonly string[]): AsyncGenerator<OrderMail, never, undefined> {
+export async function* orders(
+  slugs: readonly string[],
+  sizes: () => readonly number[] = ordinarySizes,
+): AsyncGenerator<OrderMail, never, undefined> {
   let taken: string | undefined;
   for (let count = 1; ; count++) {
     const toAll = slugs.length > 1 && count % 7 === 0;
@@ -66,6 +69,7 @@ export async function* orders(slugs: readonly string[]): AsyncGenerator<OrderMai
     const to = toAll ? slugs : [slugs[count % slugs.length] ?? ''];
     const mail = await composeOrder({
       slugs: conflicting ? slugs : to,
+      attachmentBytes: sizes(),
       ...(conflicting && taken !== undefined ? { messageId: taken } : {}),
     });
     taken = mail.messageId;

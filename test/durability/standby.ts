@@ -68,18 +68,76 @@ export async function startReplicated(
       );
     },
     async failOver() {
-      await ask(primary.url, 'ALTER SYSTEM SET default_transaction_read_only = on');
-      await ask(primary.url, 'SELECT pg_reload_conf()::text AS answer');
-      // Asked of a new session: once its server has read the file, it has told the old ones too. A fence that comes after
-      // the promotion would let the old primary take a mail that the new one never sees.
-      await waitFor(
-        async () =>
-          (await ask(primary.url, `SELECT current_setting('default_transaction_read_only') AS answer`)) === 'on',
-        { what: 'the fence' },
-      );
+      await fence(primary.url);
       await run('pg_ctl', 'promote', '-w', '-D', second);
     },
   };
+}
+
+/** A primary that answers a commit when its standby has it on disk: whatever becomes of it, nothing it said is lost. */
+export interface SynchronousPair {
+  readonly primaryUrl: string;
+  /**
+   * The standby takes the place of the primary, which is killed, or fenced and left running with all of its sessions. A new
+   * standby is made behind it. Errors: rejects with what PostgreSQL's programs say.
+   */
+  failOver(how: 'killed' | 'fenced', moved: (url: string) => void): Promise<void>;
+}
+
+export async function startSynchronousPair(t: TestContext): Promise<SynchronousPair> {
+  const folder = await temporaryFolder(t);
+  const run = await runner();
+  let made = 0;
+  const newFolder = async (): Promise<string> => {
+    const dataDir = join(folder, String(++made));
+    await run.own(dataDir);
+    return dataDir;
+  };
+  const addStandby = async (behind: Server): Promise<{ dataDir: string; server: Server }> => {
+    const dataDir = await newFolder();
+    await run('pg_basebackup', '-D', dataDir, '-R', '-X', 'stream', '-c', 'fast', '-d', behind.url);
+    // What the primary has in its own file came along: the standby waits for nobody.
+    const server = await start(t, run, dataDir, "synchronous_standby_names = ''");
+    await ask(behind.url, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    await ask(behind.url, 'SELECT pg_reload_conf()::text AS answer');
+    const synchronous = `SELECT sync_state AS answer FROM pg_stat_replication WHERE sync_state = 'sync'`;
+    await waitFor(async () => (await ask(behind.url, synchronous)) === 'sync', { what: 'the standby to keep up' });
+    return { dataDir, server };
+  };
+
+  const dataDir = await newFolder();
+  await run('initdb', '-D', dataDir, '-U', DATABASE, '-E', 'UTF8', '--locale', 'C', '-A', 'trust');
+  let primary = { dataDir, server: await start(t, run, dataDir) };
+  const anyDatabase = primary.server.url.replace(/[^/]*$/, 'postgres');
+  await withClient(anyDatabase, (client) => client.query(`CREATE DATABASE ${DATABASE}`));
+  let standby = await addStandby(primary.server);
+  return {
+    get primaryUrl() {
+      return primary.server.url;
+    },
+    async failOver(how, moved) {
+      const old = primary;
+      const stop = (mode: 'immediate') => run('pg_ctl', 'stop', '-m', mode, '-D', old.dataDir);
+      if (how === 'killed') await stop('immediate');
+      else await fence(old.server.url);
+      await run('pg_ctl', 'promote', '-w', '-D', standby.dataDir);
+      primary = standby;
+      moved(primary.server.url);
+      standby = await addStandby(primary.server);
+      if (how === 'fenced') await stop('immediate');
+    },
+  };
+}
+
+async function fence(url: string): Promise<void> {
+  await ask(url, 'ALTER SYSTEM SET default_transaction_read_only = on');
+  await ask(url, 'SELECT pg_reload_conf()::text AS answer');
+  // Asked of a new session: once its server has read the file, it has told the old ones too. A fence that comes after
+  // the promotion would let the old primary take a mail that the new one never sees.
+  await waitFor(
+    async () => (await ask(url, `SELECT current_setting('default_transaction_read_only') AS answer`)) === 'on',
+    { what: 'the fence' },
+  );
 }
 
 async function ask(url: string, sql: string): Promise<string | undefined> {
@@ -128,11 +186,13 @@ async function accountOfPostgres(): Promise<{ readonly uid: number; readonly gid
   return { uid: Number(uid), gid: Number(gid) };
 }
 
-async function start(t: TestContext, run: Run, dataDir: string): Promise<Server> {
+/** The last of several lines for one setting counts. */
+async function start(t: TestContext, run: Run, dataDir: string, more = ''): Promise<Server> {
   const port = await freePort();
   const settings = `port = ${port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nhot_standby = on\n`;
-  await appendFile(join(dataDir, 'postgresql.auto.conf'), settings);
+  await appendFile(join(dataDir, 'postgresql.auto.conf'), `${settings}${more}\n`);
   await run('pg_ctl', 'start', '-w', '-D', dataDir, '-l', join(dataDir, 'server.log'));
-  cleanUp(t, () => run('pg_ctl', 'stop', '-m', 'immediate', '-D', dataDir));
+  // It may have been stopped before.
+  cleanUp(t, () => run('pg_ctl', 'stop', '-m', 'immediate', '-D', dataDir).catch(() => {}));
   return { port, url: `postgresql://${DATABASE}@127.0.0.1:${port}/${DATABASE}` };
 }

@@ -164,10 +164,21 @@ function stopWhenFetchingFails(events: WorkerEvents, stop: () => void): void {
   };
   events.on('worker:getJob:empty', reset);
   events.on('job:start', reset);
-  events.on('worker:getJob:error', () => {
+  events.on('worker:getJob:error', ({ error }) => {
     failures++;
-    if (failures === FAILED_FETCHES_BEFORE_RESTART) stop();
+    if (failures === FAILED_FETCHES_BEFORE_RESTART || isAnswerLost(error)) stop();
   });
+}
+
+/**
+ * The question may have been answered: then a job is locked by this pool, which does not know of it, for four hours. The jobs
+ * of a pool that has ended are given back. What the server has answered itself, and a connection that never was one, lock nothing.
+ */
+function isAnswerLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { code } = error as { readonly code?: unknown };
+  if (typeof code === 'string' && code !== 'ECONNRESET' && code !== 'EPIPE') return false;
+  return !/timeout exceeded when trying to connect|Connection terminated due to connection timeout/.test(error.message);
 }
 
 /** The connection that hears of new jobs says nothing of its own; when it breaks, graphile-worker opens another. */
