@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Readable } from 'node:stream';
 import { describe, it } from 'node:test';
 import { gather } from './gather.ts';
 
@@ -66,6 +67,12 @@ describe('gather', { timeout: 5_000 }, () => {
       assert.equal(total, bytes);
       assert.equal(out.size, kept);
     }
+  });
+
+  it('a stream of Node’s is iterated, though it has a `read`', async () => {
+    const pieces: string[] = [];
+    for await (const piece of gather(Readable.from(chunksOf(6, 6)), 10)) pieces.push(Buffer.from(piece).toString());
+    assert.deepEqual(pieces, ['xxxxxxxxxx', 'xx']);
   });
 
   it('an abort ends the wait for a reader that hangs, and cancels it', async () => {

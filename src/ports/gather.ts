@@ -35,10 +35,14 @@ export function gather(
   signal?: AbortSignal,
   rooms: Rooms = ownRooms,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  return 'read' in source
+  return isByteReader(source)
     ? gatherRead(source, pieceBytes, signal, rooms)
     : gatherChunks(signal === undefined ? source : untilAborted(source, signal), pieceBytes, rooms);
 }
+
+/** A stream of Node's has a `read` of its own. */
+const isByteReader = (source: AsyncIterable<Uint8Array> | ByteReader): source is ByteReader =>
+  'read' in source && 'cancel' in source;
 
 async function* gatherRead(
   source: ByteReader,
