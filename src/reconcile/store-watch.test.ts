@@ -139,6 +139,20 @@ test('a clock of the database that was set back accuses nobody, and an old copy 
   assert.equal(await watch.look(), 'known');
 });
 
+test('a mark whose server stood still before it was confirmed outdates none of those that replaced it', async (t) => {
+  const { pool, watch, memory, marks } = await openHouse(t);
+  await watch.visit();
+  const late = '00000000-0000-4000-8000-000000000000';
+  await memory.remember(late);
+  await marks.leave(late, { beside: await marks.read(), inPlaceOf: [] });
+  await watch.visit();
+  assert.equal((await marks.read()).includes(late), false, 'it was replaced');
+  await pool.query(`UPDATE store_mark SET made_at = made_at - interval '1 day', left_at = left_at - interval '1 day'`);
+  await memory.confirm(late, { beside: [] });
+  assert.equal(await watch.look(), 'known');
+  assert.equal((await watch.visit()).found, 'known');
+});
+
 test('marks of the version before, which confirms none, are known; a mark never confirmed makes no store foreign', async (t) => {
   const { pool, watch, replace } = await openHouse(t);
   await watch.visit();

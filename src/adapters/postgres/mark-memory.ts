@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { MarkMemory, MemoryGap } from '../../ports/store-marks.ts';
 
 /**
- * By the database's clock alone, and in order also where that is set back (see CONFIRM). Two servers that leave theirs at the same moment confirm them in any order, and one of both
+ * By the database's clock alone, and in order also where that is set back (see REMEMBER). Two servers that leave theirs at the same moment confirm them in any order, and one of both
  * may have replaced the other's: so the last one is not asked for to the second.
  */
 const RECALL = `
@@ -16,19 +16,16 @@ const RECALL = `
 /**
  * Every server replaces what it read a moment ago; only one that stood still for this long could leave a mark that is
  * forgotten already. The newest is never forgotten, nor those that lie in the store.
- * A clock that was ahead and is set back must not make the mark that is left next look older than the last: the store would be
- * called outdated for ever. Until the clock is there again, each is a second later than the last.
+ * It counts as left when it was remembered: one whose server stood still before this (a suspended machine) may have been replaced
+ * since, and would make those that lie there look old. The store would be called outdated for ever.
  */
 const CONFIRM = `
   WITH forgotten AS (
     DELETE FROM store_mark
     WHERE id <> $1 AND ($3 OR (made_at < clock_timestamp() - interval '7 days' AND id::text <> ALL ($2))))
-  UPDATE store_mark SET left_at = (
-    SELECT CASE WHEN max(left_at) > clock_timestamp() THEN max(left_at) + interval '1 second' ELSE clock_timestamp() END
-    FROM store_mark)
-  WHERE id = $1`;
+  UPDATE store_mark SET left_at = made_at WHERE id = $1`;
 
-/** No older than the last that was confirmed, for the same reason: a crash may keep this one from being confirmed. */
+/** No older than the last that was confirmed, also where a clock that was ahead has been set back. */
 const REMEMBER = `
   INSERT INTO store_mark (id, made_at) SELECT $1, greatest(clock_timestamp(), max(left_at)) FROM store_mark`;
 

@@ -40,14 +40,13 @@ export function createMemoryMarkMemory(o: { readonly database: MemoryDatabase; r
       ),
     confirm: (id, { beside, only = false }) =>
       ask('confirm mark', () => {
-        const last = lastLeft();
         const now = database.now();
         for (const row of marks.all()) {
           const old = row.madeAt < now - FORGOTTEN_MS && !beside.includes(row.id);
           if (row.id !== id && (only || old)) marks.remove(row.id);
         }
         const row = marks.get(id);
-        if (row !== undefined) marks.set(id, { ...row, leftAt: last !== null && last > now ? last + 1_000 : now });
+        if (row !== undefined) marks.set(id, { ...row, leftAt: row.madeAt });
       }),
     witnesses: () =>
       ask('witnesses', () =>
