@@ -1,5 +1,5 @@
 /**
- * What makes a mail the same mail. Spec: FR-008, "Email Parsing Edge Cases" 1; decision 5 in docs/decisions.md
+ * What makes a mail the same mail. Spec: FR-008, "Email Parsing Edge Cases" 1; docs/decisions/003-identity.md
  *
  * The rule, fixed for every odd Message-ID there is:
  * - the first Message-ID field that is not empty counts; further ones are ignored;

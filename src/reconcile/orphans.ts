@@ -1,6 +1,6 @@
 /**
  * Objects that no row names. What a crash left behind was never told 250 and is removed after a day; what a restore of the
- * database made rowless may be acknowledged mail, and is kept. See docs/decisions.md, "Objects without a row".
+ * database made rowless may be acknowledged mail, and is kept. See docs/decisions/032-objects-without-a-row.md.
  */
 import type { GapObjects } from '../ports/gap-memory.ts';
 import type { ObjectStore } from '../ports/object-store.ts';

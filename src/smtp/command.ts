@@ -156,7 +156,7 @@ function parseMail(rest: string, extended: boolean): Command | Malformed {
     } else if (keyword === 'BODY') {
       if (value === null) return malformed('MAIL', 'syntax-error');
       const upper = value.toUpperCase();
-      // BINARYMIME (RFC 3030 §3) is not offered: see docs/decisions.md.
+      // BINARYMIME (RFC 3030 §3) is not offered: see docs/decisions/035-chunking-yes-binarymime-no.md.
       if (upper !== '7BIT' && upper !== '8BITMIME') return malformed('MAIL', 'unknown-parameter');
       body = upper;
     } else if (keyword === 'SMTPUTF8' && extended) {

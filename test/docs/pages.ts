@@ -14,9 +14,9 @@ export interface Holder {
 /** Shape: paths from the root of the repository. */
 export const pages: readonly string[] = [
   'README.md',
-  ...readdirSync(join(ROOT, 'docs'))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
+  ...readdirSync(join(ROOT, 'docs'), { recursive: true })
+    .map((name) => `docs/${String(name).replaceAll('\\', '/')}`)
+    .filter((name) => name.endsWith('.md')),
 ];
 
 export const textOf = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
