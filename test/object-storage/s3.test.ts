@@ -191,7 +191,10 @@ function withServer(): void {
     const env = { ...s3Environment(settings), DATABASE_URL: running.product.databaseUrl, DATA_DIR: running.dataDir };
     const { code, stderr } = await startInVain(running.dataDir, env);
     assert.equal(code, 1);
-    assert.match(stderr, /^error: the object store .* certificate is not accepted .* goes into NODE_EXTRA_CA_CERTS\n$/);
+    assert.match(
+      stderr,
+      /^error: the object store .* certificate is not accepted .* goes into OBJECT_STORAGE_CA_FILE\n$/,
+    );
   });
 
   async function run(
