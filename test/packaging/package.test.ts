@@ -43,7 +43,7 @@ describe('the package', () => {
     const known = /^(package\.json|README\.md|CHANGELOG\.md|\.env\.example|bin\/orderflow-ingest\.cjs)$/;
     const built = (name: string): boolean =>
       /^dist\/.*\.js$/.test(name) && existsSync(join(ROOT, name.replace(/^dist(.*)\.js$/, 'src$1.ts')));
-    const numberedOrPage = /^(migrations\/\d{4}_\w+\.sql|docs\/[\w-]+\.(md|sql))$/;
+    const numberedOrPage = /^(migrations\/\d{4}_\w+\.sql|docs\/(decisions\/)?[\w-]+\.(md|sql))$/;
     const whole = (await run('git', ['ls-files', 'deploy', 'examples'], ROOT)).stdout.trim().split('\n');
     assert.ok(whole.length > 20);
     const strangers = files.filter(
