@@ -37,6 +37,7 @@ export async function killProcessUnderLoad(t: TestContext, o: KillProcessOptions
   for (let kill = 0; kill < o.kills; kill++) {
     await sleep(randomInt(20, o.lifeMs));
     const name = NAMES[kill % NAMES.length] ?? '';
+    await waitFor(() => started(name).length > 0, { what: `the line that ${name} has started` });
     const lives = started(name).length;
     process.kill(Number(started(name).at(-1)?.pid), 'SIGKILL');
     await waitFor(() => started(name).length > lives, { timeoutMs: 30_000, what: `the successor of ${name}` });
