@@ -161,7 +161,8 @@ test('FR-011: SMTP port and bind address are configurable', async (t) => {
   const [port, env] = [await freePort(), { SMTP_HOST: '127.0.0.2', SMTP_DOMAIN: 'mail.one.example,TWO.example' }];
   const ingest = await startIngest(t, { env: { ...env, SMTP_PORT: String(port) } });
   const data = mailWith([PDF]);
-  await assert.rejects(sendOne({ port, data }), /ECONNREFUSED/, 'not on any other address');
+  // One that no other test listens on.
+  await assert.rejects(sendOne({ port, host: '127.0.0.3', data }), /ECONNREFUSED/, 'not on any other address');
   assert.equal(await sendOne({ port, host: '127.0.0.2', data }), '550 5.7.1 Relaying denied');
   for (const domain of ['MAIL.one.example', 'two.example']) {
     acceptedId(await sendOne({ port, host: '127.0.0.2', to: [`orders+acme@${domain}`], data: mailWith([PDF]) }));
