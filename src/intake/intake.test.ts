@@ -318,6 +318,8 @@ describe('a sender that is blocked by its From', () => {
     ['@.bad.example', `x@${'a.'.repeat(400)}bad.example`],
     ['spam@bad.example', `${behind(9)}spam@bad.example`],
     ['spam@bad.example', `${'=?gb18030?q?=E4=B8?= '.repeat(1_000)}<spam@bad.example>`],
+    ['spam@bad.example', `good@example.com${' '.repeat(30_000)}, Spam <spam@bad.example>`],
+    ['spam@bad.example', `good@example.com, ${'=?gb18030?q?=E4=B8?= '.repeat(1_000)}<spam@bad.example>`],
   ] as const) {
     it(`${pattern} keeps "${from.slice(0, 50)}" out, and nothing is left of it`, async (t) => {
       const house = await openHouse(t);

@@ -143,8 +143,8 @@ function createTransaction(o: IntakeOptions, facts: TransactionFacts): MailTrans
       const onHeader = ({ headerBlock }: ScannedHeader): void => {
         header = readMailHeader(headerBlock);
         // The reverse-path was judged with each recipient.
-        if (header.from.length === 1 && header.from[0]?.address === mail.reversePath?.address) return;
-        const senders = sendersOf(header);
+        const senders = sendersOf(header).filter(({ address }) => address !== mail.reversePath?.address);
+        if (senders.length === 0) return;
         // While the mail is stored, so that the 250 does not wait for one more turn to the database.
         judging = o.router.blockingOrganisations(senders, [...deliveries.keys()], signal).catch((error: unknown) => {
           if (!signal.aborted) telemetry.fault(error, 'directory-unavailable');
