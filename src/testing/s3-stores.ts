@@ -1,6 +1,7 @@
 import type { TestContext } from 'node:test';
 import type { S3Limits, S3Settings } from '../adapters/s3/client.ts';
 import { createS3ObjectStore, type S3ObjectStore } from '../adapters/s3/object-store.ts';
+import type { Log } from '../telemetry/log.ts';
 import { cleanUp } from './clean-up.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -18,9 +19,10 @@ export async function openStore(
   t: TestContext,
   settings: S3Settings,
   limits: Partial<S3Limits> = {},
+  log?: Log,
 ): Promise<{ readonly store: S3ObjectStore; readonly spoolDir: string }> {
   const spoolDir = await temporaryFolder(t);
-  const store = await createS3ObjectStore({ settings, spoolDir, limits });
+  const store = await createS3ObjectStore({ settings, spoolDir, limits, ...(log && { log }) });
   cleanUp(t, () => store.close());
   return { store, spoolDir };
 }

@@ -1,7 +1,7 @@
 /** Who we are to a real store, and what happens when that changes while we run. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext, test } from 'node:test';
 import { PutBucketPolicyCommand } from '@aws-sdk/client-s3';
@@ -9,6 +9,7 @@ import { StoreError } from '../../ports/object-store.ts';
 import { cleanUp } from '../../testing/clean-up.ts';
 import { startCredentialsEndpoint } from '../../testing/credentials-endpoint.ts';
 import { missing } from '../../testing/missing.ts';
+import { recordingLog } from '../../testing/recording-log.ts';
 import { noS3Server, type S3TestServer, STS, startS3Server } from '../../testing/s3-server.ts';
 import { openStore } from '../../testing/s3-stores.ts';
 import { temporaryFolder } from '../../testing/temporary-folder.ts';
@@ -57,6 +58,30 @@ function withServer(): void {
     await files.write(second);
     await useAll(next);
   });
+
+  check(
+    'a file that cannot be read when its key is refused is told once, and so is that there are others',
+    async (t) => {
+      const first = await server.newKey();
+      const files = await secretFiles(t, first);
+      const settings = { ...(await server.newBucket()), ...first, secretFiles: files.secretFiles };
+      const { log, whole } = recordingLog();
+      const { store } = await openStore(t, settings, {}, log);
+      await store.put('a/first.eml', Buffer.from('first'));
+      await server.removeKey(first.accessKey);
+      await rm(files.secretFiles.accessKey);
+      for (let times = 0; times < 3; times++) await refusedWith(store, /OBJECT_STORAGE_ACCESS_KEY/);
+      await files.write(await server.newKey());
+      await useAll(store);
+      assert.deepEqual(
+        whole.map((line) => JSON.parse(line)).map(({ level, reason }) => [level, reason]),
+        [
+          ['warn', `${files.secretFiles.accessKey} is not there`],
+          ['info', undefined],
+        ],
+      );
+    },
+  );
 
   check('files that are gone, or not whole, are no reason to forget what is good', async (t) => {
     const key = await server.newKey();

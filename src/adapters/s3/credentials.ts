@@ -4,7 +4,8 @@
  * in time; what the store refuses before that is read or asked for once more.
  */
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
-import { readSecretFile } from '../../ports/secret-file.ts';
+import { readSecretFile, SecretFileError } from '../../ports/secret-file.ts';
+import type { Log } from '../../telemetry/log.ts';
 import type { S3Settings } from './client.ts';
 
 /**
@@ -23,7 +24,7 @@ export function credentialsOf(settings: S3Settings): Pick<S3ClientConfig, 'crede
   /** Called for the first request, and then by each renewal. */
   const provide = async () => {
     const read = (file: string | null | undefined, value: string): string =>
-      given || file === null || file === undefined ? value : readSecretFile(file);
+      given || file === null || file === undefined ? value : readAgain(file);
     const identity = {
       accessKeyId: read(secretFiles?.accessKey, accessKey),
       secretAccessKey: read(secretFiles?.secretKey, secretKey),
@@ -35,16 +36,27 @@ export function credentialsOf(settings: S3Settings): Pick<S3ClientConfig, 'crede
   return { credentials: provide };
 }
 
+function readAgain(file: string): string {
+  try {
+    return readSecretFile(file);
+  } catch (error) {
+    if (!(error instanceof SecretFileError)) throw error;
+    throw new Error(`${file} ${error.message}`, { cause: error });
+  }
+}
+
 export interface Renewal {
   /** Runs the request; once more when the store refuses our credentials and there are others by now. */
   renewing<T>(request: () => Promise<T>): Promise<T>;
 }
 
-export function createRenewal(client: S3Client, { accessKey }: S3Settings): Renewal {
+export function createRenewal(client: S3Client, { accessKey }: S3Settings, log?: Log): Renewal {
   const restMs = accessKey === null ? REST_MS : 0;
   let renewals = 0;
   let restUntil = 0;
   let underWay: Promise<boolean> | undefined;
+  /** Why there were no others the last time: only a change is worth a line. */
+  let told: string | null = null;
 
   const renew = async (): Promise<boolean> => {
     if (performance.now() < restUntil) return false;
@@ -56,9 +68,15 @@ export function createRenewal(client: S3Client, { accessKey }: S3Settings): Rene
         return false;
       }
       renewals += 1;
+      told = null;
+      log?.info('the credentials of the object store were refused and asked for again');
       return true;
-    } catch {
-      // What the store has said says more than that there is nothing newer.
+    } catch (error) {
+      // The request fails with what the store has said of it.
+      const reason = error instanceof Error ? error.message : String(error);
+      if (reason !== told)
+        log?.warn({ reason }, 'the credentials of the object store were refused and cannot be asked for again');
+      told = reason;
       restUntil = performance.now() + restMs;
       return false;
     }

@@ -53,7 +53,7 @@ export async function createS3ObjectStore(options: S3ObjectStoreOptions): Promis
   const limits = { ...defaultLimits, ...options.limits };
   const spool = await openSpool({ folder: options.spoolDir, ...(log && { log }) });
   const client = createS3Client(settings, limits);
-  const run = createRunOperation({ client, settings, limits });
+  const run = createRunOperation({ client, settings, limits, log });
   const requestSlots = createSlots(MAX_REQUESTS);
   const largeSlots = createSlots(MAX_LARGE_UPLOADS);
 

@@ -1,6 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3';
 import { unlessAborted } from '../../ports/abort.ts';
 import { StoreError } from '../../ports/object-store.ts';
+import type { Log } from '../../telemetry/log.ts';
 import type { S3Limits, S3Settings } from './client.ts';
 import { createRenewal } from './credentials.ts';
 import { noCredentials, storeFault } from './errors.ts';
@@ -32,9 +33,10 @@ export function createRunOperation(o: {
   readonly client: S3Client;
   readonly settings: S3Settings;
   readonly limits: S3Limits;
+  readonly log?: Log | undefined;
 }): RunOperation {
   const { client, settings, limits } = o;
-  const { renewing } = createRenewal(client, settings);
+  const { renewing } = createRenewal(client, settings, o.log);
   /** Asked for by itself, so that a refusal of who hands credentials out is not taken for one of the store. */
   const identify = async (): Promise<void> => {
     await client.config.credentials().catch((cause: unknown) => {
